@@ -1,0 +1,47 @@
+# Every target sets up .venv by itself. PYTHON may name another interpreter (3.11 or newer).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: setup demo test test-slow test-browser lint format bench clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(READY)
+
+demo: setup
+	$(BIN)/kedro run
+	@echo
+	@$(BIN)/python -m lafs_pipeline.evaluation.benchmarks data/08_reporting/benchmarks.csv
+	@echo
+	@echo 'Plots and the table lie in data/08_reporting. Next: $(BIN)/kedro mlflow ui, or $(BIN)/kedro viz run'
+
+test: setup lint
+	$(BIN)/python -m pytest -m 'not slow and not browser'
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+test-browser: setup
+	$(BIN)/python -m pytest -m browser
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup
+	$(BIN)/python -m benchmarks.views
+	$(BIN)/python -m benchmarks.evaluation
+
+clean:
+	git clean -fdX -- data src tests

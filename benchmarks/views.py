@@ -1,0 +1,120 @@
+"""How many images a second one core turns into LAFS views, against torchvision's PIL transforms.
+
+Both make ten views in two copies (clean and appearance) as uint8 arrays, from the same image in memory. They
+run interleaved, the quickest of several rounds counts.
+
+    python -m benchmarks.views [--images 40] [--rounds 7] [--json]
+"""
+
+import argparse
+import json
+import random
+import time
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image, ImageFilter, ImageOps
+from torchvision import transforms
+
+from lafs_pipeline.runtime.seeding import random_generator
+from lafs_pipeline.views.render import LafsViews
+from lafs_pipeline.views.settings import ViewSettings
+
+
+class PillowBlur:
+    """Gaussian blur as in DINO's training script."""
+
+    def __init__(self, probability: float):
+        self.probability = probability
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        if random.random() > self.probability:
+            return image
+        return image.filter(ImageFilter.GaussianBlur(random.uniform(0.1, 2.0)))
+
+
+class PillowSolarise:
+    """Solarisation as in DINO's training script."""
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        return ImageOps.solarize(image) if random.random() < 0.2 else image
+
+
+class PillowViews:
+    """The ten views in two copies, written with torchvision's PIL transforms: the literal reference."""
+
+    def __init__(self):
+        self.geometry = transforms.Compose(
+            [
+                transforms.RandomResizedCrop(
+                    112, scale=(0.4, 1.0), interpolation=transforms.InterpolationMode.BICUBIC
+                ),
+                transforms.RandomHorizontalFlip(0.5),
+            ]
+        )
+        colour = [
+            transforms.RandomApply([transforms.ColorJitter(0.4, 0.4, 0.2, 0.1)], p=0.8),
+            transforms.RandomGrayscale(0.2),
+        ]
+        self.appearances = [
+            transforms.Compose([*colour, PillowBlur(1.0)]),
+            transforms.Compose([*colour, PillowBlur(0.1), PillowSolarise()]),
+            *[transforms.Compose([*colour, PillowBlur(0.5)])] * 8,
+        ]
+
+    def __call__(self, array: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        image = Image.fromarray(array)
+        views = []
+        for appearance in self.appearances:
+            clean = self.geometry(image)
+            views.append((np.asarray(clean), np.asarray(appearance(clean))))
+        return views
+
+
+def measure(images: int, rounds: int) -> dict[str, float]:
+    """Seconds an image of both, and what follows from them."""
+    noise = random_generator("benchmark", "views").integers(0, 256, (images, 112, 112, 3), dtype=np.uint8)
+    pictures = [cv2.GaussianBlur(image, (0, 0), 4.0) for image in noise]
+    reference, ours = PillowViews(), LafsViews(ViewSettings())
+
+    def run_ours(index: int) -> None:
+        ours(pictures[index], random_generator("benchmark", index))
+
+    def run_reference(index: int) -> None:
+        reference(pictures[index])
+
+    seconds = np.empty((2, rounds, images))
+    for repeat in range(rounds):
+        for side, run in enumerate((run_reference, run_ours)):
+            for index in range(images):
+                start = time.perf_counter()
+                run(index)
+                seconds[side, repeat, index] = time.perf_counter() - start
+    slow, quick = seconds.min(axis=1).mean(axis=1)
+    return {
+        "views_speedup": slow / quick,
+        "images_per_second_per_core": 1 / quick,
+        "reference_images_per_second_per_core": 1 / slow,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--json", action="store_true", help="print the figures as one line of JSON")
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    random.seed(0)
+    torch.manual_seed(0)
+    figures = measure(arguments.images, arguments.rounds)
+    for name, value in figures.items():
+        print(f"{name:40s}{value:10.1f}")
+    if arguments.json:
+        print(json.dumps({name: round(value, 2) for name, value in figures.items()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Kedro datasets: thin shells over the library."""

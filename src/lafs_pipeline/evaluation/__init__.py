@@ -1,0 +1,1 @@
+"""Embeddings, pair verification, templates, plots."""

@@ -1,0 +1,1 @@
+"""Images come in: sources, RecordIO, alignment, pair sets, manifest, subsets, synthetic faces."""

@@ -1,0 +1,109 @@
+"""One image of a source becomes an aligned 112 x 112 face, as encoded bytes."""
+
+import threading
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from lafs_pipeline.faces.alignment import (
+    FACE_SIZE,
+    FaceDetector,
+    align_face,
+    similarity_transform,
+    transform_points,
+)
+from lafs_pipeline.faces.decode import ChannelOrder, decode_image, encode_jpeg, image_format, image_size
+from lafs_pipeline.faces.sources import EncodedFace, SourceSettings
+from lafs_pipeline.runtime.errors import LafsError
+
+
+@dataclass(frozen=True)
+class AlignedFace:
+    """A face ready to be stored.
+
+    Attributes:
+        encoded: JPEG or PNG of 112 x 112 pixels.
+        channel_order: What `encoded` decodes to.
+        unchanged: Whether `encoded` is what the source gave.
+        points: (5, 2) float32 x, y in the aligned image, or None where not known.
+        score: Detector score, or None where no detector was asked.
+    """
+
+    encoded: bytes
+    channel_order: ChannelOrder
+    unchanged: bool
+    points: np.ndarray | None = None
+    score: float | None = None
+
+
+class FaceIntake:
+    """Aligns the images of one source as its settings say; may be called by several threads.
+
+    Args:
+        settings: The source's settings.
+        decode_aligned: False trusts the header of images that are stored as they are.
+
+    Raises:
+        LafsError: Faces are not aligned and neither points nor a usable detector are given.
+    """
+
+    def __init__(self, settings: SourceSettings, decode_aligned: bool = True) -> None:
+        self.settings = settings
+        self.decode_aligned = decode_aligned
+        self.aligned = settings.aligned or settings.kind == "synthetic"
+        self._per_thread = threading.local()
+        if self.aligned:
+            return
+        if settings.detector:
+            self._detector()
+        elif not settings.points:
+            raise LafsError(
+                "its faces are not aligned: set `aligned: true` where they are, or give `points` "
+                "(a CSV of five points an image) or `detector` (a YuNet ONNX file)."
+            )
+
+    def align(self, face: EncodedFace) -> AlignedFace:
+        """Align one image.
+
+        Raises:
+            LafsError: The image cannot be decoded, or no face can be aligned in it; gives the reason alone.
+        """
+        order = self.settings.channel_order
+        if self.aligned:
+            ready = image_format(face.encoded) != "other" and image_size(face.encoded) == (
+                FACE_SIZE,
+                FACE_SIZE,
+            )
+            if self.decode_aligned or not ready:
+                image = decode_image(face.encoded, order)
+            return (
+                AlignedFace(face.encoded, order, True, face.points) if ready else _resized(image, face.points)
+            )
+        image = decode_image(face.encoded, order)
+        points, score = self._find_points(face, image)
+        moved = transform_points(similarity_transform(points), points)
+        return AlignedFace(encode_jpeg(align_face(image, points)), "rgb", False, moved, score)
+
+    def _find_points(self, face: EncodedFace, image: np.ndarray) -> tuple[np.ndarray, float | None]:
+        if face.points is not None:
+            return face.points, None
+        if not self.settings.detector:
+            raise LafsError("the points file has no row for it, and no detector is set")
+        return self._detector().largest(image)
+
+    def _detector(self) -> FaceDetector:
+        if not hasattr(self._per_thread, "detector"):
+            self._per_thread.detector = FaceDetector(self.settings.detector, self.settings.min_score)
+        return self._per_thread.detector
+
+
+def _resized(image: np.ndarray, points: np.ndarray | None) -> AlignedFace:
+    height, width = image.shape[:2]
+    if height != width:
+        raise LafsError(f"it is {width} x {height} pixels; faces that are aligned already must be square")
+    method = cv2.INTER_AREA if width > FACE_SIZE else cv2.INTER_LINEAR
+    resized = cv2.resize(image, (FACE_SIZE, FACE_SIZE), interpolation=method)
+    if points is not None:
+        points = ((points + 0.5) * (FACE_SIZE / width) - 0.5).astype(np.float32)
+    return AlignedFace(encode_jpeg(resized), "rgb", False, points)

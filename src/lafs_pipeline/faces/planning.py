@@ -1,0 +1,212 @@
+"""Before any image is read: which images of which source go to training and to which benchmark."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from lafs_pipeline.faces.benchmarks import BenchmarkSettings, hold_out_identities, open_benchmark
+from lafs_pipeline.faces.intake import FaceIntake
+from lafs_pipeline.faces.manifest import TRAIN
+from lafs_pipeline.faces.pair_sets import draw_pairs
+from lafs_pipeline.faces.sources import Source, SourceSettings, open_source
+from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.seeding import derive_seed
+from lafs_pipeline.runtime.settings import setting, settings
+
+
+@settings
+class CatalogSettings:
+    """Where faces come from and what is evaluated on."""
+
+    sources: dict[str, SourceSettings | None] = setting("Training images by name; null drops an entry", {})
+    benchmarks: dict[str, BenchmarkSettings | None] = setting(
+        "Verification pairs by name; null drops an entry", {}
+    )
+    check_images: bool = setting(
+        "Decode every image once, to find unreadable ones now; else read headers", True
+    )
+    threads: int = setting("Threads that read, decode and align", 4, ge=1)
+
+    def __post_init__(self):
+        for name in ("sources", "benchmarks"):
+            entries = {key: entry for key, entry in getattr(self, name).items() if entry is not None}
+            object.__setattr__(self, name, entries)
+
+
+@dataclass
+class PlannedImages:
+    """The images of one source or benchmark, and what is to become of each.
+
+    Attributes:
+        name: Name of the source or benchmark.
+        source: The images.
+        intake: How they are aligned.
+        identities: Identity of every image, None where not known.
+        splits: Split of every image.
+        wanted: Positions of the images that are needed.
+        refused: Position -> reason, of images that are left out without being read.
+    """
+
+    name: str
+    source: Source
+    intake: FaceIntake
+    identities: list[str | None]
+    splits: list[str]
+    wanted: Sequence[int]
+    refused: dict[int, str] = field(default_factory=dict)
+
+    def key(self, index: int) -> str:
+        """The image's key in the manifest."""
+        return f"{self.name}/{self.source.key(index)}"
+
+    def indices(self, split: str) -> list[int]:
+        """Positions of the wanted and not refused images of a split."""
+        return [i for i in self.wanted if self.splits[i] == split and i not in self.refused]
+
+    def people(self, split: str) -> set[str]:
+        """Known identities of a split."""
+        return {self.identities[i] for i in self.indices(split)} - {None}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is to be taken in.
+
+    Attributes:
+        images: By name of source or benchmark.
+        fixed_pairs: By name of a benchmark that brings its own images: a, b (positions), is_same, fold.
+    """
+
+    images: dict[str, PlannedImages]
+    fixed_pairs: dict[str, pd.DataFrame]
+
+
+def plan_catalogue(settings: CatalogSettings, seed: int) -> Plan:
+    """Open every source and benchmark and settle the split of every image.
+
+    Raises:
+        LafsError: A name or path is wrong, or there are too few identities or images for what is asked.
+    """
+    _check_names(settings)
+    images = {
+        name: _planned_source(name, source, settings.check_images, seed)
+        for name, source in settings.sources.items()
+    }
+    fixed_pairs = {}
+    for name, benchmark in settings.benchmarks.items():
+        if benchmark.kind == "held_out":
+            _hold_out(name, benchmark, images, seed)
+            continue
+        opened = open_benchmark(name, benchmark, seed)
+        fixed_pairs[name] = opened.pairs
+        images[name] = PlannedImages(
+            name=name,
+            source=opened.source,
+            intake=_intake(f"Benchmark '{name}'", opened.settings, settings.check_images),
+            identities=[opened.source.identity(index) for index in range(len(opened.source))],
+            splits=[name] * len(opened.source),
+            wanted=np.unique(opened.pairs[["a", "b"]].to_numpy()).tolist(),
+        )
+    _keep_benchmarks_out_of_training(settings, images)
+    _check_training_identities(settings, images)
+    return Plan(images, fixed_pairs)
+
+
+def held_out_pairs(
+    name: str, settings: BenchmarkSettings, identities: Sequence[str], seed: int
+) -> pd.DataFrame:
+    """Draw the pairs of a `held_out` benchmark among images with these identities.
+
+    Raises:
+        LafsError: As :func:`draw_pairs`; names the benchmark.
+    """
+    try:
+        return draw_pairs(identities, settings.pairs, settings.folds, derive_seed(seed, "benchmark", name))
+    except LafsError as error:
+        raise LafsError(f"Benchmark '{name}', held out of source '{settings.source}': {error}") from error
+
+
+def _check_names(settings: CatalogSettings) -> None:
+    if not settings.sources and not settings.benchmarks:
+        raise LafsError("Neither sources nor benchmarks are set: there is nothing to catalogue.")
+    both = set(settings.sources) & set(settings.benchmarks)
+    if both:
+        raise LafsError(f"Source and benchmark share the name {sorted(both)}; every name must be unique.")
+    for name in [*settings.sources, *settings.benchmarks]:
+        if not name or "/" in name:
+            raise LafsError(
+                f"'{name}' cannot be the name of a source or benchmark: it is empty or has a '/'."
+            )
+    if TRAIN in settings.benchmarks:
+        raise LafsError(f"A benchmark cannot be called '{TRAIN}', the name of the training split.")
+
+
+def _intake(what: str, settings: SourceSettings, check_images: bool) -> FaceIntake:
+    try:
+        return FaceIntake(settings, check_images)
+    except LafsError as error:
+        raise LafsError(f"{what}: {error}") from error
+
+
+def _planned_source(name: str, settings: SourceSettings, check_images: bool, seed: int) -> PlannedImages:
+    intake = _intake(f"Source '{name}'", settings, check_images)
+    source = open_source(name, settings, seed)
+    identities: list[str | None] = []
+    refused = {}
+    for index in range(len(source)):
+        try:
+            identities.append(source.identity(index))
+        except LafsError as error:
+            identities.append(None)
+            refused[index] = str(error)
+    return PlannedImages(name, source, intake, identities, [TRAIN] * len(source), range(len(source)), refused)
+
+
+def _hold_out(name: str, settings: BenchmarkSettings, images: dict[str, PlannedImages], seed: int) -> None:
+    if settings.source not in images:
+        raise LafsError(
+            f"Benchmark '{name}': there is no source '{settings.source}' to hold identities out of; "
+            f"sources are {', '.join(images) or 'none'}."
+        )
+    planned = images[settings.source]
+    chosen = set(hold_out_identities(name, settings, sorted(planned.people(TRAIN)), seed))
+    for index in planned.indices(TRAIN):
+        if planned.identities[index] in chosen:
+            planned.splits[index] = name
+    held_out_pairs(name, settings, [planned.identities[index] for index in planned.indices(name)], seed)
+
+
+def _keep_benchmarks_out_of_training(settings: CatalogSettings, images: dict[str, PlannedImages]) -> None:
+    people = [planned for planned in images.values() if planned.source.names_are_people]
+    benchmark_of = {
+        _folder_name(identity): benchmark
+        for benchmark in settings.benchmarks
+        for planned in people
+        for identity in planned.people(benchmark)
+    }
+    for planned in people:
+        for index in planned.indices(TRAIN):
+            identity = planned.identities[index]
+            if identity and _folder_name(identity) in benchmark_of:
+                benchmark = benchmark_of[_folder_name(identity)]
+                planned.refused[index] = f"identity {identity} also belongs to benchmark '{benchmark}'"
+
+
+def _folder_name(identity: str) -> str:
+    return identity.rsplit("/", 1)[-1]
+
+
+def _check_training_identities(settings: CatalogSettings, images: dict[str, PlannedImages]) -> None:
+    sources = [images[name] for name in settings.sources]
+    if not sources:
+        return
+    if not any(planned.indices(TRAIN) for planned in sources):
+        raise LafsError("No image is left for training: all belong to benchmarks or were refused.")
+    people = {f"{planned.name}/{identity}" for planned in sources for identity in planned.people(TRAIN)}
+    if len(people) == 1:
+        raise LafsError(
+            f"The training images are all of one identity, {people.pop()}; labels need at least two. Put "
+            "each person in a folder of their own, or set `labelled: false`."
+        )

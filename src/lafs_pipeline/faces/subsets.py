@@ -1,0 +1,84 @@
+"""Few-shot subsets and class labels of a manifest."""
+
+from collections.abc import Collection
+
+import numpy as np
+import pandas as pd
+
+from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.seeding import derive_seed
+
+
+def select_shots(
+    manifest: pd.DataFrame,
+    shots: int | None,
+    seed: int,
+    identity_fraction: float = 1.0,
+    keys: Collection[str] | None = None,
+    min_images: int = 1,
+) -> pd.DataFrame:
+    """Keep `shots` images of each identity, of a share of the identities.
+
+    The draw ranks keys and identities by a hash of (seed, name): it does not depend on the order of rows, a
+    larger subset of the same seed contains the smaller one, and adding identities changes no other's images.
+    Identities with fewer than `shots` images keep what they have.
+
+    Args:
+        manifest: Rows to choose from; unlabelled ones are left out.
+        shots: Images an identity; None keeps all.
+        seed: Seed of the draw.
+        identity_fraction: Share of the identities, rounded up, in (0, 1].
+        keys: An explicit list; other rows are left out before anything is drawn.
+        min_images: Identities with fewer images (after `keys`) are dropped.
+
+    Returns:
+        The chosen rows in the order of `manifest`.
+
+    Raises:
+        LafsError: A number is out of range, a key is not in the manifest, or nothing is left.
+    """
+    if shots is not None and shots < 1:
+        raise LafsError(f"shots is {shots}; expected at least 1 image an identity, or none for all.")
+    if not 0 < identity_fraction <= 1:
+        raise LafsError(f"identity_fraction is {identity_fraction}; expected more than 0 and at most 1.")
+    chosen = manifest[manifest["identity"].notna()]
+    if keys is not None:
+        absent = sorted(set(keys) - set(manifest["key"]))
+        if absent:
+            raise LafsError(
+                f"{len(absent)} listed keys are not in the manifest, first {', '.join(absent[:3])}."
+            )
+        chosen = chosen[chosen["key"].isin(list(keys))]
+    counts = chosen["identity"].value_counts()
+    names = sorted(counts.index[counts >= min_images], key=lambda name: derive_seed(seed, "identity", name))
+    kept = names[: int(np.ceil(identity_fraction * len(names) - 1e-9))]
+    chosen = chosen[chosen["identity"].isin(kept)]
+    if not len(chosen):
+        raise LafsError(
+            f"No image is left for the subset: {len(counts)} labelled identities were there, "
+            f"{len(names)} of them with at least {min_images} images."
+        )
+    if shots is None:
+        return chosen
+    rank = pd.Series([derive_seed(seed, "image", key) for key in chosen["key"]], index=chosen.index)
+    return chosen[rank.groupby(chosen["identity"]).rank(method="first") <= shots]
+
+
+def identity_labels(manifest: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
+    """Contiguous class numbers, in the order of the sorted identity names.
+
+    Returns:
+        labels: (n,) int64, one a row.
+        names: Identity of each class.
+
+    Raises:
+        LafsError: A row has no identity.
+    """
+    unlabelled = manifest["identity"].isna()
+    if unlabelled.any():
+        raise LafsError(
+            f"{unlabelled.sum()} of {len(manifest)} images have no identity, first "
+            f"{manifest['key'][unlabelled].iloc[0]}; training on labels needs one for each."
+        )
+    names, labels = np.unique(manifest["identity"].to_numpy(dtype=str), return_inverse=True)
+    return labels.astype(np.int64), names.tolist()

@@ -1,0 +1,49 @@
+"""Model files: safetensors weights with the sizes to rebuild the model in the header."""
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from lafs_pipeline.models.landmark_network import LandmarkNetwork
+from lafs_pipeline.models.part_fvit import FAMILIES
+from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.files import whole_file
+
+FORMAT = "lafs_pipeline.model.1"
+
+
+def save_model(model: nn.Module, path: Path | str) -> None:
+    """Write a face model or landmark network, whole or not at all."""
+    header = {"format": FORMAT, "family": model.family, "sizes": json.dumps(model.sizes)}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    with whole_file(path) as temporary:
+        save_file(tensors, temporary, metadata=header)
+
+
+def load_model(path: Path | str) -> nn.Module:
+    """Rebuild a model from its file, on the CPU and in eval mode.
+
+    Raises:
+        LafsError: when the file is missing, damaged or not one of ours.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise LafsError(f"model file {path} does not exist")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise LafsError(f"model file {path} is damaged: {error}; train or copy it again") from error
+    families = FAMILIES | {LandmarkNetwork.family: LandmarkNetwork}
+    if header.get("format") != FORMAT or header.get("family") not in families:
+        raise LafsError(f"model file {path} was not written by lafs_pipeline (header: {header})")
+    try:
+        model = families[header["family"]](**json.loads(header["sizes"]))
+        model.load_state_dict(weights)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise LafsError(f"model file {path} does not fit its own header: {error}") from error
+    return model.eval()

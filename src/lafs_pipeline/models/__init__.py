@@ -1,0 +1,1 @@
+"""Landmark network, patch sampling, Part fViT and fViT, DINO head."""

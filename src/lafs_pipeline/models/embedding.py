@@ -1,0 +1,47 @@
+"""Embeddings of faces, in batches."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from lafs_pipeline.faces.dataset import FaceImages
+from lafs_pipeline.views.normalise import to_input
+
+
+@torch.inference_mode()
+def map_faces(
+    function: Callable[[Tensor], Tensor],
+    faces: FaceImages,
+    device: torch.device,
+    batch_size: int = 64,
+    workers: int = 0,
+    title: str | None = None,
+) -> np.ndarray:
+    """Apply `function` to all faces, in order.
+
+    Args:
+        function: images (B, 3, 112, 112) in [-1, 1] -> (B, ...).
+        faces: n images.
+        device: where the function runs.
+        batch_size: images a call.
+        workers: processes that decode.
+        title: of the progress bar; None shows none.
+
+    Returns:
+        (n, ...) float32.
+    """
+    loader = DataLoader(faces, batch_size=batch_size, num_workers=workers)
+    parts = [
+        function(to_input(images.to(device))).float().cpu().numpy()
+        for images in tqdm(loader, desc=title, unit="batch", disable=True if title is None else None)
+    ]
+    return np.concatenate(parts)
+
+
+def flip_sum(embed: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The embedding of an image plus that of its mirror image (InsightFace's protocol)."""
+    return lambda images: embed(images) + embed(images.flip(-1))

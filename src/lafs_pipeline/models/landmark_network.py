@@ -1,0 +1,132 @@
+"""Landmark network of Part fViT: a MobileNetV3-large trunk that regresses N facial landmarks.
+
+Source: Part fViT (arXiv 2212.00057, section 3.1). The trunk differs from torchvision's and timm's
+`mobilenetv3_large_100`: the first bottleneck keeps its expansion convolution, squeeze-excite stands
+between the depthwise BatchNorm and the activation and has no biases, and there is no 960-channel layer.
+"""
+
+import torch
+import torch.nn.functional as F
+from timm.layers import make_divisible
+from torch import Tensor, nn
+from torchvision.ops import Conv2dNormActivation
+
+BOTTLENECKS = (
+    # kernel, expansion, out, squeeze-excite, activation, stride
+    (3, 16, 16, False, nn.ReLU, 1),
+    (3, 64, 24, False, nn.ReLU, 2),
+    (3, 72, 24, False, nn.ReLU, 1),
+    (5, 72, 40, True, nn.ReLU, 2),
+    (5, 120, 40, True, nn.ReLU, 1),
+    (5, 120, 40, True, nn.ReLU, 1),
+    (3, 240, 80, False, nn.Hardswish, 2),
+    (3, 200, 80, False, nn.Hardswish, 1),
+    (3, 184, 80, False, nn.Hardswish, 1),
+    (3, 184, 80, False, nn.Hardswish, 1),
+    (3, 480, 112, True, nn.Hardswish, 1),
+    (3, 672, 112, True, nn.Hardswish, 1),
+    (5, 672, 160, True, nn.Hardswish, 2),
+    (5, 960, 160, True, nn.Hardswish, 1),
+    (5, 960, 160, True, nn.Hardswish, 1),
+)
+STEM_CHANNELS = 16
+SMALLEST_SPAN = 1e-6
+
+
+class SqueezeExcite(nn.Module):
+    """Channel gates from the global average: ReLU, hard-sigmoid, no biases, a quarter of the width."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.reduce = nn.Linear(channels, channels // 4, bias=False)
+        self.expand = nn.Linear(channels // 4, channels, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate `x` (B, C, H, W)."""
+        gate = F.hardsigmoid(self.expand(F.relu(self.reduce(x.mean(dim=(2, 3))))))
+        return x * gate[:, :, None, None]
+
+
+class Bottleneck(nn.Module):
+    """Expand, depthwise, gate, activate, project; a residual where the shapes allow it."""
+
+    def __init__(
+        self,
+        channels: int,
+        kernel: int,
+        expanded: int,
+        out_channels: int,
+        squeeze_excite: bool,
+        activation: type[nn.Module],
+        stride: int,
+    ) -> None:
+        super().__init__()
+        self.residual = stride == 1 and channels == out_channels
+        self.expand = Conv2dNormActivation(channels, expanded, 1, activation_layer=activation)
+        self.depthwise = Conv2dNormActivation(
+            expanded, expanded, kernel, stride, groups=expanded, activation_layer=None
+        )
+        self.gate = SqueezeExcite(expanded) if squeeze_excite else nn.Identity()
+        self.activation = activation(inplace=True)
+        self.project = Conv2dNormActivation(expanded, out_channels, 1, activation_layer=None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H', W')."""
+        out = self.project(self.activation(self.gate(self.depthwise(self.expand(x)))))
+        return x + out if self.residual else out
+
+
+def normalise_landmarks(theta: Tensor, size: int) -> Tensor:
+    """Scale raw coordinates so that they span the image (Part fViT, section 3.1).
+
+    The minimum and maximum are taken jointly over all 2N values of a sample. A sample whose values
+    are all equal gives landmarks at 0.
+
+    Args:
+        theta: raw coordinates (B, 2N), x and y alternating.
+        size: width of the square image in pixels.
+
+    Returns:
+        Landmarks (B, N, 2) in pixels, 0 to `size - 1`.
+    """
+    low, high = theta.aminmax(dim=1, keepdim=True)
+    span = (high - low).clamp_min(SMALLEST_SPAN)
+    return ((theta - low) / span * (size - 1)).unflatten(1, (-1, 2))
+
+
+class LandmarkNetwork(nn.Module):
+    """Images (B, 3, H, H) in [-1, 1] -> landmarks (B, N, 2), x and y in pixels, 0 to H - 1.
+
+    Args:
+        num_landmarks: N.
+        width: channel multiplier of the trunk; 1.0 is the published network (2.8 M parameters).
+    """
+
+    family = "landmark_network"
+
+    def __init__(self, num_landmarks: int = 196, width: float = 1.0) -> None:
+        super().__init__()
+        self.sizes = {"num_landmarks": num_landmarks, "width": width}
+
+        def scaled(channels: int) -> int:
+            return channels if width == 1.0 else make_divisible(channels * width, 8)
+
+        channels = scaled(STEM_CHANNELS)
+        layers: list[nn.Module] = [
+            Conv2dNormActivation(3, channels, 3, stride=2, activation_layer=nn.Hardswish)
+        ]
+        for kernel, expanded, out, gated, activation, stride in BOTTLENECKS:
+            layers.append(
+                Bottleneck(channels, kernel, scaled(expanded), scaled(out), gated, activation, stride)
+            )
+            channels = scaled(out)
+        self.features = nn.Sequential(*layers)
+        self.dropout = nn.Dropout(0.5)
+        self.regressor = nn.Linear(channels, 2 * num_landmarks)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Predict landmarks; float32 from the regression on, whatever the autocast precision."""
+        pooled = self.features(images).mean(dim=(2, 3))
+        with torch.autocast(images.device.type, enabled=False):
+            theta = self.regressor(self.dropout(pooled.float()))
+            return normalise_landmarks(theta, images.shape[-1])

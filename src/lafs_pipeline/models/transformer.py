@@ -1,0 +1,93 @@
+"""The transformer shared by Part fViT and fViT: tokens in, one embedding out."""
+
+import torch
+import torch.nn.functional as F
+from timm.layers import DropPath, Mlp
+from torch import Tensor, nn
+
+NORM_EPSILON = 1e-5
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with an inner width of its own and the scale `dim ** -0.5`.
+
+    The scale is that of the full width, not of a head, as in the authors' models.
+    """
+
+    def __init__(self, dim: int, heads: int, head_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.scale = dim**-0.5
+        self.qkv = nn.Linear(dim, 3 * heads * head_dim, bias=False)
+        self.projection = nn.Linear(heads * head_dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, n, dim) -> (B, n, dim)."""
+        query, key, value = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        out = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
+        return self.dropout(self.projection(out.transpose(1, 2).flatten(2)))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block with DropPath on both branches."""
+
+    def __init__(
+        self, dim: int, heads: int, head_dim: int, mlp_dim: int, dropout: float, drop_path: float
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=NORM_EPSILON)
+        self.attention = Attention(dim, heads, head_dim, dropout)
+        self.norm2 = nn.LayerNorm(dim, eps=NORM_EPSILON)
+        self.mlp = Mlp(dim, mlp_dim, drop=dropout)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, n, dim) -> (B, n, dim)."""
+        x = x + self.drop_path(self.attention(self.norm1(x)))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+class FaceTransformer(nn.Module):
+    """Tokens (B, n, token_dim), n <= num_tokens -> embeddings (B, dim): the normed class token.
+
+    Part fViT (arXiv 2212.00057), section 3.2. Positions and class token start from N(0, 1).
+    """
+
+    def __init__(
+        self,
+        token_dim: int,
+        num_tokens: int,
+        dim: int,
+        depth: int,
+        heads: int,
+        head_dim: int,
+        mlp_dim: int,
+        dropout: float,
+        drop_path: float,
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.patch_embedding = nn.Linear(token_dim, dim)
+        self.class_token = nn.Parameter(torch.randn(1, 1, dim))
+        self.positions = nn.Parameter(torch.randn(1, num_tokens + 1, dim))
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(
+            Block(dim, heads, head_dim, mlp_dim, dropout, drop_path) for _ in range(depth)
+        )
+        self.norm = nn.LayerNorm(dim, eps=NORM_EPSILON)
+
+    def forward(self, tokens: Tensor, positions: Tensor | None = None) -> Tensor:
+        """Embed tokens.
+
+        Args:
+            tokens: (B, n, token_dim).
+            positions: (1, n + 1, dim); by default the first n + 1 learned ones.
+        """
+        if positions is None:
+            positions = self.positions[:, : tokens.shape[1] + 1]
+        x = torch.cat((self.class_token.expand(len(tokens), -1, -1), self.patch_embedding(tokens)), dim=1)
+        x = self.dropout(x + positions)
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x[:, 0])

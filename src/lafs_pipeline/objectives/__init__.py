@@ -1,0 +1,1 @@
+"""What is minimised: DINO loss, margin losses, landmark regulariser."""

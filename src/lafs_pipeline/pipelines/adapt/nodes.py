@@ -1,0 +1,44 @@
+"""Nodes of the adapt pipeline."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from lafs_pipeline.pipelines.parameters import parse
+
+if TYPE_CHECKING:
+    from lafs_pipeline.models.landmark_network import LandmarkNetwork
+    from lafs_pipeline.models.part_fvit import FViT, PartFViT
+
+
+def choose_shots(faces: pd.DataFrame, parameters: dict[str, Any], seed: int) -> pd.DataFrame:
+    """The labelled faces that adaptation may see."""
+    from lafs_pipeline.training.recipes import AdaptSettings, choose_adaptation_faces
+
+    return choose_adaptation_faces(faces, parse(AdaptSettings, parameters, "adapt"), seed)
+
+
+def start_from_scratch(backbone: "PartFViT | FViT", seed: int) -> "PartFViT | FViT":
+    """The same model with a transformer that has learned nothing."""
+    from lafs_pipeline.training.recipes import forget_transformer
+
+    return forget_transformer(backbone, seed)
+
+
+def adapt_model(
+    start: "PartFViT | FViT",
+    shots: pd.DataFrame,
+    network: "LandmarkNetwork",
+    parameters: dict[str, Any],
+    seed: int,
+    checkpoints: str,
+    variant: str,
+) -> "PartFViT | FViT":
+    """A face model trained with CosFace from `start`, its landmarks held near those of stage 1."""
+    from lafs_pipeline.pipelines.tracking import active_sinks
+    from lafs_pipeline.training.recipes import AdaptSettings, Workplace, train_recognition
+
+    options = parse(AdaptSettings, parameters, "adapt")
+    place = Workplace(Path(checkpoints) / f"adapt_{variant}", seed, active_sinks(f"adapt_{variant}"))
+    return train_recognition(f"adapt_{variant}", start, shots, options.recognition, place, network)

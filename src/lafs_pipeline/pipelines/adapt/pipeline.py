@@ -1,0 +1,57 @@
+"""One adaptation, twice: from the pretrained backbone and from scratch."""
+
+from kedro.pipeline import Node, Pipeline
+
+from lafs_pipeline.pipelines.adapt import nodes
+
+PARAMETERS = {"params:adapt", "params:seed", "params:paths.checkpoints"}
+
+
+def _variant(name: str, start: str) -> Pipeline:
+    adaptation = Pipeline(
+        [
+            Node(
+                nodes.adapt_model,
+                inputs={
+                    "start": "start",
+                    "shots": "adapt_faces",
+                    "network": "landmark_network",
+                    "parameters": "params:adapt",
+                    "seed": "params:seed",
+                    "checkpoints": "params:paths.checkpoints",
+                    "variant": "params:variant",
+                },
+                outputs="face_model",
+                name="adapt_model",
+            )
+        ]
+    )
+    return Pipeline(
+        adaptation,
+        namespace=name,
+        inputs={"start": start, "adapt_faces": "adapt_faces", "landmark_network": "landmark_network"},
+        outputs={"face_model": f"face_model_{name}"},
+        parameters=PARAMETERS,
+    )
+
+
+def create_pipeline() -> Pipeline:
+    """Faces, landmark_network and lafs_backbone -> adapt_faces, face_model_lafs, face_model_scratch."""
+    shared = Pipeline(
+        [
+            Node(
+                nodes.choose_shots,
+                inputs=["faces", "params:adapt", "params:seed"],
+                outputs="adapt_faces",
+                name="choose_shots",
+            ),
+            Node(
+                nodes.start_from_scratch,
+                inputs=["lafs_backbone", "params:seed"],
+                outputs="blank_backbone",
+                name="start_from_scratch",
+            ),
+        ]
+    )
+    variants = _variant("lafs", "lafs_backbone") + _variant("scratch", "blank_backbone")
+    return Pipeline([shared, variants], tags="adapt")

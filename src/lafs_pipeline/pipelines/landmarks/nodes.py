@@ -1,0 +1,70 @@
+"""Nodes of the landmarks pipeline."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from lafs_pipeline.pipelines.parameters import parse
+from lafs_pipeline.pipelines.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from lafs_pipeline.models.landmark_network import LandmarkNetwork
+    from lafs_pipeline.models.part_fvit import PartFViT
+
+SHOWN_FACES = 18
+
+
+def train_stage1(
+    faces: pd.DataFrame,
+    model_parameters: dict[str, Any],
+    parameters: dict[str, Any],
+    seed: int,
+    checkpoints: str,
+) -> "PartFViT":
+    """Part fViT trained with CosFace on the labelled faces, or read from an authors' checkpoint."""
+    from lafs_pipeline.interop.official import load_part_fvit
+    from lafs_pipeline.pipelines.tracking import active_sinks
+    from lafs_pipeline.training.recipes import StageOneSettings, Workplace, fresh_model, train_recognition
+
+    options = parse(StageOneSettings, parameters, "landmarks")
+    if options.initial_weights is not None:
+        return load_part_fvit(options.initial_weights)
+    model = parse(ModelSettings, model_parameters, "model")
+    place = Workplace(Path(checkpoints) / "stage1", seed, active_sinks("stage1"))
+    labelled = faces[(faces["split"] == "train") & faces["identity"].notna()]
+    start = fresh_model(model.name, model.sizes, seed)
+    return train_recognition("stage1", start, labelled, options.recognition, place)
+
+
+def take_landmark_network(stage1: "PartFViT") -> "LandmarkNetwork":
+    """The part of stage 1 that finds landmarks."""
+    return stage1.landmark_network
+
+
+def extract(faces: pd.DataFrame, network: "LandmarkNetwork") -> pd.DataFrame:
+    """N landmarks of every face: columns key and landmarks (2N numbers, x and y alternating, pixels)."""
+    from lafs_pipeline.faces.dataset import FaceImages
+    from lafs_pipeline.models.embedding import map_faces
+    from lafs_pipeline.training.precision import pick_device
+
+    device = pick_device()
+    points = map_faces(network.to(device), FaceImages(faces), device, title="landmarks")
+    return pd.DataFrame({"key": faces["key"].to_numpy(), "landmarks": list(points.reshape(len(points), -1))})
+
+
+def draw_overlay(faces: pd.DataFrame, landmarks: pd.DataFrame) -> "Figure":
+    """Training faces with their landmarks, to look at."""
+    import numpy as np
+
+    from lafs_pipeline.faces.dataset import FaceImages
+    from lafs_pipeline.models.landmark_plot import plot_landmarks
+
+    train = faces[faces["split"] == "train"]
+    shown = train.iloc[np.linspace(0, len(train) - 1, min(SHOWN_FACES, len(train))).astype(int)]
+    points = np.stack(landmarks.set_index("key").loc[shown["key"], "landmarks"]).reshape(len(shown), -1, 2)
+    images = FaceImages(shown)
+    pictures = np.stack([images[index] for index in range(len(images))])
+    return plot_landmarks(pictures, points, f"{points.shape[1]} landmarks of the stage-1 network")

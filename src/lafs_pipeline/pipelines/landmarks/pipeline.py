@@ -1,0 +1,44 @@
+"""Stage 1 of LAFS: landmarks without landmark labels."""
+
+from kedro.pipeline import Node, Pipeline
+
+from lafs_pipeline.pipelines.landmarks import nodes
+
+
+def create_pipeline() -> Pipeline:
+    """Faces -> face_model_stage1, landmark_network, landmarks, landmark_overlay."""
+    return Pipeline(
+        [
+            Node(
+                nodes.train_stage1,
+                inputs=[
+                    "faces",
+                    "params:model",
+                    "params:landmarks",
+                    "params:seed",
+                    "params:paths.checkpoints",
+                ],
+                outputs="face_model_stage1",
+                name="train_stage1",
+            ),
+            Node(
+                nodes.take_landmark_network,
+                inputs="face_model_stage1",
+                outputs="landmark_network",
+                name="take_landmark_network",
+            ),
+            Node(
+                nodes.extract,
+                inputs=["faces", "landmark_network"],
+                outputs="landmarks",
+                name="extract_landmarks",
+            ),
+            Node(
+                nodes.draw_overlay,
+                inputs=["faces", "landmarks"],
+                outputs="landmark_overlay",
+                name="landmark_overlay",
+            ),
+        ],
+        tags="landmarks",
+    )

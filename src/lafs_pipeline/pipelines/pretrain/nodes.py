@@ -1,0 +1,49 @@
+"""Nodes of the pretrain pipeline."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from lafs_pipeline.pipelines.parameters import parse
+from lafs_pipeline.pipelines.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from lafs_pipeline.models.landmark_network import LandmarkNetwork
+    from lafs_pipeline.models.part_fvit import FViT, PartFViT
+
+
+def pretrain_backbone(
+    faces: pd.DataFrame,
+    network: "LandmarkNetwork",
+    model_parameters: dict[str, Any],
+    parameters: dict[str, Any],
+    seed: int,
+    checkpoints: str,
+) -> "PartFViT | FViT":
+    """The teacher of LAFS, or of plain DINO on the grid; faces are used without their labels."""
+    from lafs_pipeline.pipelines.tracking import active_sinks
+    from lafs_pipeline.training.recipes import Workplace, fresh_grid_model, fresh_model, pretrain
+    from lafs_pipeline.training.self_supervised import PretrainSettings
+
+    options = parse(PretrainSettings, parameters, "pretrain")
+    model = parse(ModelSettings, model_parameters, "model")
+    if options.tokens == "grid":
+        start = fresh_grid_model(model.name, model.sizes, seed)
+    else:
+        start = fresh_model(model.name, model.sizes, seed, network)
+    place = Workplace(Path(checkpoints) / "pretrain", seed, active_sinks("pretrain"))
+    return pretrain(start, faces[faces["split"] == "train"], options, place)
+
+
+def draw_views(
+    faces: pd.DataFrame, network: "LandmarkNetwork", parameters: dict[str, Any], seed: int
+) -> "Figure":
+    """The ten views of one training face, with the landmarks that become tokens."""
+    from lafs_pipeline.training.recipes import show_views
+    from lafs_pipeline.training.self_supervised import PretrainSettings
+
+    options = parse(PretrainSettings, parameters, "pretrain")
+    return show_views(faces[faces["split"] == "train"], network, options, seed)

@@ -1,0 +1,33 @@
+"""LAFS pretraining, or DINO on the grid as its baseline."""
+
+from kedro.pipeline import Node, Pipeline
+
+from lafs_pipeline.pipelines.pretrain import nodes
+
+
+def create_pipeline() -> Pipeline:
+    """Faces and landmark network -> lafs_backbone, view_montage."""
+    return Pipeline(
+        [
+            Node(
+                nodes.pretrain_backbone,
+                inputs=[
+                    "faces",
+                    "landmark_network",
+                    "params:model",
+                    "params:pretrain",
+                    "params:seed",
+                    "params:paths.checkpoints",
+                ],
+                outputs="lafs_backbone",
+                name="pretrain_backbone",
+            ),
+            Node(
+                nodes.draw_views,
+                inputs=["faces", "landmark_network", "params:pretrain", "params:seed"],
+                outputs="view_montage",
+                name="view_montage",
+            ),
+        ],
+        tags="pretrain",
+    )

@@ -1,0 +1,20 @@
+"""The parameter groups of `conf/`, each with the settings it becomes."""
+
+from lafs_pipeline.runtime.settings import setting, settings
+
+
+@settings
+class ModelSettings:
+    """Which model is trained."""
+
+    name: str = setting("timm name of a Part fViT", "part_fvit_base_patch8_112")
+    sizes: dict[str, int | float] = setting("overrides of that model's sizes", {})
+
+
+@settings
+class EvaluateSettings:
+    """How models are benchmarked."""
+
+    flip: bool = setting("sum the embeddings of image and mirror image", True)
+    batch_size: int = setting("images a forward pass", 64, ge=1)
+    workers: int = setting("processes that decode images", 1, ge=0)

@@ -1,0 +1,1 @@
+"""What every room needs: errors, settings, seeds, whole-or-nothing files, metric sinks, launching."""

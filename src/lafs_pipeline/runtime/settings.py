@@ -1,0 +1,25 @@
+"""Settings: frozen dataclasses that describe and bound their fields.
+
+The library reads them as plain dataclasses. The pipelines build them from Kedro parameters with
+pydantic, which takes the bounds and descriptions from the field metadata and refuses unknown keys.
+"""
+
+from dataclasses import MISSING, dataclass, field
+from typing import Any, TypeVar, dataclass_transform
+
+T = TypeVar("T")
+
+
+def setting(description: str, default: Any = MISSING, **bounds: Any) -> Any:
+    """A field with a description and bounds in pydantic's words (`gt`, `ge`, `lt`, `le`, `min_length`)."""
+    metadata = {"description": description, **bounds}
+    if isinstance(default, (list, dict)):
+        return field(default_factory=default.copy, metadata=metadata)
+    return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(setting,))
+def settings(cls: type[T]) -> type[T]:
+    """Make a class a frozen, keyword-only dataclass whose unknown keys pydantic refuses."""
+    cls.__pydantic_config__ = {"extra": "forbid", "strict": False}
+    return dataclass(frozen=True, kw_only=True)(cls)

@@ -1,0 +1,46 @@
+"""Kedro project settings."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from kedro.utils import find_kedro_project
+
+from lafs_pipeline.hooks import GuardHooks, TrackingHooks
+
+PROJECT = find_kedro_project(Path.cwd()) or Path.cwd()
+
+
+def _data_folder() -> str:
+    """Absolute path of `data/`, or of LAFS_DATA where that is set."""
+    return str(PROJECT / os.environ.get("LAFS_DATA", "data"))
+
+
+def _tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI where that is set, else SQLite inside the project."""
+    return os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{PROJECT / 'mlflow.db'}")
+
+
+def _artifact_location() -> str | None:
+    """Beside the SQLite store; a tracking server knows its own."""
+    return None if "MLFLOW_TRACKING_URI" in os.environ else (PROJECT / "mlartifacts").as_uri()
+
+
+def _environment(name: str, default: Any = None) -> Any:
+    """An environment variable, for paths of one machine."""
+    return os.environ.get(name, default)
+
+
+HOOKS = (GuardHooks(), TrackingHooks())
+
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    "merge_strategy": {"parameters": "soft"},
+    "custom_resolvers": {
+        "data_folder": _data_folder,
+        "tracking_uri": _tracking_uri,
+        "artifact_location": _artifact_location,
+        "environment": _environment,
+    },
+}

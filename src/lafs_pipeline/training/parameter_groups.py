@@ -1,0 +1,55 @@
+"""Parameter groups: no weight decay where it does not belong, layer-wise learning rates."""
+
+import re
+from collections import defaultdict
+from typing import Any
+
+from torch import nn
+
+BLOCK = re.compile(r"(?:^|\.)blocks\.(\d+)\.")
+FIRST_LAYER = re.compile(r"(?:^|\.)(?:class_token|positions|patch_embedding|landmark_network)\b")
+LANDMARK_TRUNK = re.compile(r"(?:^|\.)landmark_network\.features\.")
+
+
+def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Two groups: matrices with weight decay, biases and other 1-D parameters without (as DINO)."""
+    return layer_decay_groups(model, weight_decay, layer_decay=1.0, landmark_weight_decay=weight_decay)
+
+
+def layer_decay_groups(
+    model: nn.Module, weight_decay: float, layer_decay: float, landmark_weight_decay: float
+) -> list[dict[str, Any]]:
+    """Optimiser groups with layer-wise learning-rate decay (BEiT's rule, as Part fViT's fine-tuning).
+
+    With d = `layer_decay` and L blocks the learning rate of layer i is scaled by d^(L + 1 - i): layer 0
+    is the class token, positions, patch embedding and landmark network, block i is layer i + 1,
+    everything else layer L + 1.
+
+    Args:
+        model: its trainable parameters are grouped.
+        weight_decay: for parameters of two and more dimensions.
+        layer_decay: d; 1.0 gives all layers one learning rate.
+        landmark_weight_decay: instead of `weight_decay` in the trunk of the landmark network.
+
+    Returns:
+        Groups with `params`, `names`, `lr_scale` and `weight_decay`.
+    """
+    named = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
+    last = 1 + max((int(found[1]) + 1 for name, _ in named if (found := BLOCK.search(name))), default=0)
+    groups: dict[tuple[float, float], list[tuple[str, nn.Parameter]]] = defaultdict(list)
+    for name, parameter in named:
+        if block := BLOCK.search(name):
+            layer = int(block[1]) + 1
+        else:
+            layer = 0 if FIRST_LAYER.search(name) else last
+        decay = landmark_weight_decay if LANDMARK_TRUNK.search(name) else weight_decay
+        groups[layer_decay ** (last - layer), decay if parameter.ndim > 1 else 0.0].append((name, parameter))
+    return [
+        {
+            "params": [parameter for _, parameter in members],
+            "names": [name for name, _ in members],
+            "lr_scale": scale,
+            "weight_decay": decay,
+        }
+        for (scale, decay), members in groups.items()
+    ]

@@ -1,0 +1,66 @@
+"""Cheap looks at an embedding while it is trained."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.neighbors import KNeighborsClassifier
+from torch import Tensor
+
+from lafs_pipeline.faces.dataset import FaceImages
+from lafs_pipeline.models.embedding import map_faces
+
+NEIGHBOURS = 20
+
+
+class IdentityProbe:
+    """How well a frozen embedding tells identities apart: weighted k-NN on held-back images, and collapse.
+
+    Of every identity the first half of the images is the gallery and the rest are queries.
+
+    Args:
+        faces: labelled images.
+        labels: identities (len(faces),).
+    """
+
+    def __init__(self, faces: FaceImages, labels: np.ndarray) -> None:
+        self.faces, self.labels = faces, labels
+        rank = np.empty(len(labels), dtype=np.int64)
+        for label in np.unique(labels):
+            members = np.flatnonzero(labels == label)
+            rank[members] = np.arange(len(members)) * 2 // len(members)
+        self.in_gallery = rank == 0
+
+    def measure(self, embed: Callable[[Tensor], Tensor], device: torch.device) -> dict[str, float]:
+        """`knn_accuracy` (0..1) and `embedding_std` (1 for directions spread evenly, 0 when collapsed)."""
+        embeddings = map_faces(embed, self.faces, device)
+        return {
+            "knn_accuracy": knn_accuracy(embeddings, self.labels, self.in_gallery),
+            "embedding_std": embedding_std(embeddings),
+        }
+
+
+def knn_accuracy(embeddings: np.ndarray, labels: np.ndarray, in_gallery: np.ndarray) -> float:
+    """Accuracy of distance-weighted k-NN on cosine distance, k = 20 or the gallery's size.
+
+    Args:
+        embeddings: (n, dim).
+        labels: (n,).
+        in_gallery: (n,) bool; the rest are queries.
+    """
+    classifier = KNeighborsClassifier(
+        n_neighbors=min(NEIGHBOURS, int(in_gallery.sum())), weights="distance", metric="cosine"
+    )
+    classifier.fit(embeddings[in_gallery], labels[in_gallery])
+    return float(classifier.score(embeddings[~in_gallery], labels[~in_gallery]))
+
+
+def embedding_std(embeddings: np.ndarray) -> float:
+    """Mean standard deviation of the L2-normalised embeddings' components, times sqrt(dim).
+
+    Near 1 when directions are spread evenly, 0 when all embeddings are the same (SimSiam, arXiv
+    2011.10566, section 4.1).
+    """
+    directions = F.normalize(torch.from_numpy(embeddings), dim=1)
+    return float(directions.std(dim=0).mean() * directions.shape[1] ** 0.5)

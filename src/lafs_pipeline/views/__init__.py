@@ -1,0 +1,1 @@
+"""One image becomes many views: geometry, appearance, landmark perturbation and subsets."""

@@ -1,0 +1,29 @@
+import copy
+
+import torch
+from torch import nn
+
+from lafs_pipeline.training.clipping import clip_each_parameter
+
+
+def test_it_equals_pytorchs_clipping_of_each_parameter_alone():
+    torch.manual_seed(0)
+    ours = nn.Sequential(nn.Linear(5, 7), nn.Linear(7, 3))
+    for scale, parameter in zip((0.01, 100, 1, 5), ours.parameters(), strict=True):
+        parameter.grad = scale * torch.randn_like(parameter)
+    theirs = copy.deepcopy(ours)
+    for mine, reference in zip(ours.parameters(), theirs.parameters(), strict=True):
+        reference.grad = mine.grad.clone()
+    largest = clip_each_parameter(ours.parameters(), 3.0)
+    norms = [nn.utils.clip_grad_norm_([parameter], 3.0) for parameter in theirs.parameters()]
+    assert torch.isclose(largest, max(norms))
+    for mine, reference in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, reference.grad)
+
+
+def test_parameters_without_gradient_are_passed_over():
+    layer = nn.Linear(2, 2)
+    layer.weight.grad = torch.full((2, 2), 10.0)
+    clip_each_parameter(layer.parameters(), 1.0)
+    assert torch.isclose(layer.weight.grad.norm(), torch.tensor(1.0), atol=1e-5)
+    assert layer.bias.grad is None
