@@ -16,10 +16,6 @@ $(READY): pyproject.toml constraints.txt
 
 demo: setup
 	$(BIN)/kedro run
-	@echo
-	@$(BIN)/python -m lafs_pipeline.evaluation.benchmarks data/08_reporting/benchmarks.csv
-	@echo
-	@echo 'Plots and the table lie in data/08_reporting. Next: $(BIN)/kedro mlflow ui, or $(BIN)/kedro viz run'
 
 test: setup lint
 	$(BIN)/python -m pytest -m 'not slow and not browser'

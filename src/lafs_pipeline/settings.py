@@ -6,7 +6,7 @@ from typing import Any
 
 from kedro.utils import find_kedro_project
 
-from lafs_pipeline.hooks import GuardHooks, TrackingHooks
+from lafs_pipeline.hooks import GuardHooks, SummaryHooks, TrackingHooks
 
 PROJECT = find_kedro_project(Path.cwd()) or Path.cwd()
 
@@ -31,7 +31,7 @@ def _environment(name: str, default: Any = None) -> Any:
     return os.environ.get(name, default)
 
 
-HOOKS = (GuardHooks(), TrackingHooks())
+HOOKS = (GuardHooks(), TrackingHooks(), SummaryHooks())
 
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

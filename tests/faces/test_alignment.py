@@ -65,25 +65,53 @@ def detector(shared_dir):
 
 
 def test_detected_and_aligned_faces_are_those_aligned_elsewhere(shared_dir, detector):
-    """Images with one face: where there are several, the other alignment may have chosen another one."""
-    originals = sorted((shared_dir / "faces/lfw/original250_folds1-2").glob("*/*.jpg"))[::80]
+    """All 1,583 originals: mean 1.21 grey levels, none above 5 (9 where the largest face is taken)."""
+    originals = sorted((shared_dir / "faces/lfw/original250_folds1-2").glob("*/*.jpg"))[::20]
     differences = []
     for path in originals:
         image = decode_image(path.read_bytes())
-        found = detector.detect(image)
-        if len(found.scores) != 1:
-            continue
+        points, _ = detector.choose(image, "most_central")
         reference = shared_dir / "faces/lfw/aligned112" / path.parent.name / path.name
-        aligned = align_face(image, found.points[0])
+        aligned = align_face(image, points)
         differences.append(np.abs(aligned.astype(int) - decode_image(reference.read_bytes())).mean())
-    assert len(differences) >= 10
+    assert len(differences) == 80
     assert max(differences) < 3
+    assert np.mean(differences) < 1.5
+
+
+def test_detected_points_lie_near_those_of_people(shared_dir, detector):
+    """All 337 faces of AFW: none missed, mean error 0.115 and median 0.107 of the distance of the eyes."""
+    errors = []
+    for path in sorted((shared_dir / "faces/w300_afw/afw").glob("*.pts"))[::6]:
+        marks = np.loadtxt(path, skiprows=3, max_rows=68) - 1
+        eyes = [marks[36:42].mean(axis=0), marks[42:48].mean(axis=0)]
+        truth = np.stack([*eyes, marks[30], marks[48], marks[54]])
+        points, _ = detector.choose(decode_image(path.with_suffix(".jpg").read_bytes()), "most_central")
+        errors.append(np.linalg.norm(points - truth, axis=1).mean() / np.linalg.norm(eyes[1] - eyes[0]))
+    assert len(errors) == 57
+    assert np.median(errors) < 0.14
+    assert np.mean(np.array(errors) < 0.25) > 0.93
+
+
+def test_the_face_that_is_chosen(shared_dir, detector):
+    path = sorted((shared_dir / "faces/lfw/original250_folds1-2").glob("*/*.jpg"))[0]
+    image = decode_image(path.read_bytes())
+    alone, _ = detector.choose(image)
+    scene = np.zeros((500, 1100, 3), np.uint8)
+    scene[:500, :500] = cv2.resize(image, (500, 500))
+    scene[125:375, 500:750] = image
+    for choice, expected in (
+        ("largest", (alone + 0.5) * 2 - 0.5),
+        ("most_central", alone + np.array([500, 125])),
+    ):
+        points, _ = detector.choose(scene, choice)
+        assert np.abs(points - expected).max() < 12, choice
 
 
 def test_detection_scales_back_and_prefers_the_largest_face(shared_dir, detector):
     path = sorted((shared_dir / "faces/lfw/original250_folds1-2").glob("*/*.jpg"))[0]
     image = decode_image(path.read_bytes())
-    points, score = detector.largest(image)
+    points, score = detector.choose(image)
     large = cv2.resize(image, None, fx=6, fy=6, interpolation=cv2.INTER_CUBIC)
     scene = np.zeros((1500, 2000, 3), np.uint8)
     scene[:250, :250] = image
@@ -97,4 +125,4 @@ def test_detection_scales_back_and_prefers_the_largest_face(shared_dir, detector
 
 def test_no_face(detector):
     with pytest.raises(LafsError, match="no face"):
-        detector.largest(np.zeros((64, 64, 3), np.uint8))
+        detector.choose(np.zeros((64, 64, 3), np.uint8))

@@ -13,6 +13,7 @@ from lafs_pipeline.faces.alignment import ARCFACE_TEMPLATE
 from lafs_pipeline.faces.catalogue import BenchmarkSettings, CatalogSettings, catalog_faces
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.decode import decode_image
+from lafs_pipeline.faces.hashes import exact_hash, perceptual_hash
 from lafs_pipeline.faces.manifest import MANIFEST_TYPES, check_manifest, manifest_points
 from lafs_pipeline.faces.recordio import RecordIOReader, RecordIOWriter
 from lafs_pipeline.faces.sources import SourceSettings
@@ -26,12 +27,12 @@ def face(seed: int, size: int = 112, kind: str = "PNG") -> bytes:
     return stream.getvalue()
 
 
-def make_folder(path, people: dict[str, int], **options):
+def make_folder(path, people: dict[str, int], first_seed: int = 0, **options):
     """Faces named as LFW's, distinct from one another."""
     for number, (person, count) in enumerate(people.items()):
         (path / person).mkdir(parents=True, exist_ok=True)
         for image in range(1, count + 1):
-            seed = 1000 * number + image
+            seed = first_seed + 1000 * number + image
             (path / person / f"{person}_{image:04d}.png").write_bytes(face(seed, **options))
     return path
 
@@ -120,6 +121,50 @@ def test_unusable_images_are_listed_and_the_rest_goes_on(tmp_path):
     assert found.rejected["reason"].str.contains("damaged|must be square").all()
 
 
+def test_sizes_and_hashes(tmp_path):
+    path = make_folder(tmp_path / "faces", {"Ann": 1, "Bo": 1})
+    (path / "Bo/large.png").write_bytes(face(5, 200))
+    (path / "Bo/flat.png").write_bytes(b"")
+    Image.new("RGB", (112, 112), (9, 80, 200)).save(path / "Bo/flat.png")
+    found = catalogue(tmp_path, {"mine": folder(path)}).manifest.set_index("key")
+    assert found["width"].tolist() == found["height"].tolist() == [112, 112, 112, 200]
+    assert found["exact_hash"]["mine/Ann/Ann_0001.png"] == exact_hash(face(1))
+    assert found["perceptual_hash"].isna().tolist() == [False, False, True, False]
+    assert found["perceptual_hash"]["mine/Ann/Ann_0001.png"] == perceptual_hash(decode_image(face(1)))
+    repacked = catalogue(tmp_path, {"mine": folder(path)}, threads=1, shard_images=2).manifest.set_index(
+        "key"
+    )
+    pd.testing.assert_frame_equal(repacked, found)
+
+
+def test_a_photograph_lying_on_its_side(tmp_path):
+    path = make_folder(tmp_path / "faces", {"Ann": 1, "Bo": 1}, size=224)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photograph = np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8)
+    Image.fromarray(photograph).save(path / "Ann/side.jpg", exif=exif)
+    rows = [[f"{p}/{p}_0001.png", *(ARCFACE_TEMPLATE * 2).ravel()] for p in ("Ann", "Bo")]
+    rows.append(["Ann/side.jpg", *(ARCFACE_TEMPLATE / 4).ravel()])
+    names = [f"{axis}{number}" for number in range(1, 6) for axis in "xy"]
+    pd.DataFrame(rows, columns=["file", *names]).to_csv(tmp_path / "points.csv", index=False)
+    source = folder(path, aligned=False, points=str(tmp_path / "points.csv"))
+    found = catalogue(tmp_path, {"mine": source}).manifest
+    assert found[["width", "height"]].to_numpy().tolist() == [[224, 224], [30, 50], [224, 224]]
+
+
+@pytest.mark.parametrize(("identities", "people"), [("apart", 4), ("merged", 3)])
+def test_people_of_several_sources(tmp_path, identities, people):
+    first = make_folder(tmp_path / "first", {"Ann": 2, "Bo": 1})
+    second = make_folder(tmp_path / "second", {"Bo": 2, "Cy": 1}, 50_000)
+    sources = {"one": folder(first), "two": folder(second)}
+    found = catalogue(tmp_path, sources, identities=identities)
+    assert found.manifest["identity"].nunique() == people
+    labels = [RecordIOReader(tmp_path / "out/faces.rec").read_labels(record)[0] for record in range(6)]
+    assert len(set(labels)) == people
+    names = found.manifest["identity"].tolist()
+    assert (names[2] == names[3]) == (identities == "merged")
+
+
 def test_damaged_records_are_listed(tmp_path):
     path = tmp_path / "train.rec"
     with RecordIOWriter(path) as writer:
@@ -137,7 +182,7 @@ def test_damaged_records_are_listed(tmp_path):
 
 def test_held_out_identities_leave_training(tmp_path):
     path = make_folder(tmp_path / "faces", {f"p{number:02d}": 4 for number in range(12)})
-    other = make_folder(tmp_path / "other", {f"p{number:02d}": 1 for number in range(14)})
+    other = make_folder(tmp_path / "other", {f"p{number:02d}": 1 for number in range(14)}, 50_000)
     benchmark = BenchmarkSettings(source="mine", identities=0.25, pairs=20, folds=2)
     found = catalogue(tmp_path, {"mine": folder(path), "other": folder(other)}, {"held": benchmark})
     held = found.manifest[found.manifest["split"] == "held"]
@@ -158,7 +203,7 @@ def test_held_out_identities_leave_training(tmp_path):
 
 def test_pairs_txt_benchmark(tmp_path):
     train = make_folder(tmp_path / "train", {"Ann": 2, "Bo": 2, "Cy": 2})
-    bench = make_folder(tmp_path / "bench", {"Ann": 3, "Di": 2, "Ed": 1})
+    bench = make_folder(tmp_path / "bench", {"Ann": 3, "Di": 2, "Ed": 1}, 50_000)
     (tmp_path / "pairs.txt").write_text("2\t1\nAnn\t1\t3\nAnn\t1\tDi\t2\nDi\t1\t2\nDi\t1\tAnn\t3\n")
     benchmark = BenchmarkSettings(
         kind="pairs_txt",
@@ -249,7 +294,7 @@ def test_a_source_without_one_usable_image(tmp_path):
         LafsError, match=r"'mine': all 4 images were rejected, first mine/Ann/Ann_0001\.png: it is not"
     ):
         catalogue(tmp_path, {"mine": folder(path)})
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out" / "faces.rec").exists()
 
 
 def test_nothing_to_do(tmp_path):
@@ -263,6 +308,7 @@ def test_nothing_to_do(tmp_path):
         (lambda table: table.drop(columns="record"), "lacks the columns record"),
         (lambda table: table.iloc[:0], "has no rows"),
         (lambda table: pd.concat([table, table]), "2 keys are there more than once"),
+        (lambda table: table.drop(columns=["offset", "exact_hash"]), "lacks the columns offset, exact_hash"),
         (lambda table: table.assign(channel_order="gbr"), "must be rgb or bgr"),
         (lambda table: table.assign(store=pd.NA), "2 rows have no store"),
     ],

@@ -14,6 +14,7 @@ from lafs_pipeline.faces.recordio import RecordIOWriter
 from lafs_pipeline.runtime.errors import LafsError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 112, 112, 3), dtype=np.uint8)
+COLUMNS = ["key", "store", "record", "offset", "channel_order"]
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -24,16 +25,14 @@ def png(pixels: np.ndarray) -> bytes:
 
 @pytest.fixture
 def manifest(tmp_path) -> pd.DataFrame:
-    rows = []
-    for number in range(len(PIXELS)):
-        rows.append(
-            (f"s/{number}", str(tmp_path / f"{number % 2}.rec"), number, "bgr" if number == 3 else "rgb")
-        )
+    rows = {}
     for store in (0, 1):
-        with RecordIOWriter(tmp_path / f"{store}.rec") as writer:
+        path = tmp_path / f"{store}.rec"
+        with RecordIOWriter(path) as writer:
             for number in range(store, 6, 2):
-                writer.write_image(number, png(PIXELS[number]), 0.0)
-    return pd.DataFrame(rows, columns=["key", "store", "record", "channel_order"])
+                offset = writer.write_image(number, png(PIXELS[number]), 0.0)
+                rows[number] = (f"s/{number}", str(path), number, offset, "bgr" if number == 3 else "rgb")
+    return pd.DataFrame([rows[number] for number in range(6)], columns=COLUMNS)
 
 
 def test_random_access(manifest):
@@ -64,10 +63,17 @@ def test_a_subset_of_rows(manifest):
 def test_unusable_records_are_named(tmp_path, content):
     with RecordIOWriter(tmp_path / "a.rec") as writer:
         writer.write_image(8, content, 0.0)
-    row = ("s/name", str(tmp_path / "a.rec"), 8, "rgb")
-    faces = FaceImages(pd.DataFrame([row], columns=["key", "store", "record", "channel_order"]))
+    row = ("s/name", str(tmp_path / "a.rec"), 8, 0, "rgb")
+    faces = FaceImages(pd.DataFrame([row], columns=COLUMNS))
     with pytest.raises(LafsError, match=r"a\.rec, record 8 \(s/name\) cannot be used"):
         faces[0]
+
+
+def test_another_file_in_the_place_of_the_store(manifest, tmp_path):
+    with RecordIOWriter(tmp_path / "1.rec") as writer:
+        writer.write_image(0, b"short", 0.0)
+    with pytest.raises(LafsError, match=r"1\.rec, record 3 \(s/3\) is damaged: it should start at byte"):
+        FaceImages(manifest)[3]
 
 
 def test_missing_store(manifest, tmp_path):

@@ -48,6 +48,20 @@ def test_grey_transparent_and_16_bit(pixels):
     np.testing.assert_array_equal(decode_image(encoded(transparent, "PNG")), pixels)
 
 
+def test_cmyk_and_single_pixels(pixels):
+    data = encoded(Image.fromarray(np.repeat(pixels, 8, axis=1).repeat(8, axis=0)).convert("CMYK"), "JPEG")
+    expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+    assert np.abs(decode_image(data).astype(int) - expected).mean() < 3
+    assert decode_image(encoded(Image.new("RGB", (1, 1), (9, 8, 7)), "PNG")).tolist() == [[[9, 8, 7]]]
+
+
+@pytest.mark.slow
+def test_large_photographs():
+    assert decode_image(encoded(Image.new("L", (10_000, 10_000), 7), "JPEG")).shape == (10_000, 10_000, 3)
+    with pytest.raises(LafsError, match="10001 x 10000 pixels"):
+        decode_image(encoded(Image.new("L", (10_001, 10_000)), "JPEG"))
+
+
 def test_exif_orientation_is_honoured(pixels):
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -90,6 +90,8 @@ def test_hostile_pickles_are_refused_without_running(tmp_path):
         pickle.dumps({"images": IMAGES}),
         b"\x80\x04B\xff\xff\xff\xff.",
         b"\x80\x04r\xff\xff\xff\xff.",
+        b"\x80\x05\x96" + (1 << 34).to_bytes(8, "little") + b".",
+        b"\x80\x04cbuiltins\nbytes\n\x8a\x05" + (1 << 34).to_bytes(5, "little") + b"\x85R.",
         b"\x80\x02cnumpy\ndtype\n}X\x08\x00\x00\x00__call__K\x01sb.",
     ],
 )
@@ -98,6 +100,20 @@ def test_files_that_are_no_pair_sets(tmp_path, data):
     path.write_bytes(data)
     with pytest.raises(LafsError, match=r"a\.bin"):
         read_pair_set(path)
+
+
+@pytest.mark.parametrize("times", [3, 5000])
+def test_a_small_text_cannot_be_made_many(tmp_path, times):
+    """`_codecs.encode` of one remembered text, again and again: kilobytes that want to be megabytes."""
+    text = b"X" + (10_000).to_bytes(4, "little") + b"x" * 10_000
+    call = b"c_codecs\nencode\nh\x01R"
+    arguments = text + b"X\x06\0\0\0latin1\x86q\x01" + b"0"
+    pickled = b"\x80\x02" + arguments + b"](" + call * times + b"e](" + b"\x88" * (times // 2) + b"e\x86."
+    (tmp_path / "a.bin").write_bytes(pickled)
+    with pytest.raises(
+        LafsError, match="3 images for 1 pairs" if times == 3 else "more memory than the file"
+    ):
+        read_pair_set(tmp_path / "a.bin")
 
 
 def test_missing_file(tmp_path):

@@ -2,6 +2,8 @@
 
 import pickle
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -138,14 +140,14 @@ def test_bad_index(tmp_path, index):
 
 
 def test_missing_and_empty_files(tmp_path):
-    with pytest.raises(LafsError, match=r"index .*a\.idx does not exist"):
-        RecordIOReader(tmp_path / "a.rec")
-    (tmp_path / "a.idx").write_text("0\t0\n")
     with pytest.raises(LafsError, match=r"a\.rec does not exist"):
         RecordIOReader(tmp_path / "a.rec")
     (tmp_path / "a.rec").write_bytes(b"")
     with pytest.raises(LafsError, match="is empty"):
         RecordIOReader(tmp_path / "a.rec")
+    (tmp_path / "a.rec").write_bytes(b"x")
+    with pytest.raises(LafsError, match=r"index .*b\.idx does not exist"):
+        RecordIOReader(tmp_path / "a.rec", index=tmp_path / "b.idx")
 
 
 def test_nothing_is_left_when_writing_fails(tmp_path):
@@ -167,3 +169,84 @@ def test_labels_survive_float32(tmp_path):
     with RecordIOWriter(tmp_path / "a.rec") as writer:
         writer.write_image(0, b"image", 2_059_905)
     assert RecordIOReader(tmp_path / "a.rec").read_labels(0) == np.float32(2_059_905)
+
+
+@given(payloads)
+def test_a_scan_finds_every_record(tmp_path_factory, records):
+    path = tmp_path_factory.mktemp("rec") / "a.rec"
+    write(path, dict(enumerate(records)))
+    expected = RecordIOReader(path).offsets
+    path.with_suffix(".idx").unlink()
+    found = RecordIOReader(path)
+    np.testing.assert_array_equal(found.offsets, expected)
+    assert [found.read(key) for key in found.keys] == records
+
+
+def test_a_rebuilt_index_is_kept_elsewhere_and_made_anew_for_another_file(tmp_path):
+    path, kept = tmp_path / "data" / "a.rec", tmp_path / "out"
+    write(path, {0: b"zero", 1: b"one"})
+    path.with_suffix(".idx").unlink()
+    assert RecordIOReader(path, index_folder=kept).read(1) == b"one"
+    assert [file.name for file in path.parent.iterdir()] == ["a.rec"]
+    (index,) = kept.iterdir()
+    assert index.read_text() == "0\t0\n1\t12\n"
+    index.write_text("5\t12\n")
+    reader = pickle.loads(pickle.dumps(RecordIOReader(path, index_folder=kept)))
+    assert reader.keys.tolist() == [5]
+    write(path, {0: b"zero", 1: b"one", 2: b"two"})
+    path.with_suffix(".idx").unlink()
+    assert len(RecordIOReader(path, index_folder=kept)) == 3
+
+
+def test_a_scan_goes_on_behind_damage(tmp_path):
+    path = tmp_path / "a.rec"
+    write(path, {key: bytes([key]) * (16 + 4 * (key % 3)) for key in range(8)})
+    offsets = RecordIOReader(path).offsets
+    path.with_suffix(".idx").unlink()
+    data = bytearray(path.read_bytes())
+    data[offsets[1]] ^= 1  # a magic word
+    data[offsets[3] + 5] = 1  # a length beyond the file
+    data[offsets[5] + 4] -= 8  # a length that is too short
+    path.write_bytes(data)
+    reader = RecordIOReader(path)
+    np.testing.assert_array_equal(reader.offsets, offsets)
+    for key in range(8):
+        if key in (1, 3, 5):
+            with pytest.raises(LafsError, match=f"record {key} is damaged"):
+                reader.read(key)
+        else:
+            assert reader.read(key) == bytes([key]) * (16 + 4 * (key % 3))
+
+
+def test_offsets_that_cannot_be(tmp_path):
+    path = tmp_path / "a.rec"
+    write(path, {0: b"zero", 1: b"one.", 2: b"two.", 3: b"four"})
+    path.with_suffix(".idx").write_text("0\t0\n1\t-4\n2\t99999999999\n3\t0\n4\t26\n5\t36\n")
+    reader = RecordIOReader(path)
+    assert reader.read(5) == b"four"
+    for key, reason in ((0, "several records"), (1, "start"), (2, "start"), (3, "several"), (4, "no record")):
+        with pytest.raises(LafsError, match=rf"a\.rec, record {key}.*{reason}"):
+            reader.read(key)
+
+
+def test_a_full_disk_and_a_place_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LafsError, match="cannot be written"), RecordIOWriter(tmp_path / "file" / "a.rec"):
+        pass
+    program = f"""
+import resource
+from lafs_pipeline.faces.recordio import RecordIOWriter
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+with RecordIOWriter({str(tmp_path / "a.rec")!r}) as writer:
+    for key in range(100):
+        writer.write(key, bytes(1000))
+"""
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "LafsError" in found.stderr.splitlines()[-1]
+    assert "a.rec cannot be written (File too large)" in found.stderr.splitlines()[-1]
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+def test_labels_that_float32_cannot_hold(tmp_path):
+    with pytest.raises(LafsError, match="not exact in float32"), RecordIOWriter(tmp_path / "a.rec") as writer:
+        writer.write_image(0, b"image", 2**24 + 1)

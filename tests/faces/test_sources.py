@@ -2,13 +2,20 @@
 
 import os
 import pickle
+import struct
 
 import numpy as np
 import pytest
 
 from lafs_pipeline.faces.decode import decode_image
 from lafs_pipeline.faces.recordio import RecordIOWriter
-from lafs_pipeline.faces.sources import FolderSource, RecordIOSource, SourceSettings, open_source
+from lafs_pipeline.faces.sources import (
+    FolderSource,
+    ListSource,
+    RecordIOSource,
+    SourceSettings,
+    open_source,
+)
 from lafs_pipeline.faces.synthetic import draw_face
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import derive_seed
@@ -65,6 +72,94 @@ def test_names_that_are_not_utf8(tmp_path):
     assert source.read(0).encoded == b"bytes"
 
 
+def test_composed_and_decomposed_names_are_one_person(tmp_path):
+    touch(tmp_path / "Jose\u0301" / "1.jpg", b"nfd")
+    touch(tmp_path / "Jos\u00e9" / "1.jpg", b"nfc")
+    touch(tmp_path / "Jos\u00e9" / "2.jpg")
+    source = FolderSource(tmp_path)
+    keys, people = zip(*listing(source), strict=True)
+    assert set(people) == {"Jos\u00e9"}
+    assert len(set(keys)) == 3
+    assert {source.read(index).encoded for index in range(2)} == {b"nfd", b"nfc"}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may list every folder")
+def test_folders_that_cannot_be_listed_are_named(tmp_path):
+    touch(tmp_path / "a" / "1.jpg")
+    touch(tmp_path / "b" / "1.jpg")
+    (tmp_path / "b").chmod(0)
+    source = FolderSource(tmp_path)
+    assert [key for key, _ in listing(source)] == ["a/1.jpg", "b"]
+    with pytest.raises(LafsError):
+        source.read(1)
+
+
+def test_things_that_are_not_files(tmp_path):
+    touch(tmp_path / "a" / "1.jpg")
+    os.mkfifo(tmp_path / "a" / "2.jpg")
+    (tmp_path / "a" / "3.jpg").symlink_to("/dev/zero")
+    (tmp_path / "a" / "4.jpg").symlink_to(tmp_path / "a" / "4.jpg")
+    source = FolderSource(tmp_path)
+    assert len(source) == 4
+    for index in (1, 2, 3):
+        with pytest.raises(LafsError, match=r"not an ordinary file|cannot be read"):
+            source.read(index)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a/1.jpg Ann\nb c/2.jpg Bo\n/abs/3.jpg 7\n\n4.jpg\n",
+        "a/1.jpg\tAnn\r\nb c/2.jpg\tBo\r\n/abs/3.jpg\t7\r\n4.jpg\r\n",
+        "a/1.jpg,Ann\nb c/2.jpg,Bo\n/abs/3.jpg,7\n4.jpg\n",
+        "\ufefffile,age,identity\na/1.jpg,1,Ann\nb c/2.jpg,2,Bo\n/abs/3.jpg,3,7\n4.jpg,4,\n",
+    ],
+    ids=["blanks", "tabs", "commas", "heading"],
+)
+def test_list_forms(tmp_path, text):
+    (tmp_path / "list.txt").write_text(text, newline="")
+    touch(tmp_path / "faces" / "b c" / "2.jpg", b"two")
+    source = pickle.loads(pickle.dumps(ListSource(tmp_path / "list.txt", root=tmp_path / "faces")))
+    assert [source.key(i) for i in range(len(source))] == ["a/1.jpg", "b c/2.jpg", "/abs/3.jpg", "4.jpg"]
+    assert [source.identity(i) for i in range(3)] == ["Ann", "Bo", "7"]
+    assert source.read(1).encoded == b"two"
+    with pytest.raises(LafsError, match="No such file"):
+        source.read(0)
+
+
+def test_list_with_points_and_names_in_another_form(tmp_path):
+    touch(tmp_path / "e\u0301.jpg", b"found")
+    (tmp_path / "list.csv").write_text(
+        "path,who,x1,y1,x2,y2,x3,y3,x4,y4,x5,y5\n\u00e9.jpg,0007,1,2,3,4,5,6,7,8,9,10\nb.jpg,-1,,,,,,,,,,\n"
+        "\u00e9.jpg,nan,1,2,3,4,5,6,7,8,9,x\n"
+    )
+    source = ListSource(tmp_path / "list.csv", identity_column="who")
+    assert source.read(0).encoded == b"found"
+    assert source.read(0).points.tolist() == [[1, 2], [3, 4], [5, 6], [7, 8], [9, 10]]
+    assert source.identity(0) == "0007"
+    assert source.key(2) == "\u00e9.jpg#2"
+    with pytest.raises(LafsError, match="negative"):
+        source.identity(1)
+    with pytest.raises(LafsError, match="label is nan"):
+        source.identity(2)
+    with pytest.raises(LafsError, match="not numbers"):
+        source.read(2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "names no images"),
+        ("a.jpg,b,c\n", "line 1 has 3 fields"),
+        ("file,identity\na.jpg\n", "line 2 has 1 fields"),
+    ],
+)
+def test_bad_lists(tmp_path, text, message):
+    (tmp_path / "list.txt").write_text(text)
+    with pytest.raises(LafsError, match=rf"list\.txt.*{message}"):
+        ListSource(tmp_path / "list.txt")
+
+
 @pytest.mark.parametrize("prefix", ["", "faces/"])
 def test_points_file(tmp_path, prefix):
     """Names relative to the folder, or to the CSV."""
@@ -98,6 +193,57 @@ def test_recordio_source(tmp_path):
     assert listing(RecordIOSource(tmp_path / "train.rec", labelled=False)) == [("1", None), ("2", None)]
 
 
+def write_shard(path, labels) -> None:
+    with RecordIOWriter(path) as writer:
+        for key, label in enumerate(labels):
+            writer.write_image(key, b"%s %d" % (path.stem.encode(), key), label)
+
+
+def test_recordio_shards(tmp_path):
+    write_shard(tmp_path / "b.rec", [1, 2])
+    write_shard(tmp_path / "a.rec", [2])
+    expected = [("a.rec/0", "2"), ("b.rec/0", "1"), ("b.rec/1", "2")]
+    for path in (str(tmp_path), f"{tmp_path}/*.rec", [str(tmp_path / "a.rec"), str(tmp_path / "b.rec")]):
+        source = pickle.loads(pickle.dumps(RecordIOSource(path)))
+        assert listing(source) == expected
+        assert [source.read(i).encoded for i in range(3)] == [b"a 0", b"b 0", b"b 1"]
+        assert source.location(2) == (tmp_path / "b.rec", 1, 36)
+
+
+def test_labels_that_cannot_be(tmp_path):
+    write_shard(tmp_path / "a.rec", [1, float("nan"), float("inf"), -1, 0.5, 2])
+    source = RecordIOSource(tmp_path / "a.rec")
+    assert (source.identity(0), source.identity(5)) == ("1", "2")
+    for index in range(1, 5):
+        with pytest.raises(LafsError, match="its label"):
+            source.identity(index)
+
+
+def test_record_0_that_is_damaged_costs_no_image(tmp_path, caplog):
+    with RecordIOWriter(tmp_path / "train.rec") as writer:
+        writer.write_image(0, b"", [3, 4])
+        writer.write_image(1, b"one", 0)
+        writer.write_image(2, b"two", 0)
+        writer.write_image(3, b"", [1, 3])
+    data = bytearray((tmp_path / "train.rec").read_bytes())
+    for change in (b"\0\0\0\0", struct.pack("<f", 2.0), struct.pack("<f", float("nan"))):
+        place = 0 if change == b"\0\0\0\0" else 8 + 24
+        (tmp_path / "train.rec").write_bytes(data[:place] + change + data[place + 4 :])
+        caplog.clear()
+        assert listing(RecordIOSource(tmp_path / "train.rec")) == [("1", "0"), ("2", "0")]
+        assert "record 0 is damaged" in caplog.text
+
+
+def test_an_index_that_ends_early_is_reported(tmp_path, caplog):
+    write_shard(tmp_path / "a.rec", [1, 2, 3])
+    index = tmp_path / "a.idx"
+    index.write_text("".join(index.read_text().splitlines(keepends=True)[:2]))
+    assert len(RecordIOSource(tmp_path / "a.rec")) == 2
+    assert "the index ends 36 bytes before the file" in caplog.text
+    index.rename(tmp_path / "old.idx")
+    assert len(RecordIOSource(tmp_path / "a.rec")) == 3
+
+
 def test_synthetic_source_draws_what_its_seed_and_name_say():
     settings = SourceSettings(kind="synthetic", identities=3, images_per_identity=2)
     source = open_source("people", settings, 5)
@@ -125,7 +271,7 @@ def test_synthetic_source_draws_what_its_seed_and_name_say():
         (SourceSettings(kind="folder", path="."), "Source 'mine': Folder . holds no images"),
         (
             SourceSettings(kind="recordio", path="a.rec"),
-            r"Source 'mine': RecordIO index a\.idx does not exist",
+            r"Source 'mine': a\.rec does not exist; expected a \.rec file",
         ),
     ],
 )

@@ -1,5 +1,6 @@
 """Few-shot subsets as functions of a seed and of names alone."""
 
+import hashlib
 from itertools import pairwise
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lafs_pipeline.faces.subsets import identity_labels, select_shots
+from lafs_pipeline.faces.subsets import identity_labels, read_keys, select_shots, subset_keys
 from lafs_pipeline.runtime.errors import LafsError
 
 
@@ -31,6 +32,48 @@ def test_counts_and_independence_of_row_order(shots, seed, fraction, random):
     order = random.sample(range(len(MANIFEST)), len(MANIFEST))
     shuffled = select_shots(MANIFEST.iloc[order].reset_index(drop=True), shots, seed, fraction)
     assert set(shuffled["key"]) == set(chosen["key"])
+
+
+@settings(max_examples=15)
+@given(st.randoms(use_true_random=False), st.sampled_from(["string", "object", "category"]))
+def test_stored_subsets_are_the_same_bytes(tmp_path_factory, random, kind):
+    order = random.sample(range(len(MANIFEST)), len(MANIFEST))
+    manifest = MANIFEST.iloc[order].astype(
+        {"identity": kind, "key": kind if kind != "category" else "string"}
+    )
+    folder = tmp_path_factory.mktemp("subsets")
+    for name, faces in (("one", MANIFEST), ("other", manifest)):
+        subset_keys(select_shots(faces, 3, 5, 0.7, min_images=2)).to_parquet(folder / f"{name}.parquet")
+    assert (folder / "one.parquet").read_bytes() == (folder / "other.parquet").read_bytes()
+    keys = read_keys(folder / "one.parquet")
+    assert keys == sorted(select_shots(MANIFEST, None, 0, keys=keys)["key"])
+
+
+@pytest.mark.parametrize(
+    ("shots", "digest"),
+    [(1, "2999edf2f9436a37"), (2, "1c4e5a24e4c5bb05"), (4, "85c1f4a960152cb7"), (10, "f467cc6fcd5f326e")],
+)
+def test_draws_of_today_are_those_of_tomorrow(shots, digest):
+    keys = subset_keys(select_shots(MANIFEST, shots, 7, 0.5))["key"]
+    assert hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16] == digest
+
+
+def test_lists_of_keys(tmp_path):
+    (tmp_path / "keys.txt").write_bytes("s/a b/1\r\n\ns/ä/2\n".encode())
+    assert read_keys(tmp_path / "keys.txt") == ["s/a b/1", "s/ä/2"]
+    (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "cut.parquet").write_bytes(b"PAR1cut")
+    MANIFEST[["identity"]].to_parquet(tmp_path / "other.parquet")
+    (tmp_path / "latin.txt").write_bytes(b"s/\xe4\n")
+    for name, message in {
+        "empty.txt": "is empty",
+        "cut.parquet": "cannot be read",
+        "other.parquet": "cannot be read",
+        "latin.txt": "cannot be read",
+        "absent.txt": "does not exist",
+    }.items():
+        with pytest.raises(LafsError, match=f"{name} {message}.*one key a line"):
+            read_keys(tmp_path / name)
 
 
 def test_larger_subsets_contain_smaller_ones():

@@ -1,13 +1,14 @@
 """Five points to the ArcFace template: detection (YuNet), similarity transform, 112 x 112 warp."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
 
 from lafs_pipeline.runtime.errors import LafsError
 
+FaceChoice = Literal["largest", "most_central"]
 FACE_SIZE = 112
 ARCFACE_TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]],
@@ -132,8 +133,8 @@ class FaceDetector:
         boxes = found[:, :4] * np.tile(stretch, 2)
         return Detection(boxes, found[:, 4:14].reshape(-1, 5, 2) * stretch, found[:, 14])
 
-    def largest(self, image: np.ndarray) -> tuple[np.ndarray, float]:
-        """Points (5, 2) and score of the largest face.
+    def choose(self, image: np.ndarray, choice: FaceChoice = "largest") -> tuple[np.ndarray, float]:
+        """Points (5, 2) and score of the face with the largest box, or with its centre nearest the image's.
 
         Raises:
             LafsError: No face was found.
@@ -141,4 +142,9 @@ class FaceDetector:
         found = self.detect(image)
         if not len(found.scores):
             raise LafsError("no face was found")
-        return found.points[0], float(found.scores[0])
+        place = 0
+        if choice == "most_central":
+            height, width = image.shape[:2]
+            centres = found.boxes[:, :2] + found.boxes[:, 2:] / 2
+            place = int(np.argmin(np.linalg.norm(centres - [width / 2, height / 2], axis=1)))
+        return found.points[place], float(found.scores[place])

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from lafs_pipeline.faces.alignment import FaceChoice
 from lafs_pipeline.faces.decode import ChannelOrder
 from lafs_pipeline.faces.pair_sets import read_pair_set, read_pairs_txt
 from lafs_pipeline.faces.sources import FolderSource, PairSetSource, Source, SourceSettings, open_source
@@ -34,6 +35,7 @@ class BenchmarkSettings:
     points: str | None = setting("pairs_txt: CSV of five points an image, as of a source", None)
     detector: str | None = setting("pairs_txt: YuNet ONNX file, as of a source", None)
     min_score: float = setting("pairs_txt: lowest detector score", 0.6, ge=0.0, le=1.0)
+    choose_face: FaceChoice = setting("pairs_txt: which of several faces is taken", "largest")
     channel_order: ChannelOrder = setting("pairs_txt and bin: what the images decode to", "rgb")
 
 
@@ -72,7 +74,7 @@ def open_benchmark(name: str, settings: BenchmarkSettings, seed: int) -> FixedBe
             else pd.array([None] * count, "Int64")
         )
         pairs = {"a": 2 * numbers, "b": 2 * numbers + 1, "is_same": pair_set.is_same, "fold": folds}
-        alignment = SourceSettings(aligned=True, channel_order=settings.channel_order)
+        alignment = SourceSettings(path=settings.path, aligned=True, channel_order=settings.channel_order)
         return FixedBenchmark(PairSetSource(pair_set), alignment, pd.DataFrame(pairs))
     alignment = SourceSettings(
         path=settings.path,
@@ -80,6 +82,7 @@ def open_benchmark(name: str, settings: BenchmarkSettings, seed: int) -> FixedBe
         points=settings.points,
         detector=settings.detector,
         min_score=settings.min_score,
+        choose_face=settings.choose_face,
         channel_order=settings.channel_order,
     )
     source = open_source(name, alignment, seed)

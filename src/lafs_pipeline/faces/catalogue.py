@@ -1,8 +1,8 @@
-"""Sources and benchmarks become one manifest, one packed file of aligned faces, and a list of pairs."""
+"""Sources and benchmarks become one manifest, one packed file, a list of pairs and one of duplicates."""
 
 import logging
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,17 +10,24 @@ import pandas as pd
 from tqdm import tqdm
 
 from lafs_pipeline.faces.benchmarks import BenchmarkSettings
-from lafs_pipeline.faces.intake import AlignedFace
-from lafs_pipeline.faces.manifest import MANIFEST_TYPES, PAIR_TYPES, REJECTED_TYPES, TableBuilder
-from lafs_pipeline.faces.planning import CatalogSettings, PlannedImages, held_out_pairs, plan_catalogue
-from lafs_pipeline.faces.recordio import RecordIOWriter
-from lafs_pipeline.faces.sources import RecordIOSource
+from lafs_pipeline.faces.duplicates import find_duplicates
+from lafs_pipeline.faces.manifest import (
+    MANIFEST_TYPES,
+    PAIR_TYPES,
+    REJECTED_TYPES,
+    TRAIN,
+    TableBuilder,
+    join_tables,
+    typed_table,
+)
+from lafs_pipeline.faces.overlap import exclude_overlap, find_overlap
+from lafs_pipeline.faces.planning import CatalogSettings, Plan, PlannedImages, held_out_pairs, plan_catalogue
+from lafs_pipeline.faces.shards import STORED_TYPES, ShardFolder, pack_stores
 from lafs_pipeline.runtime.errors import LafsError
 
 __all__ = ["BenchmarkSettings", "CatalogSettings", "Catalogue", "catalog_faces"]
 
 logger = logging.getLogger(__name__)
-_WINDOW = 256
 
 
 @dataclass(frozen=True)
@@ -31,11 +38,15 @@ class Catalogue:
         manifest: One row an image; columns in :mod:`lafs_pipeline.faces.manifest`.
         rejected: source, key, reason of every image that was left out.
         pairs: benchmark, pair (from 0, in file order), key_a, key_b, is_same, fold (missing for none).
+        duplicates: As :func:`find_duplicates`, of all images that could be used.
+        overlap: As :func:`find_overlap`, of training images with benchmarks, before any exclusion.
     """
 
     manifest: pd.DataFrame
     rejected: pd.DataFrame
     pairs: pd.DataFrame
+    duplicates: pd.DataFrame
+    overlap: pd.DataFrame
 
 
 def catalog_faces(settings: CatalogSettings, seed: int, packed_path: Path | str) -> Catalogue:
@@ -43,95 +54,106 @@ def catalog_faces(settings: CatalogSettings, seed: int, packed_path: Path | str)
 
     Aligned faces in RecordIO files are read in place. All others are packed into the RecordIO file
     `packed_path`: 112 x 112 JPEG and PNG files as they are, others aligned or resized and written as JPEG of
-    quality 95. Images that cannot be used are listed with the reason, and the run goes on. No identity of a
-    benchmark stays in training, not even under the same folder name in another source.
+    quality 95; the label of a record is the number of its identity among all sorted ones, -1 for none. Images
+    that cannot be used are listed with the reason, and the run goes on. No identity of a benchmark stays in
+    training, not even under the same folder name in another source, and no duplicate of a benchmark's image.
+
+    Finished work lies in the folder `<packed_path>.parts` until all is done: a run that broke off goes on
+    from there, as far as nothing that decides about an image has changed.
 
     Raises:
-        LafsError: Names or paths are wrong, all images of a source were rejected, or there are too few
-            identities or images for what is asked. Nothing is left on disk then.
+        LafsError: Names or paths are wrong, all images of a source were rejected, there are too few
+            identities or images for what is asked, or a file cannot be written. `packed_path` is as it was
+            then.
     """
-    plan = plan_catalogue(settings, seed)
-    rows, rejected = TableBuilder(MANIFEST_TYPES), TableBuilder(REJECTED_TYPES)
-    total = sum(len(planned.wanted) for planned in plan.images.values())
-    with (
-        RecordIOWriter(packed_path) as writer,
-        tqdm(total=total, unit="image", desc="cataloguing") as progress,
-    ):
-        for planned in plan.images.values():
-            _take_in(planned, settings.threads, writer, rows, rejected, progress)
-        manifest = rows.table()
-        pairs = TableBuilder(PAIR_TYPES)
-        for name, benchmark in settings.benchmarks.items():
-            if benchmark.kind == "held_out":
-                members = manifest[manifest["split"] == name]
-                drawn = held_out_pairs(name, benchmark, members["identity"].tolist(), seed)
-                _add_pairs(name, drawn, members["key"].tolist(), pairs)
-            else:
-                usable = set(manifest["key"][manifest["source"] == name])
-                planned = plan.images[name]
-                keys = [
-                    key if (key := planned.key(i)) in usable else None for i in range(len(planned.source))
-                ]
-                _add_pairs(name, plan.fixed_pairs[name], keys, pairs)
-    return Catalogue(manifest, rejected.table(), pairs.table())
-
-
-def _take_in(
-    planned: PlannedImages,
-    threads: int,
-    writer: RecordIOWriter,
-    rows: TableBuilder,
-    rejected: TableBuilder,
-    progress: tqdm,
-) -> None:
-    in_place = planned.source if isinstance(planned.source, RecordIOSource) else None
-    accepted_before, rejected_before = len(rows), len(rejected)
-    reasons = []
-    for index, face in _aligned(planned, threads):
-        progress.update()
-        key = planned.key(index)
-        if isinstance(face, str):
-            rejected.append(planned.name, key, face)
-            reasons = [*reasons, f"{key}: {face}"][:3]
-            continue
-        if in_place is not None and face.unchanged:
-            store, record = in_place.reader.path, int(in_place.records[index])
-        else:
-            store, record = writer.path, writer.count
-            writer.write_image(record, face.encoded, 0.0)
-        identity = planned.identities[index]
-        rows.append(
-            key,
-            None if identity is None else f"{planned.name}/{identity}",
-            planned.name,
-            planned.splits[index],
-            str(store),
-            record,
-            face.channel_order,
-            *([None] * 10 if face.points is None else face.points.ravel().tolist()),
-            face.score,
+    packed_path = Path(packed_path)
+    folder = packed_path.with_name(f"{packed_path.name}.parts")
+    threads = settings.threads or usable_cores()
+    plan = plan_catalogue(settings, seed, packed_path.parent)
+    manifest, rejected = _take_in(plan, ShardFolder(folder, settings.shard_images, seed), threads)
+    pairs = _draw_and_list_pairs(settings, plan, manifest, seed)
+    duplicates = find_duplicates(manifest, settings.near_distance, settings.near_similarity, threads)
+    overlap = find_overlap(manifest, duplicates)
+    manifest, excluded = exclude_overlap(manifest, overlap, settings.exclude_overlap)
+    if settings.sources and not (manifest["split"] == TRAIN).any():
+        raise LafsError(
+            "No image is left for training: all are duplicates of benchmark images. Check that source and "
+            "benchmark are not the same images, or set `exclude_overlap: none`."
         )
-    left_out = len(rejected) - rejected_before
-    if len(rows) == accepted_before:
-        raise LafsError(f"'{planned.name}': all {left_out} images were rejected, first {'; '.join(reasons)}")
-    if left_out:
-        logger.warning("'%s': %d images rejected, first %s", planned.name, left_out, "; ".join(reasons))
+    manifest = pack_stores(manifest, folder, packed_path)
+    shutil.rmtree(folder, ignore_errors=True)
+    return Catalogue(manifest, join_tables([rejected, excluded]), pairs, duplicates, overlap)
 
 
-def _aligned(planned: PlannedImages, threads: int) -> Iterator[tuple[int, AlignedFace | str]]:
-    """Every wanted image in order: aligned, or the reason why not."""
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-    def align(index: int) -> tuple[int, AlignedFace | str]:
-        if index in planned.refused:
-            return index, planned.refused[index]
-        try:
-            return index, planned.intake.align(planned.source.read(index))
-        except LafsError as error:
-            return index, str(error)
 
-    with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(planned.wanted), _WINDOW):
-            yield from pool.map(align, planned.wanted[start : start + _WINDOW])
+def _take_in(plan: Plan, shards: ShardFolder, threads: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Manifest with the stores of the shards, and rejected images."""
+    everyone = {
+        planned.person(index)
+        for planned in plan.images.values()
+        for index in planned.wanted
+        if index not in planned.refused
+    }
+    labels = {name: number for number, name in enumerate(sorted(everyone - {None}))}
+    rejected = TableBuilder(REJECTED_TYPES)
+    total = sum(len(planned.wanted) for planned in plan.images.values())
+    tables = []
+    with tqdm(total=total, unit="image", desc="cataloguing") as progress:
+        for planned in plan.images.values():
+            accepted_before, rejected_before = sum(map(len, tables)), len(rejected)
+            reasons: list[str] = []
+            for indices, table in shards.take_in(planned, labels, threads, progress):
+                tables.append(_manifest_rows(planned, table))
+                refused = table[table["reason"].notna()].set_index("index")["reason"].to_dict()
+                refused |= {index: planned.refused[index] for index in indices if index in planned.refused}
+                for index, reason in sorted(refused.items()):
+                    rejected.append(planned.name, planned.key(index), reason)
+                    reasons = [*reasons, f"{planned.key(index)}: {reason}"][:3]
+            left_out = len(rejected) - rejected_before
+            if sum(map(len, tables)) == accepted_before:
+                raise LafsError(
+                    f"'{planned.name}': all {left_out} images were rejected, first {'; '.join(reasons)}"
+                )
+            if left_out:
+                logger.warning(
+                    "'%s': %d images rejected, first %s", planned.name, left_out, "; ".join(reasons)
+                )
+    return join_tables(tables), rejected.table()
+
+
+def _manifest_rows(planned: PlannedImages, table: pd.DataFrame) -> pd.DataFrame:
+    table = table[table["reason"].isna()]
+    index = table["index"].tolist()
+    own = {
+        "key": [planned.key(i) for i in index],
+        "identity": [planned.person(i) for i in index],
+        "source": [planned.name] * len(index),
+        "split": [planned.splits[i] for i in index],
+    }
+    types = {name: MANIFEST_TYPES[name] for name in own}
+    stored = table[list(STORED_TYPES)].reset_index(drop=True)
+    return pd.concat([typed_table(types, list(own.values())), stored], axis=1)
+
+
+def _draw_and_list_pairs(
+    settings: CatalogSettings, plan: Plan, manifest: pd.DataFrame, seed: int
+) -> pd.DataFrame:
+    pairs = TableBuilder(PAIR_TYPES)
+    for name, benchmark in settings.benchmarks.items():
+        if benchmark.kind == "held_out":
+            members = manifest[manifest["split"] == name]
+            drawn = held_out_pairs(name, benchmark, members["identity"].tolist(), seed)
+            _add_pairs(name, drawn, members["key"].tolist(), pairs)
+        else:
+            usable = set(manifest["key"][manifest["source"] == name])
+            planned = plan.images[name]
+            keys = [key if (key := planned.key(i)) in usable else None for i in range(len(planned.source))]
+            _add_pairs(name, plan.fixed_pairs[name], keys, pairs)
+    return pairs.table()
 
 
 def _add_pairs(name: str, drawn: pd.DataFrame, keys: list[str | None], pairs: TableBuilder) -> None:

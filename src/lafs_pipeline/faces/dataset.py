@@ -7,7 +7,7 @@ import pandas as pd
 
 from lafs_pipeline.faces.alignment import FACE_SIZE
 from lafs_pipeline.faces.decode import decode_image
-from lafs_pipeline.faces.recordio import RecordIOReader
+from lafs_pipeline.faces.recordio import RecordIOFile
 from lafs_pipeline.runtime.errors import LafsError
 
 
@@ -15,6 +15,7 @@ class FaceImages:
     """Map-style access: `faces[i]` is the i-th row's image, (112, 112, 3) uint8 RGB, contiguous.
 
     Stores are opened when first used, in each process anew, so that DataLoader workers can share the object.
+    Records are read at the byte offsets that the manifest gives: no index is opened or kept in memory.
 
     Raises:
         LafsError: A store does not exist.
@@ -26,8 +27,9 @@ class FaceImages:
         self._store_of_row = codes
         self._stores = [str(store) for store in stores]
         self._records = manifest["record"].to_numpy(np.int64)
+        self._offsets = manifest["offset"].to_numpy(np.int64)
         self._is_bgr = (manifest["channel_order"] == "bgr").to_numpy(dtype=bool)
-        self._readers: dict[int, RecordIOReader] = {}
+        self._files: dict[int, RecordIOFile] = {}
         for store in self._stores:
             if not Path(store).is_file():
                 raise LafsError(
@@ -35,7 +37,7 @@ class FaceImages:
                 )
 
     def __getstate__(self) -> dict:
-        return self.__dict__ | {"_readers": {}}
+        return self.__dict__ | {"_files": {}}
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -46,16 +48,25 @@ class FaceImages:
         Raises:
             LafsError: The record cannot be read or decoded, or is not 112 x 112; names store and key.
         """
-        number = self._store_of_row[index]
-        if number not in self._readers:
-            self._readers[number] = RecordIOReader(self._stores[number])
-        record = int(self._records[index])
-        encoded = self._readers[number].read_image(record).encoded
+        encoded = self.encoded(index)
         try:
             image = decode_image(encoded, "bgr" if self._is_bgr[index] else "rgb")
             if image.shape != (FACE_SIZE, FACE_SIZE, 3):
                 raise LafsError(f"it is {image.shape[1]} x {image.shape[0]} pixels, expected 112 x 112")
         except LafsError as error:
-            where = f"{self._stores[number]}, record {record} ({self.keys[index]})"
+            store = self._stores[self._store_of_row[index]]
+            where = f"{store}, record {self._records[index]} ({self.keys[index]})"
             raise LafsError(f"{where} cannot be used: {error}.") from error
         return image
+
+    def encoded(self, index: int) -> bytes:
+        """The image file's bytes of one face, as they were packed.
+
+        Raises:
+            LafsError: The record cannot be read; names store, record and key.
+        """
+        number = self._store_of_row[index]
+        if number not in self._files:
+            self._files[number] = RecordIOFile(self._stores[number])
+        name = f"record {self._records[index]} ({self.keys[index]})"
+        return self._files[number].read_image(int(self._offsets[index]), name=name).encoded

@@ -12,6 +12,7 @@ from lafs_pipeline.runtime.errors import LafsError
 
 ChannelOrder = Literal["rgb", "bgr"]
 MAX_PIXELS = 100_000_000
+_PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF", "GIF", "AVIF", "JPEG2000")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -37,11 +38,11 @@ def image_size(encoded: bytes) -> tuple[int, int]:
     if not encoded:
         raise LafsError("it is empty (0 bytes)")
     try:
-        with Image.open(io.BytesIO(encoded)) as image:
+        with Image.open(io.BytesIO(encoded), formats=_PILLOW_FORMATS) as image:
             return image.size
     except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
         raise LafsError(
-            "it is not an image of a known format (JPEG, PNG, WebP, BMP, PGM/PPM, TIFF)"
+            "it is not an image of a known format (JPEG, PNG, WebP, BMP, PGM/PPM, TIFF, GIF, AVIF, JPEG 2000)"
         ) from error
 
 

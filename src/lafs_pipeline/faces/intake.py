@@ -14,6 +14,7 @@ from lafs_pipeline.faces.alignment import (
     transform_points,
 )
 from lafs_pipeline.faces.decode import ChannelOrder, decode_image, encode_jpeg, image_format, image_size
+from lafs_pipeline.faces.hashes import exact_hash, perceptual_hash
 from lafs_pipeline.faces.sources import EncodedFace, SourceSettings
 from lafs_pipeline.runtime.errors import LafsError
 
@@ -26,6 +27,10 @@ class AlignedFace:
         encoded: JPEG or PNG of 112 x 112 pixels.
         channel_order: What `encoded` decodes to.
         unchanged: Whether `encoded` is what the source gave.
+        width: Pixels of the source's image, EXIF orientation applied where it is decoded.
+        height: As `width`.
+        exact_hash: Of `encoded`.
+        perceptual_hash: Of the face; None where it was not decoded or is of one colour.
         points: (5, 2) float32 x, y in the aligned image, or None where not known.
         score: Detector score, or None where no detector was asked.
     """
@@ -33,6 +38,10 @@ class AlignedFace:
     encoded: bytes
     channel_order: ChannelOrder
     unchanged: bool
+    width: int
+    height: int
+    exact_hash: int
+    perceptual_hash: int | None
     points: np.ndarray | None = None
     score: float | None = None
 
@@ -69,28 +78,35 @@ class FaceIntake:
         Raises:
             LafsError: The image cannot be decoded, or no face can be aligned in it; gives the reason alone.
         """
-        order = self.settings.channel_order
-        if self.aligned:
-            ready = image_format(face.encoded) != "other" and image_size(face.encoded) == (
-                FACE_SIZE,
-                FACE_SIZE,
-            )
-            if self.decode_aligned or not ready:
-                image = decode_image(face.encoded, order)
-            return (
-                AlignedFace(face.encoded, order, True, face.points) if ready else _resized(image, face.points)
-            )
-        image = decode_image(face.encoded, order)
-        points, score = self._find_points(face, image)
-        moved = transform_points(similarity_transform(points), points)
-        return AlignedFace(encode_jpeg(align_face(image, points)), "rgb", False, moved, score)
+        ready = self.aligned and _is_ready(face.encoded)
+        order, points, score = self.settings.channel_order, face.points, None
+        image = decode_image(face.encoded, order) if self.decode_aligned or not ready else None
+        height, width = (FACE_SIZE, FACE_SIZE) if image is None else image.shape[:2]
+        aligned = image
+        if not self.aligned:
+            found, score = self._find_points(face, image)
+            aligned, points = align_face(image, found), transform_points(similarity_transform(found), found)
+        elif not ready:
+            aligned, points = _resized(image, points)
+        encoded = face.encoded if ready else encode_jpeg(aligned)
+        return AlignedFace(
+            encoded=encoded,
+            channel_order=order if ready else "rgb",
+            unchanged=ready,
+            width=width,
+            height=height,
+            exact_hash=exact_hash(encoded),
+            perceptual_hash=None if aligned is None else perceptual_hash(aligned),
+            points=points,
+            score=score,
+        )
 
     def _find_points(self, face: EncodedFace, image: np.ndarray) -> tuple[np.ndarray, float | None]:
         if face.points is not None:
             return face.points, None
         if not self.settings.detector:
             raise LafsError("the points file has no row for it, and no detector is set")
-        return self._detector().largest(image)
+        return self._detector().choose(image, self.settings.choose_face)
 
     def _detector(self) -> FaceDetector:
         if not hasattr(self._per_thread, "detector"):
@@ -98,7 +114,12 @@ class FaceIntake:
         return self._per_thread.detector
 
 
-def _resized(image: np.ndarray, points: np.ndarray | None) -> AlignedFace:
+def _is_ready(encoded: bytes) -> bool:
+    return image_format(encoded) != "other" and image_size(encoded) == (FACE_SIZE, FACE_SIZE)
+
+
+def _resized(image: np.ndarray, points: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """The square image at 112 x 112, and where its points are then."""
     height, width = image.shape[:2]
     if height != width:
         raise LafsError(f"it is {width} x {height} pixels; faces that are aligned already must be square")
@@ -106,4 +127,4 @@ def _resized(image: np.ndarray, points: np.ndarray | None) -> AlignedFace:
     resized = cv2.resize(image, (FACE_SIZE, FACE_SIZE), interpolation=method)
     if points is not None:
         points = ((points + 0.5) * (FACE_SIZE / width) - 0.5).astype(np.float32)
-    return AlignedFace(encode_jpeg(resized), "rgb", False, points)
+    return resized, points

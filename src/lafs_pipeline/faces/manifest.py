@@ -3,27 +3,35 @@
 | column | holds |
 | --- | --- |
 | key | unique name, `<source>/<name>` |
-| identity | `<source>/<person>`, missing for unlabelled images |
+| identity | `<source>/<person>`, `<person>` where sources are merged, missing for unlabelled images |
 | source | source or benchmark the image came with |
 | split | `train`, or the benchmark the image belongs to |
-| store, record | RecordIO file and int64 key in it |
+| store, record, offset | RecordIO file, int64 key in it, int64 byte where the record starts |
 | channel_order | what the stored bytes decode to: `rgb` or `bgr` |
+| width, height | int32 pixels of the image in the source, before alignment |
+| exact_hash | int64, of the stored bytes (:func:`lafs_pipeline.faces.hashes.exact_hash`) |
+| perceptual_hash | int64 (:func:`lafs_pipeline.faces.hashes.perceptual_hash`), missing where not known |
 | x1, y1 .. x5, y5 | five points in the stored 112 x 112 image, float32, missing when not known |
 | score | detector score, float32, missing when not known |
+
+`source`, `split`, `store` and `channel_order` are categories: a row of theirs takes a byte each.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lafs_pipeline.faces.sources import POINT_COLUMNS
+from lafs_pipeline.faces.points import POINT_COLUMNS
 from lafs_pipeline.runtime.errors import LafsError
 
 TRAIN = "train"
 MANIFEST_TYPES = (
-    dict.fromkeys(["key", "identity", "source", "split", "store"], "string")
-    | {"record": "int64", "channel_order": "string"}
+    {"key": "string", "identity": "string"}
+    | dict.fromkeys(["source", "split", "store"], "category")
+    | {"record": "int64", "offset": "int64", "channel_order": "category", "width": "int32", "height": "int32"}
+    | {"exact_hash": "int64", "perceptual_hash": "Int64"}
     | dict.fromkeys([*POINT_COLUMNS, "score"], "float32")
 )
 REJECTED_TYPES = dict.fromkeys(["source", "key", "reason"], "string")
@@ -58,14 +66,38 @@ class TableBuilder:
     def table(self) -> pd.DataFrame:
         """All rows so far."""
         self._pack()
-        return pd.concat(self._chunks, ignore_index=True)
+        return join_tables(self._chunks)
 
     def _pack(self) -> None:
         if self._rows or not self._chunks:
             columns = zip(*self._rows, strict=True) if self._rows else [()] * len(self._types)
-            named = zip(self._types.items(), columns, strict=True)
-            self._chunks.append(pd.DataFrame({name: pd.array(v, dtype=kind) for (name, kind), v in named}))
+            self._chunks.append(typed_table(self._types, columns))
             self._rows = []
+
+
+def typed_table(types: dict[str, str], columns: Sequence[Any]) -> pd.DataFrame:
+    """A table of columns with these names and types, in their order."""
+    named = zip(types.items(), columns, strict=True)
+    return pd.DataFrame({name: _typed(values, kind) for (name, kind), values in named})
+
+
+def join_tables(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Tables of the same columns one after the other, with the categories of all."""
+    first = tables[0]
+    names = [name for name in first if isinstance(first[name].dtype, pd.CategoricalDtype)]
+    unions = {
+        name: list(dict.fromkeys(value for table in tables for value in table[name].cat.categories))
+        for name in names
+    }
+    alike = [
+        table.assign(**{name: table[name].cat.set_categories(unions[name]) for name in names})
+        for table in tables
+    ]
+    return pd.concat(alike, ignore_index=True)
+
+
+def _typed(values: Any, kind: str) -> Any:
+    return pd.Categorical(values) if kind == "category" else pd.array(values, dtype=kind)
 
 
 def check_manifest(manifest: pd.DataFrame, origin: str = "manifest") -> pd.DataFrame:
@@ -81,7 +113,7 @@ def check_manifest(manifest: pd.DataFrame, origin: str = "manifest") -> pd.DataF
         )
     if not len(manifest):
         raise LafsError(f"{origin} has no rows.")
-    for column in ("key", "split", "store", "record"):
+    for column in ("key", "split", "store", "record", "offset", "exact_hash"):
         if manifest[column].isna().any():
             raise LafsError(f"{origin}: {manifest[column].isna().sum()} rows have no {column}.")
     repeated = manifest["key"][manifest["key"].duplicated()]

@@ -1,16 +1,16 @@
 """Verification pairs: InsightFace's `.bin` sets, LFW's `pairs.txt`, and pairs drawn among identities."""
 
-import io
-import math
-import pickle
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
 
+from lafs_pipeline.faces.pair_set_pickle import load_pair_set
+from lafs_pipeline.faces.recordio import RecordIOReader
+from lafs_pipeline.faces.source_protocol import read_image_file
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
 
@@ -32,7 +32,8 @@ def read_pair_set(path: Path | str) -> PairSet:
     """Read an InsightFace `.bin`: a pickle of (list of encoded images, list of is-same).
 
     Nothing in the pickle is run: the few names such a file needs (NumPy's byte and bool arrays, Python 2's
-    bytes) stand for plain readers here, and any other name is refused.
+    bytes) stand for plain readers here, and any other name is refused. A `.rec` of
+    :func:`lafs_pipeline.faces.packing.write_pair_set` is read as well.
 
     Raises:
         LafsError: The file is missing, is no such pickle, names anything else, or its counts do not match.
@@ -40,135 +41,40 @@ def read_pair_set(path: Path | str) -> PairSet:
     path = Path(path)
     if not path.is_file():
         raise LafsError(f"Pair set {path} does not exist.")
+    if path.suffix == ".rec":
+        return _read_pair_records(path)
     try:
-        content = _PairSetUnpickler(io.BytesIO(path.read_bytes()), encoding="bytes").load()
+        content = load_pair_set(read_image_file(path))
     except LafsError as error:
         raise LafsError(
             f"Pair set {path} was refused: {error}. A pair set holds images and booleans only."
         ) from None
     except Exception as error:
         raise LafsError(f"{path} is not a pair set (.bin of InsightFace: a pickle); {error}.") from error
-    if not isinstance(content, (tuple, list)) or len(content) != 2:
+    if not isinstance(content, list) or len(content) != 2:
         raise LafsError(
             f"{path} is not a pair set: expected (images, is-same), found {type(content).__name__}."
         )
-    images, is_same = map(_as_list, content)
-    if images is None or not all(isinstance(image := _as_plain(entry), bytes) and image for entry in images):
+    images, is_same = content
+    if not isinstance(images, list) or not all(isinstance(image, bytes) and image for image in images):
         raise LafsError(f"{path} is not a pair set: its first part is not a list of encoded images.")
-    if is_same is None or not all(_as_plain(entry) in (0, 1) for entry in is_same):
+    if not isinstance(is_same, (list, bytes)) or not all(entry in (0, 1) for entry in is_same):
         raise LafsError(f"{path} is not a pair set: its second part is not a list of booleans.")
     if not is_same or len(images) != 2 * len(is_same):
         raise LafsError(f"{path}: {len(images)} images for {len(is_same)} pairs; expected two images a pair.")
-    return PairSet([_as_plain(image) for image in images], np.array([bool(_as_plain(s)) for s in is_same]))
+    return PairSet(images, np.array(list(is_same), dtype=bool))
 
 
-@dataclass(frozen=True)
-class _Bytes:
-    """What a NumPy array of one-byte numbers in the pickle becomes."""
-
-    content: bytes = b""
-
-
-class _UnfilledArray:
-    """An array between its creation and the state that fills it, in the order a pickle does that."""
-
-    __slots__ = ("content",)
-
-    def __init__(self, *_: Any) -> None:
-        self.content = None
-
-    def __setstate__(self, state: Any) -> None:
-        _, shape, _, _, content = state
-        if not isinstance(content, bytes) or len(content) != math.prod(shape):
-            raise LafsError("it holds an array that is not made of bytes")
-        self.content = content
-
-
-class _ByteType:
-    """The dtype of one-byte numbers; its state says nothing that matters for bytes."""
-
-    __slots__ = ()
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
-def _byte_type(code: Any, *_: Any) -> _ByteType:
-    if code not in ("u1", "|u1", "b1", "|b1", b"u1", b"|u1", b"b1", b"|b1"):
-        raise LafsError(f"it holds an array of type {code!r}")
-    return _ByteType()
-
-
-def _array_from_buffer(content: Any, *_: Any) -> _Bytes:
-    return _Bytes(bytes(content))
-
-
-def _scalar(_: Any, content: bytes) -> bool:
-    return content == b"\x01"
-
-
-def _encode(text: str | bytes, encoding: Any) -> bytes:
-    if encoding not in ("latin1", b"latin1", "latin-1"):
-        raise LafsError(f"it holds text in encoding {encoding!r}")
-    return text.decode().encode("latin1") if isinstance(text, bytes) else text.encode("latin1")
-
-
-class _Name:
-    """A name in the pickle, bound to a reader of ours. Immutable, whatever the pickle tries."""
-
-    __slots__ = ("_reader",)
-
-    def __init__(self, reader: Callable[..., Any]) -> None:
-        object.__setattr__(self, "_reader", reader)
-
-    def __call__(self, *arguments: Any) -> Any:
-        return self._reader(*arguments)
-
-    def __setattr__(self, *_: Any) -> NoReturn:
-        raise LafsError("it tries to change what a name means")
-
-    __setstate__ = __setattr__
-
-
-_NUMPY_NAMES = {
-    "multiarray": {"_reconstruct": _UnfilledArray, "scalar": _scalar},
-    "numeric": {"_frombuffer": _array_from_buffer},
-}
-_ALLOWED = {
-    (f"{core}.{module}", name): reader
-    for core in ("numpy.core", "numpy._core")
-    for module, names in _NUMPY_NAMES.items()
-    for name, reader in names.items()
-} | {
-    ("numpy", "ndarray"): _UnfilledArray,
-    ("numpy", "dtype"): _byte_type,
-    ("_codecs", "encode"): _encode,
-    ("builtins", "bytearray"): lambda content=b"", *encoding: (
-        _encode(content, *encoding) if encoding else content
-    ),
-    ("builtins", "bytes"): lambda content=b"": bytes(content),
-}
-
-
-class _PairSetUnpickler(pickle._Unpickler):
-    """Python's own unpickler, not the C one, whose memo a few hostile bytes can make gigabytes long."""
-
-    def find_class(self, module: str, name: str) -> _Name:
-        module = {"__builtin__": "builtins"}.get(module, module)
-        if (module, name) not in _ALLOWED:
-            raise LafsError(f"it asks for {module}.{name}")
-        return _Name(_ALLOWED[module, name])
-
-
-def _as_plain(value: Any) -> Any:
-    if isinstance(value, (_Bytes, _UnfilledArray)):
-        return value.content
-    return bytes(value) if isinstance(value, bytearray) else value
-
-
-def _as_list(value: Any) -> list | None:
-    value = _as_plain(value)
-    return list(value) if isinstance(value, (list, tuple, bytes)) else None
+def _read_pair_records(path: Path) -> PairSet:
+    reader = RecordIOReader(path)
+    records = [reader.read_image(key) for key in np.sort(reader.keys)]
+    labels = np.array([record.labels[0] if len(record.labels) else np.nan for record in records])
+    if len(records) % 2 or not np.isin(labels, (0, 1)).all() or np.any(labels[::2] != labels[1::2]):
+        raise LafsError(
+            f"{path} is not a pair set: expected records 2i and 2i + 1 with the same label, 1 for one person "
+            "and 0 for two."
+        )
+    return PairSet([record.encoded for record in records], labels[::2] == 1)
 
 
 def read_pairs_txt(path: Path | str) -> pd.DataFrame:
@@ -178,14 +84,15 @@ def read_pairs_txt(path: Path | str) -> pd.DataFrame:
     lists `name number number` for the same person, then `name number name number` for different people.
 
     Returns:
-        One row a pair in file order: name_a, number_a, name_b, number_b, is_same (bool), fold (from 0).
+        One row a pair in file order: name_a, number_a, name_b, number_b, is_same (bool), fold (from 0). Names
+        are composed (NFC), as the keys of folders are.
 
     Raises:
         LafsError: The file is missing, a line has another form, or the count is not what the first line says.
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = unicodedata.normalize("NFC", path.read_text(encoding="utf-8-sig")).splitlines()
     except FileNotFoundError:
         raise LafsError(f"Pair list {path} does not exist.") from None
     except UnicodeDecodeError as error:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -27,7 +29,29 @@ class CatalogSettings:
     check_images: bool = setting(
         "Decode every image once, to find unreadable ones now; else read headers", True
     )
-    threads: int = setting("Threads that read, decode and align", 4, ge=1)
+    identities: Literal["apart", "merged"] = setting(
+        "apart: people of different sources are different; merged: equal names (or numbers) are one person",
+        "apart",
+    )
+    near_distance: int | None = setting(
+        "Most differing bits of the perceptual hashes of near duplicates; null takes 10 for up to 100,000 "
+        "images, 8 for up to 2,000,000 and 6 for more",
+        None,
+        ge=0,
+        le=16,
+    )
+    near_similarity: float = setting(
+        "Least correlation of the details of near duplicates", 0.9, ge=0.0, le=1.0
+    )
+    exclude_overlap: Literal["none", "images", "identities"] = setting(
+        "What leaves training where it is a duplicate of a benchmark's image: nothing, the image, or all "
+        "images of its identity",
+        "images",
+    )
+    threads: int = setting("Threads that read, decode and align; 0 takes one a core", 0, ge=0)
+    shard_images: int = setting(
+        "Images after which finished work is kept, should the run break off", 8192, ge=1
+    )
 
     def __post_init__(self):
         for name in ("sources", "benchmarks"):
@@ -46,6 +70,7 @@ class PlannedImages:
         identities: Identity of every image, None where not known.
         splits: Split of every image.
         wanted: Positions of the images that are needed.
+        merged: Whether people of this name in other sources are the same.
         refused: Position -> reason, of images that are left out without being read.
     """
 
@@ -55,11 +80,17 @@ class PlannedImages:
     identities: list[str | None]
     splits: list[str]
     wanted: Sequence[int]
+    merged: bool
     refused: dict[int, str] = field(default_factory=dict)
 
     def key(self, index: int) -> str:
         """The image's key in the manifest."""
         return f"{self.name}/{self.source.key(index)}"
+
+    def person(self, index: int) -> str | None:
+        """The image's identity in the manifest."""
+        identity = self.identities[index]
+        return identity if identity is None or self.merged else f"{self.name}/{identity}"
 
     def indices(self, split: str) -> list[int]:
         """Positions of the wanted and not refused images of a split."""
@@ -83,15 +114,20 @@ class Plan:
     fixed_pairs: dict[str, pd.DataFrame]
 
 
-def plan_catalogue(settings: CatalogSettings, seed: int) -> Plan:
+def plan_catalogue(settings: CatalogSettings, seed: int, index_folder: Path | str | None = None) -> Plan:
     """Open every source and benchmark and settle the split of every image.
+
+    Args:
+        settings: The sources and benchmarks.
+        seed: Seed of what is drawn.
+        index_folder: Where rebuilt indexes of RecordIO files are kept.
 
     Raises:
         LafsError: A name or path is wrong, or there are too few identities or images for what is asked.
     """
     _check_names(settings)
     images = {
-        name: _planned_source(name, source, settings.check_images, seed)
+        name: _planned_source(name, source, settings, seed, index_folder)
         for name, source in settings.sources.items()
     }
     fixed_pairs = {}
@@ -108,6 +144,7 @@ def plan_catalogue(settings: CatalogSettings, seed: int) -> Plan:
             identities=[opened.source.identity(index) for index in range(len(opened.source))],
             splits=[name] * len(opened.source),
             wanted=np.unique(opened.pairs[["a", "b"]].to_numpy()).tolist(),
+            merged=settings.identities == "merged",
         )
     _keep_benchmarks_out_of_training(settings, images)
     _check_training_identities(settings, images)
@@ -150,18 +187,29 @@ def _intake(what: str, settings: SourceSettings, check_images: bool) -> FaceInta
         raise LafsError(f"{what}: {error}") from error
 
 
-def _planned_source(name: str, settings: SourceSettings, check_images: bool, seed: int) -> PlannedImages:
-    intake = _intake(f"Source '{name}'", settings, check_images)
-    source = open_source(name, settings, seed)
+def _planned_source(
+    name: str,
+    source_settings: SourceSettings,
+    settings: CatalogSettings,
+    seed: int,
+    index_folder: Path | str | None,
+) -> PlannedImages:
+    intake = _intake(f"Source '{name}'", source_settings, settings.check_images)
+    source = open_source(name, source_settings, seed, index_folder)
+    known: dict[str | None, str | None] = {}
     identities: list[str | None] = []
     refused = {}
     for index in range(len(source)):
         try:
-            identities.append(source.identity(index))
+            identity = source.identity(index)
+            identities.append(known.setdefault(identity, identity))
         except LafsError as error:
             identities.append(None)
             refused[index] = str(error)
-    return PlannedImages(name, source, intake, identities, [TRAIN] * len(source), range(len(source)), refused)
+    merged = settings.identities == "merged"
+    return PlannedImages(
+        name, source, intake, identities, [TRAIN] * len(source), range(len(source)), merged, refused
+    )
 
 
 def _hold_out(name: str, settings: BenchmarkSettings, images: dict[str, PlannedImages], seed: int) -> None:
@@ -179,7 +227,7 @@ def _hold_out(name: str, settings: BenchmarkSettings, images: dict[str, PlannedI
 
 
 def _keep_benchmarks_out_of_training(settings: CatalogSettings, images: dict[str, PlannedImages]) -> None:
-    people = [planned for planned in images.values() if planned.source.names_are_people]
+    people = [p for p in images.values() if p.source.names_are_people or settings.identities == "merged"]
     benchmark_of = {
         _folder_name(identity): benchmark
         for benchmark in settings.benchmarks
@@ -204,7 +252,7 @@ def _check_training_identities(settings: CatalogSettings, images: dict[str, Plan
         return
     if not any(planned.indices(TRAIN) for planned in sources):
         raise LafsError("No image is left for training: all belong to benchmarks or were refused.")
-    people = {f"{planned.name}/{identity}" for planned in sources for identity in planned.people(TRAIN)}
+    people = {planned.person(index) for planned in sources for index in planned.indices(TRAIN)} - {None}
     if len(people) == 1:
         raise LafsError(
             f"The training images are all of one identity, {people.pop()}; labels need at least two. Put "

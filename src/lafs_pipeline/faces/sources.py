@@ -1,162 +1,67 @@
-"""Where face images come from: folders, RecordIO files, synthetic faces - all behind one interface."""
+"""Where face images come from: one block of settings chooses, and one function opens it."""
 
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import cv2
-import numpy as np
-import pandas as pd
 
+from lafs_pipeline.faces.alignment import FaceChoice
 from lafs_pipeline.faces.decode import ChannelOrder
+from lafs_pipeline.faces.folder_source import FolderSource, ListSource
 from lafs_pipeline.faces.pair_sets import PairSet
-from lafs_pipeline.faces.recordio import RecordIOReader
+from lafs_pipeline.faces.points import POINT_COLUMNS
+from lafs_pipeline.faces.recordio_source import RecordIOSource
+from lafs_pipeline.faces.source_protocol import EncodedFace, Source
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import derive_seed
 from lafs_pipeline.runtime.settings import setting, settings
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff"})
-POINT_COLUMNS = [f"{axis}{number}" for number in range(1, 6) for axis in "xy"]
+__all__ = [
+    "POINT_COLUMNS",
+    "EncodedFace",
+    "FolderSource",
+    "ListSource",
+    "PairSetSource",
+    "RecordIOSource",
+    "Source",
+    "SourceSettings",
+    "SyntheticSource",
+    "open_source",
+]
 
 
 @settings
 class SourceSettings:
     """One set of face images."""
 
-    kind: Literal["synthetic", "folder", "recordio"] = setting("Where the images come from", "folder")
-    path: str | None = setting("Folder of images, or the .rec file", None)
+    kind: Literal["synthetic", "folder", "list", "recordio", "tar", "parquet"] = setting(
+        "Where the images come from", "folder"
+    )
+    path: str | list[str] | None = setting(
+        "Folder of images; list of images and identities; .rec, .tar or .parquet file, or several of them as "
+        "a list, a pattern or their folder",
+        None,
+    )
     aligned: bool = setting("Whether the faces are cropped to the ArcFace template already", False)
-    points: str | None = setting("CSV with columns file,x1,y1..x5,y5: the five points of each image", None)
+    points: str | None = setting(
+        "Five points of each image: CSV with columns file,x1,y1..x5,y5, or lines 'file x1 y1 .. x5 y5 score'",
+        None,
+    )
     detector: str | None = setting("YuNet ONNX file that finds the five points where none are given", None)
     min_score: float = setting("Faces that the detector scores lower are not taken", 0.6, ge=0.0, le=1.0)
+    choose_face: FaceChoice = setting("Which face is taken where the detector finds several", "largest")
     channel_order: ChannelOrder = setting(
         "What the encoded images decode to: rgb, or bgr for sets packed so", "rgb"
     )
     labelled: bool = setting("Whether the identities are to be used", True)
+    root: str | None = setting("list: where relative paths start, if not in the list's own folder", None)
+    image_column: str = setting("parquet: column of the images", "image")
+    identity_column: str = setting(
+        "parquet, list, tar: column, or field of the .json, of the identities", "identity"
+    )
+    key_column: str | None = setting("parquet: column of unique names; null numbers the rows", None)
     identities: int = setting("Number of synthetic identities", 40, ge=1)
     images_per_identity: int = setting("Number of synthetic images an identity", 10, ge=1)
-
-
-@dataclass(frozen=True)
-class EncodedFace:
-    """One image as a source holds it.
-
-    Attributes:
-        encoded: The bytes of an image file.
-        points: (5, 2) float32 x, y in pixels where the source knows them.
-    """
-
-    encoded: bytes
-    points: np.ndarray | None = None
-
-
-class Source(Protocol):
-    """Random access to a set of images. Cheap to open, and can be pickled to worker processes."""
-
-    names_are_people: bool
-    """Whether equal identity names in two such sources mean one person (folder names do, numbers do not)."""
-
-    def __len__(self) -> int:
-        """Number of images."""
-        ...
-
-    def key(self, index: int) -> str:
-        """Name of an image, unique within the source."""
-        ...
-
-    def identity(self, index: int) -> str | None:
-        """Name of the person, unique within the source; None where it is not known."""
-        ...
-
-    def read(self, index: int) -> EncodedFace:
-        """The image itself. Raises LafsError with the reason where it cannot be read."""
-        ...
-
-
-class FolderSource:
-    """Image files below a folder: each sub-folder is one identity, images directly in the folder have none.
-
-    Files are sorted by name. A folder that several links lead to is read once.
-
-    Args:
-        path: The folder.
-        labelled: False takes no identities from sub-folders.
-        points: CSV with columns file,x1,y1..x5,y5; `file` is relative to `path` or to the CSV's folder.
-
-    Raises:
-        LafsError: The folder is missing or holds no image, or the CSV has other columns.
-    """
-
-    names_are_people = True
-
-    def __init__(self, path: Path | str, labelled: bool = True, points: Path | str | None = None) -> None:
-        self.path = Path(path)
-        self.labelled = labelled
-        if not self.path.is_dir():
-            raise LafsError(f"Image folder {self.path} does not exist.")
-        self._files = sorted(_image_files(str(self.path)))
-        if not self._files:
-            raise LafsError(f"Folder {self.path} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}).")
-        self._points = _read_points(Path(points), self.path) if points else {}
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def key(self, index: int) -> str:
-        """Path below the folder; bytes that are not UTF-8 are written as backslash escapes."""
-        return _printable(self._files[index])
-
-    def identity(self, index: int) -> str | None:
-        """Sub-folder of the image."""
-        folder = _printable(os.path.dirname(self._files[index]))  # noqa: PTH120
-        return folder if self.labelled and folder else None
-
-    def read(self, index: int) -> EncodedFace:
-        """The file's bytes, and its points where a CSV gives them."""
-        try:
-            encoded = (self.path / self._files[index]).read_bytes()
-        except OSError as error:
-            raise LafsError(f"it cannot be read ({error.strerror})") from error
-        return EncodedFace(encoded, self._points.get(self.key(index)))
-
-
-class RecordIOSource:
-    """The images of a RecordIO file; identities are the numbers in the records' headers.
-
-    Raises:
-        LafsError: As :class:`RecordIOReader`, or the file holds no images.
-    """
-
-    names_are_people = False
-
-    def __init__(self, path: Path | str, labelled: bool = True) -> None:
-        self.labelled = labelled
-        self.reader = RecordIOReader(path)
-        self.records = self.reader.image_keys()
-        if not len(self.records):
-            raise LafsError(f"RecordIO file {path} holds no images (its index is empty).")
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def key(self, index: int) -> str:
-        """The record's key."""
-        return str(self.records[index])
-
-    def identity(self, index: int) -> str | None:
-        """First label of the record."""
-        if not self.labelled:
-            return None
-        label = self.reader.read_labels(self.records[index])[0]
-        if not float(label).is_integer():
-            raise LafsError(f"its label {label} is not a whole number")
-        return str(int(label))
-
-    def read(self, index: int) -> EncodedFace:
-        """The record's image."""
-        return EncodedFace(self.reader.read_image(self.records[index]).encoded)
 
 
 class PairSetSource:
@@ -213,54 +118,52 @@ class SyntheticSource:
         return EncodedFace(encoded, face.points)
 
 
-def open_source(name: str, settings: SourceSettings, seed: int) -> Source:
+def open_source(
+    name: str, settings: SourceSettings, seed: int, index_folder: Path | str | None = None
+) -> Source:
     """Open the source that `settings` describe; `seed` and `name` decide what a synthetic one draws.
+
+    Args:
+        name: Name of the source.
+        settings: What and where it is.
+        seed: Seed of synthetic faces.
+        index_folder: Where indexes of RecordIO files that have none are kept once they are rebuilt.
 
     Raises:
         LafsError: A path is missing, does not exist or holds no images; names the source.
     """
     try:
-        if settings.kind == "synthetic":
-            return SyntheticSource(derive_seed(seed, name), settings.identities, settings.images_per_identity)
-        if not settings.path:
-            raise LafsError(f"`path` is not set; a {settings.kind} source needs one.")
-        if settings.kind == "recordio":
-            return RecordIOSource(settings.path, settings.labelled)
-        return FolderSource(settings.path, settings.labelled, settings.points)
+        return _opened(name, settings, seed, index_folder)
     except LafsError as error:
         raise LafsError(f"Source '{name}': {error}") from error
 
 
-def _image_files(folder: str) -> Iterator[str]:
-    visited = set()
-    for current, folders, files in os.walk(folder, followlinks=True):
-        status = os.stat(current)  # noqa: PTH116
-        if (status.st_dev, status.st_ino) in visited:
-            folders.clear()
-            continue
-        visited.add((status.st_dev, status.st_ino))
-        folders.sort()
-        below = os.path.relpath(current, folder)
-        for file in files:
-            if os.path.splitext(file)[1].lower() in IMAGE_SUFFIXES and not file.startswith("."):  # noqa: PTH122
-                yield file if below == "." else f"{below}/{file}"
+def _opened(name: str, settings: SourceSettings, seed: int, index_folder: Path | str | None) -> Source:
+    if settings.kind == "synthetic":
+        return SyntheticSource(derive_seed(seed, name), settings.identities, settings.images_per_identity)
+    if not settings.path:
+        raise LafsError(f"`path` is not set; a {settings.kind} source needs one.")
+    if settings.kind == "recordio":
+        return RecordIOSource(settings.path, settings.labelled, index_folder)
+    if settings.kind == "tar":
+        from lafs_pipeline.faces.tar_source import TarSource
 
+        return TarSource(settings.path, settings.labelled, settings.points, settings.identity_column)
+    if settings.kind == "parquet":
+        from lafs_pipeline.faces.parquet_source import ParquetSource
 
-def _printable(name: str) -> str:
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def _read_points(path: Path, folder: Path) -> dict[str, np.ndarray]:
-    try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(POINT_COLUMNS, np.float32) | {"file": str})
-    except FileNotFoundError:
-        raise LafsError(f"points file {path} does not exist.") from None
-    except (ValueError, UnicodeDecodeError) as error:
-        raise LafsError(f"points file {path} is not a CSV of file,x1,y1..x5,y5: {error}") from error
-    missing = [column for column in ["file", *POINT_COLUMNS] if column not in table]
-    if missing:
-        raise LafsError(f"points file {path} has no column {', '.join(missing)}; expected file,x1,y1..x5,y5.")
-    files = table["file"]
-    below = os.path.relpath(folder, path.parent)
-    files = files.str.removeprefix(f"{below}/") if below != "." else files
-    return dict(zip(files, table[POINT_COLUMNS].to_numpy().reshape(-1, 5, 2), strict=True))
+        return ParquetSource(
+            settings.path,
+            settings.labelled,
+            settings.points,
+            settings.image_column,
+            settings.identity_column,
+            settings.key_column,
+        )
+    if not isinstance(settings.path, str):
+        raise LafsError(f"`path` is a list; a {settings.kind} source takes one path.")
+    if settings.kind == "list":
+        return ListSource(
+            settings.path, settings.root, settings.labelled, settings.points, settings.identity_column
+        )
+    return FolderSource(settings.path, settings.labelled, settings.points)

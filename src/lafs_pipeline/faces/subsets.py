@@ -1,6 +1,7 @@
 """Few-shot subsets and class labels of a manifest."""
 
 from collections.abc import Collection
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -60,8 +61,38 @@ def select_shots(
         )
     if shots is None:
         return chosen
-    rank = pd.Series([derive_seed(seed, "image", key) for key in chosen["key"]], index=chosen.index)
-    return chosen[rank.groupby(chosen["identity"]).rank(method="first") <= shots]
+    rank = np.array([derive_seed(seed, "image", key) for key in chosen["key"]], np.int64)
+    order = np.lexsort([rank, pd.factorize(chosen["identity"])[0]])
+    place = chosen["identity"].iloc[order].groupby(chosen["identity"].iloc[order], observed=True).cumcount()
+    return chosen.iloc[np.sort(order[(place < shots).to_numpy()])]
+
+
+def subset_keys(chosen: pd.DataFrame) -> pd.DataFrame:
+    """What is kept of a subset: one column `key`, sorted, the same on every machine for the same images."""
+    return pd.DataFrame({"key": sorted(chosen["key"].astype(str))}, dtype="string")
+
+
+def read_keys(path: Path | str) -> list[str]:
+    """Read a list of keys: the column `key` of a Parquet file, or a text file with one key a line.
+
+    Raises:
+        LafsError: The file is missing, holds no keys, or is not of that form.
+    """
+    path = Path(path)
+    expected = "expected a Parquet file with a column `key`, or a text file with one key a line"
+    if not path.is_file():
+        raise LafsError(f"List of keys {path} does not exist; {expected}.")
+    try:
+        if path.suffix == ".parquet":
+            keys = pd.read_parquet(path, columns=["key"])["key"].astype(str).tolist()
+        else:
+            lines = path.read_text(encoding="utf-8-sig").split("\n")
+            keys = [line for line in (line.rstrip("\r") for line in lines) if line]
+    except (ValueError, OSError) as error:
+        raise LafsError(f"List of keys {path} cannot be read, {expected}: {error}") from error
+    if not keys:
+        raise LafsError(f"List of keys {path} is empty; {expected}.")
+    return keys
 
 
 def identity_labels(manifest: pd.DataFrame) -> tuple[np.ndarray, list[str]]:

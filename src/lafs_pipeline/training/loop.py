@@ -212,7 +212,7 @@ class Trainer:
 
 
 def _log(sinks: Sequence[MetricSink], metrics: dict[str, float], step: int) -> None:
-    for sink in sinks:
+    for sink in sinks if metrics else ():
         sink.log(metrics, step)
 
 

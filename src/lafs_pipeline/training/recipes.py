@@ -208,7 +208,7 @@ def show_views(
     views = LafsViews(options.views)(FaceImages(manifest)[0], random_generator(seed, "views", 0, 0))
     clean = (to_input(torch.from_numpy(copies)) for copies in (views.global_clean, views.local_clean))
     whole, local = view_landmarks(network.eval(), *clean, options.views, seed)
-    return plot_views(views, [points.numpy() for points in (*whole, *local)])
+    return plot_views(views, chosen=[points.numpy() for points in (*whole, *local)])
 
 
 def _run(name: str, options: Any, model: PartFViT | FViT, manifest: pd.DataFrame, place: Workplace) -> Run:

@@ -1,5 +1,6 @@
-"""The views of one image, to look at."""
+"""A picture of the views of one image, for people."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -7,29 +8,43 @@ import numpy as np
 from lafs_pipeline.views.render import MultiView
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-def plot_views(views: MultiView, landmarks: list[np.ndarray]) -> "Figure":
-    """Clean copies above appearance copies, with the landmarks that become tokens.
+def plot_views(
+    multi_view: MultiView,
+    landmarks: Sequence[np.ndarray] | None = None,
+    chosen: Sequence[np.ndarray] | None = None,
+) -> "Figure":
+    """Show every view: the clean copy above (where there is one), the appearance copy below.
 
     Args:
-        views: rendered with clean copies.
-        landmarks: of every view, global ones first: (n, 2) pixels, the first pixel's centre at 0.5.
+        multi_view: the views of one image.
+        landmarks: for each view, global views first, (N, 2) pixels drawn on the clean copy.
+        chosen: likewise (n, 2) pixels, where the patches are cut, drawn on the appearance copy.
     """
     from matplotlib.figure import Figure
 
-    clean = [*views.global_clean, *views.local_clean]
-    appearance = [*views.global_appearance, *views.local_appearance]
-    figure = Figure(figsize=(1.7 * len(clean), 4.1), layout="constrained")
-    figure.suptitle("Clean copies, where landmarks are predicted, and appearance copies, where patches are cut")
-    for row, images in zip(figure.subplots(2, len(clean)), (clean, appearance), strict=True):
-        for number, (axis, image, points) in enumerate(zip(row, images, landmarks, strict=True)):
-            height, width = image.shape[:2]
-            axis.imshow(image, extent=(0, width, height, 0))
-            axis.scatter(*points.T, s=10, color="yellow", edgecolors="black", linewidths=0.3)
-            axis.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
-            if images is clean:
-                kind = "global" if number < len(views.global_clean) else "local"
-                axis.set_title(f"{kind} {number + 1}", fontsize=9)
+    appearance = [*multi_view.global_appearance, *multi_view.local_appearance]
+    rows = [("appearance", appearance, chosen)]
+    if multi_view.global_clean is not None:
+        rows.insert(0, ("clean", [*multi_view.global_clean, *multi_view.local_clean], landmarks))
+    figure = Figure(figsize=(1.5 * len(appearance), 1.7 * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), len(appearance), squeeze=False)
+    for line, (name, views, dots) in zip(axes, rows, strict=True):
+        for index, (cell, view) in enumerate(zip(line, views, strict=True)):
+            _draw_view(cell, view, None if dots is None else dots[index])
+        line[0].set_ylabel(name)
+    count = multi_view.parameters.global_views
+    for index, cell in enumerate(axes[0]):
+        cell.set_title(f"global {index + 1}" if index < count else f"local {index - count + 1}", fontsize=9)
     return figure
+
+
+def _draw_view(cell: "Axes", view: np.ndarray, dots: np.ndarray | None) -> None:
+    """Draw one view and its dots, without ticks; dots outside the view are left out."""
+    cell.imshow(view)
+    if dots is not None:
+        cell.scatter(*np.asarray(dots).T, s=5, c="#00e5ff", edgecolors="black", linewidths=0.3)
+    cell.set(xticks=[], yticks=[], xlim=(-0.5, view.shape[1] - 0.5), ylim=(view.shape[0] - 0.5, -0.5))

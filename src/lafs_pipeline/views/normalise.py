@@ -1,8 +1,16 @@
-"""The numeric range that every model takes and gives."""
+"""From uint8 images to the input of the models."""
 
-from torch import Tensor
+import torch
 
 
-def to_input(images: Tensor) -> Tensor:
-    """(..., H, W, 3) uint8 -> (..., 3, H, W) float32 in [-1, 1]: x / 127.5 - 1."""
-    return images.movedim(-1, -3).float().div_(127.5).sub_(1.0)
+def to_input(images: torch.Tensor) -> torch.Tensor:
+    """Scale uint8 images to [-1, 1], as x / 127.5 - 1.
+
+    Args:
+        images: (..., H, W, 3) uint8 RGB, on any device.
+
+    Returns:
+        (..., 3, H, W) float32, contiguous.
+    """
+    channels_first = images.movedim(-1, -3)
+    return channels_first.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1.0)

@@ -48,7 +48,7 @@ def draw_view_parameters(
 ) -> ViewParameters:
     """Draw the views of one image (LAFS, arXiv 2403.08161; DINO, arXiv 2104.14294).
 
-    Every field is drawn whether it comes to be used or not, so that a changed probability moves no other draw.
+    Every field is drawn whether it comes to be used or not, so a changed probability moves no other draw.
 
     Args:
         settings: what to draw.
@@ -92,8 +92,8 @@ def draw_crop_boxes(
 ) -> np.ndarray:
     """Draw crops as torchvision's RandomResizedCrop does.
 
-    A share of the area uniform in its scale and a log-uniform aspect ratio in 3/4..4/3 are tried ten times; when
-    no try fits into the image, the largest centred crop of an allowed ratio is taken.
+    A share of the area uniform in its scale and a log-uniform aspect ratio in 3/4..4/3 are tried ten times;
+    when no try fits into the image, the largest centred crop of an allowed ratio is taken.
 
     Args:
         scales: V pairs, the smallest and the largest share of the image area.
@@ -135,7 +135,7 @@ def draw_jitter(
 
     Args:
         views: number of rows V.
-        strengths: brightness, contrast and saturation factors come from 1 - s..1 + s, the hue shift from -s..s.
+        strengths: brightness, contrast and saturation factors come from 1 - s..1 + s, hue shifts from -s..s.
         generator: source of randomness.
 
     Returns:

@@ -1,21 +1,21 @@
-"""Augmentation of supervised training.
-
-Source: LAFS (CVPR 2024, arXiv 2403.08161), section 4.1; RandAugment (arXiv 1909.13719) as in timm.
-"""
+"""The augmentation of supervised fine-tuning (LAFS, arXiv 2403.08161; the authors' magnitudes)."""
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image
 from timm.data.auto_augment import RandAugment, rand_augment_ops
-from torch import Tensor
+from torchvision.transforms import RandomErasing
 
 from lafs_pipeline.views.parameters import draw_crop_boxes, draw_jitter
 from lafs_pipeline.views.render import jitter_colours, require_image, resized_crop
 from lafs_pipeline.views.settings import AugmentationSettings
 
-RANDAUGMENT_OPERATIONS = [
+RANDAUGMENT_OPERATIONS = (
     "AutoContrast",
     "Equalize",
     "Invert",
@@ -29,78 +29,96 @@ RANDAUGMENT_OPERATIONS = [
     "ShearY",
     "TranslateXRel",
     "TranslateYRel",
-]
-ERASE_RATIO = (0.3, 3.3)
-ERASE_TRIES = 10
+)
+"""timm's increasing operations without the solarising ones; translations are shares of the image side."""
 
 
 class SupervisedAugmentation:
-    """uint8 (H, W, 3) RGB -> uint8 (size, size, 3): flip, RandAugment, crop, colour jitter, erasing."""
+    """Flip, RandAugment, RandomResizedCrop, ColorJitter and RandomErasing, in this order; picklable.
 
-    def __init__(self, options: AugmentationSettings) -> None:
-        self.options = options
-        self.randaugment = RandAugment(
-            rand_augment_ops(
-                options.randaugment_magnitude,
-                options.randaugment_probability,
-                {"magnitude_std": options.randaugment_magnitude_std, "magnitude_max": 10},
-                RANDAUGMENT_OPERATIONS,
-            ),
-            options.randaugment_operations,
+    Args:
+        settings: sizes, probabilities and magnitudes.
+    """
+
+    def __init__(self, settings: AugmentationSettings):
+        self.settings = settings
+        operations = rand_augment_ops(
+            magnitude=settings.randaugment_magnitude,
+            prob=settings.randaugment_probability,
+            hparams={"magnitude_std": settings.randaugment_magnitude_std},
+            transforms=list(RANDAUGMENT_OPERATIONS),
         )
+        self.rand_augment = RandAugment(operations, settings.randaugment_operations)
+        self.erase = RandomErasing(settings.erase_probability, settings.erase_scale, value=0, inplace=True)
 
     def __call__(self, image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Augment an image; the result is a function of image and generator alone."""
+        """Augment one image; the result is a function of the image and the generator's state alone.
+
+        The erased rectangle is black, -1 after :func:`normalise.to_input`: erasing stands before scaling.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            generator: source of randomness. timm and torchvision draw from the process-wide generators, which
+                are seeded from it for the call and then put back; so not for concurrent threads.
+
+        Returns:
+            (size, size, 3) uint8 RGB.
+
+        Raises:
+            LafsError: `image` is not (H, W, 3) uint8.
+        """
         require_image(image)
-        options = self.options
-        flip = generator.random() < options.flip_probability
-        image = self._randaugment(image[:, ::-1] if flip else image, generator)
-        box = draw_crop_boxes([options.crop_scale], *image.shape[:2], generator)[0]
-        image = resized_crop(image, tuple(box.tolist()), options.size, flip=False)
-        factors, order = draw_jitter(1, options.jitter, generator)
-        return self._erase(jitter_colours(np.ascontiguousarray(image), factors[0], order[0]), generator)
-
-    def _randaugment(self, image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Timm draws from global generators: seed them for the call and put them back."""
-        seed = int(generator.integers(2**32))
-        states = random.getstate(), np.random.get_state()
-        random.seed(seed)
-        np.random.seed(seed)
-        try:
-            return np.array(self.randaugment(Image.fromarray(np.ascontiguousarray(image))))
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
-
-    def _erase(self, image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Blacken a rectangle (Random Erasing, arXiv 1708.04896), drawn as torchvision does."""
-        height, width = image.shape[:2]
-        if generator.random() >= self.options.erase_probability:
-            return image
-        for _ in range(ERASE_TRIES):
-            area = height * width * generator.uniform(*self.options.erase_scale)
-            ratio = np.exp(generator.uniform(*np.log(ERASE_RATIO)))
-            rows, columns = round(np.sqrt(area * ratio)), round(np.sqrt(area / ratio))
-            if rows < height and columns < width:
-                top, left = generator.integers(height - rows + 1), generator.integers(width - columns + 1)
-                image[top : top + rows, left : left + columns] = 0
-                return image
+        settings = self.settings
+        if generator.random() < settings.flip_probability:
+            image = cv2.flip(image, 1)
+        (box,) = draw_crop_boxes([settings.crop_scale], *image.shape[:2], generator).tolist()
+        (factors,), (order,) = draw_jitter(1, settings.jitter, generator)
+        with global_generators_seeded(generator):
+            image = np.asarray(self.rand_augment(Image.fromarray(image)))
+            image = jitter_colours(resized_crop(image, box, settings.size, flip=False), factors, order)
+            self.erase(torch.from_numpy(image).permute(2, 0, 1))
         return image
 
 
+@contextmanager
+def global_generators_seeded(generator: np.random.Generator) -> Iterator[None]:
+    """Seed Python's, NumPy's and torch's CPU generator for the body, and restore their states after it."""
+    seeds = generator.integers(2**32, size=3).tolist()
+    states = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
+    try:
+        random.seed(seeds[0])
+        np.random.seed(seeds[1])
+        torch.default_generator.manual_seed(seeds[2])
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.default_generator.set_state(states[2])
+
+
 def mixup(
-    images: Tensor, targets: Tensor, alpha: float, probability: float, generator: np.random.Generator
-) -> tuple[Tensor, Tensor]:
-    """Mix a batch with itself reversed (mixup, arXiv 1710.09412), one lambda a batch.
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    alpha: float,
+    probability: float,
+    generator: np.random.Generator,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mix a batch with its own reverse, one lambda for the batch (mixup, arXiv 1710.09412).
+
+    The arithmetic of timm's `Mixup` in batch mode, which draws from NumPy's process-wide generator, changes
+    its input and refuses odd batches.
 
     Args:
-        images: (B, ...) float.
-        targets: (B, classes) float.
+        images: (B, ...) floating point.
+        targets: (B, classes) one-hot or soft.
         alpha: both parameters of the Beta distribution of lambda.
-        probability: that the batch is mixed at all.
-        generator: source of randomness.
+        probability: probability that the batch is mixed at all.
+        generator: source of randomness; a batch takes the same draws from it whether mixed or not.
     """
-    if generator.random() >= probability:
+    mixes, weight = generator.random() < probability, generator.beta(alpha, alpha)
+    if not mixes:
         return images, targets
-    weight = float(generator.beta(alpha, alpha))
-    return torch.lerp(images.flip(0), images, weight), torch.lerp(targets.flip(0), targets, weight)
+    return (
+        weight * images + (1.0 - weight) * images.flip(0),
+        weight * targets + (1.0 - weight) * targets.flip(0),
+    )

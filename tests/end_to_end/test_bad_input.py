@@ -1,0 +1,109 @@
+"""What a user sees who gives something wrong: one message, and nothing written."""
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from lafs_pipeline.faces.synthetic import draw_face
+
+FOLDER = ("run", "--env", "folder", "--pipelines=cataloging")
+
+
+def outcome(finished, data):
+    """The error message, after checking that it is the last thing said and that nothing was written."""
+    assert finished.returncode == 1
+    assert "Traceback" not in finished.stderr
+    assert finished.stderr.count("Error: ") == 1, finished.stderr
+    written = [path for path in data.rglob("*") if path.is_file() and path.name != "mlflow.db"]
+    assert written == []
+    return " ".join(finished.stderr.split("Error: ")[1].split())
+
+
+def test_unknown_parameter(kedro, tmp_path):
+    message = outcome(
+        kedro(tmp_path, "run", "--env", "smoke", "--params", "pretrain.training.epoch=3"), tmp_path
+    )
+    assert "pretrain.training.epoch is unknown" in message
+    assert "epochs, batch_size" in message
+
+
+@pytest.mark.parametrize(
+    ("parameter", "expected"),
+    [
+        (
+            "pretrain.student_temperature=-1",
+            "pretrain.student_temperature is -1: input should be greater than 0",
+        ),
+        ("pretrain.tokens=words", "pretrain.tokens is 'words': input should be 'landmarks' or 'grid'"),
+        ("adapt.shots=0", "adapt.shots is 0: input should be greater than or equal to 1"),
+    ],
+)
+def test_parameter_out_of_range(kedro, tmp_path, parameter, expected):
+    message = outcome(kedro(tmp_path, "run", "--env", "smoke", "--params", parameter), tmp_path)
+    assert expected in message
+
+
+def test_a_pipeline_before_the_one_it_needs(kedro, tmp_path):
+    message = outcome(kedro(tmp_path, "run", "--env", "smoke", "--pipelines=pretrain"), tmp_path)
+    assert "faces, landmark_network are not there yet" in message
+    assert "kedro run --pipelines=cataloging,landmarks" in message
+
+
+@pytest.fixture
+def own_faces(tmp_path):
+    """A training folder of 4 x 3 images and a benchmark folder with pairs."""
+    for folder, first in (("train", 0), ("bench", 10)):
+        for person in range(first, first + 4):
+            home = tmp_path / folder / f"person_{person}"
+            home.mkdir(parents=True)
+            for number in range(1, 4):
+                image = draw_face(1, person, number).image
+                cv2.imwrite(str(home / f"person_{person}_{number:04d}.jpg"), image[:, :, ::-1])
+    same = "\n".join(f"person_{person}\t1\t2" for person in range(10, 12))
+    different = "\n".join(f"person_{person}\t1\tperson_{person + 1}\t1" for person in range(10, 12))
+    (tmp_path / "pairs.txt").write_text(f"1\t2\n{same}\n{different}\n")
+    return {
+        "LAFS_FACES": str(tmp_path / "train"),
+        "LAFS_BENCHMARK": str(tmp_path / "bench"),
+        "LAFS_PAIRS": str(tmp_path / "pairs.txt"),
+    }
+
+
+def test_missing_folder(kedro, tmp_path, own_faces):
+    message = outcome(
+        kedro(tmp_path / "data", *FOLDER, **own_faces | {"LAFS_FACES": "/no/such/folder"}), tmp_path / "data"
+    )
+    assert "/no/such/folder" in message
+
+
+def test_folder_without_images(kedro, tmp_path, own_faces):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/notes.txt").write_text("no image")
+    changed = own_faces | {"LAFS_FACES": str(tmp_path / "empty")}
+    message = outcome(kedro(tmp_path / "data", *FOLDER, **changed), tmp_path / "data")
+    assert str(tmp_path / "empty") in message
+
+
+def test_a_single_identity(kedro, tmp_path, own_faces):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "train/person_0").rename(tmp_path / "one/person_0")
+    changed = own_faces | {"LAFS_FACES": str(tmp_path / "one")}
+    message = outcome(kedro(tmp_path / "data", *FOLDER, **changed), tmp_path / "data")
+    assert "identit" in message
+
+
+def test_unreadable_images_are_listed_and_the_run_goes_on(kedro, tmp_path, own_faces):
+    (tmp_path / "train/person_0/broken.jpg").write_bytes(b"\xff\xd8\xff not an image")
+    whole = next((tmp_path / "train/person_1").glob("*.jpg"))
+    (tmp_path / "train/person_1/cut.jpg").write_bytes(whole.read_bytes()[:200])
+    finished = kedro(tmp_path / "data", *FOLDER, **own_faces)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    rejected = pd.read_csv(tmp_path / "data/02_intermediate/rejected.csv")
+    assert sorted(rejected["key"]) == ["faces/person_0/broken.jpg", "faces/person_1/cut.jpg"]
+    assert rejected["reason"].str.len().min() > 10
+    faces = pd.read_parquet(tmp_path / "data/03_primary/faces.parquet")
+    assert (faces["split"] == "train").sum() == 12
+    pairs = pd.read_parquet(tmp_path / "data/05_model_input/pairs.parquet")
+    assert pairs["is_same"].tolist() == [True, True, False, False]
+    assert np.unique(faces.loc[faces["split"] == "pairs", "key"]).size >= 5

@@ -1,0 +1,30 @@
+"""The library rooms run where kedro, mlflow and pydantic cannot be imported."""
+
+import subprocess
+import sys
+
+SCRIPT = """
+import importlib, pkgutil, sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"kedro", "kedro_datasets", "kedro_mlflow", "mlflow", "pydantic"}:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Refuse())
+import lafs_pipeline
+rooms = ["runtime", "faces", "views", "models", "objectives", "training", "evaluation", "interop"]
+count = 0
+for room in rooms:
+    package = importlib.import_module(f"lafs_pipeline.{room}")
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
+        count += 1
+print(count)
+"""
+
+
+def test_every_module_of_the_library_imports():
+    finished = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert int(finished.stdout) > 40

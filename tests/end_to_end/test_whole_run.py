@@ -1,0 +1,138 @@
+"""What one whole run leaves behind."""
+
+import json
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from mlflow.tracking import MlflowClient
+
+from lafs_pipeline.faces.dataset import FaceImages
+from lafs_pipeline.faces.recordio import RecordIOReader
+from lafs_pipeline.interop.model_files import load_model
+from lafs_pipeline.models.landmark_network import LandmarkNetwork
+from lafs_pipeline.models.part_fvit import PartFViT
+from lafs_pipeline.views.normalise import to_input
+
+
+@pytest.fixture(scope="module")
+def faces(smoke):
+    return pd.read_parquet(smoke / "03_primary/faces.parquet")
+
+
+@pytest.fixture(scope="module")
+def mlflow_run(smoke):
+    client = MlflowClient(f"sqlite:///{smoke}/mlflow.db")
+    experiment = client.get_experiment_by_name("lafs_pipeline")
+    runs = client.search_runs([experiment.experiment_id])
+    assert len(runs) == 1
+    return client, runs[0]
+
+
+def test_every_face_is_in_the_manifest_and_the_packed_file(smoke, faces):
+    assert len(faces) == 24 * 8
+    assert len(RecordIOReader(smoke / "02_intermediate/faces.rec")) == len(faces)
+    assert FaceImages(faces)[17].shape == (112, 112, 3)
+
+
+def test_benchmark_identities_are_never_trained_on(smoke, faces):
+    train = set(faces.loc[faces["split"] == "train", "identity"])
+    held_out = set(faces.loc[faces["split"] == "held_out", "identity"])
+    assert len(train) == 16
+    assert len(held_out) == 8
+    assert not train & held_out
+    adapted = pd.read_parquet(smoke / "05_model_input/adapt_faces.parquet")
+    assert set(adapted["identity"]) == train
+    assert adapted.groupby("identity").size().eq(4).all()
+
+
+def test_models_rebuild_from_their_files(smoke, faces):
+    network = load_model(smoke / "06_models/landmark_network.safetensors")
+    assert isinstance(network, LandmarkNetwork)
+    names = ["lafs_backbone", *(f"face_model_{variant}" for variant in ("stage1", "scratch", "lafs"))]
+    models = {name: load_model(smoke / f"06_models/{name}.safetensors") for name in names}
+    images = to_input(torch.from_numpy(np.stack([FaceImages(faces)[i] for i in range(3)])))
+    assert all(isinstance(model, PartFViT) for model in models.values())
+    assert all(model(images).shape == (3, 96) for model in models.values())
+    weights = [model.transformer.positions for model in models.values()]
+    assert not any(torch.equal(a, b) for i, a in enumerate(weights) for b in weights[:i])
+    for own, frozen in zip(
+        models["lafs_backbone"].landmark_network.state_dict().values(),
+        network.state_dict().values(),
+        strict=True,
+    ):
+        assert torch.equal(own, frozen)
+
+
+def test_landmarks_are_those_of_the_network(smoke, faces):
+    table = pd.read_parquet(smoke / "04_feature/landmarks.parquet")
+    assert table["key"].tolist() == faces["key"].tolist()
+    network = load_model(smoke / "06_models/landmark_network.safetensors")
+    with torch.inference_mode():
+        expected = network(to_input(torch.from_numpy(FaceImages(faces)[5])[None]))
+    stored = np.asarray(table["landmarks"][5]).reshape(1, -1, 2)
+    np.testing.assert_allclose(stored, expected.numpy(), atol=0.05)
+
+
+def test_the_table_has_rows_for_every_model(smoke):
+    table = pd.read_csv(smoke / "08_reporting/benchmarks.csv")
+    assert {"model", "benchmark", "metric", "value", "flip", "normalised", "alignment"} <= set(table.columns)
+    assert set(table["model"]) == {"stage1", "scratch", "lafs"}
+    counts = table.groupby(["model", "benchmark"])["metric"].nunique()
+    assert counts.nunique() == 1
+    assert table["value"].between(0, 1).all()
+
+
+@pytest.mark.parametrize("name", ["contact_sheet", "landmark_overlay", "view_montage", "roc"])
+def test_plots_show_something(smoke, name):
+    picture = cv2.imread(str(smoke / f"08_reporting/{name}.png"))
+    assert picture.shape[0] > 200
+    assert picture.std() > 5
+
+
+def test_the_run_is_tracked(smoke, mlflow_run):
+    client, run = mlflow_run
+    assert run.data.params["pretrain.training.epochs"] == "1"
+    assert run.data.params["model.sizes.depth"] == "2"
+    assert run.data.tags["seed"] == "0"
+    assert run.data.tags["version.torch"] == torch.__version__.split("+")[0] or run.data.tags["version.torch"]
+    assert len(run.data.tags["mlflow.source.git.commit"]) >= 40
+    table = pd.read_csv(smoke / "08_reporting/benchmarks.csv")
+    row = table.iloc[0]
+    logged = run.data.metrics[f"{row['benchmark']}/{row['model']}/{row['metric']}"]
+    assert logged == pytest.approx(row["value"])
+    artifacts = {item.path for item in client.list_artifacts(run.info.run_id)}
+    assert {
+        "benchmarks.csv",
+        "roc.png",
+        "face_model_lafs.safetensors",
+        "landmark_network.safetensors",
+    } <= artifacts
+
+
+@pytest.mark.parametrize(
+    ("stage", "metrics"),
+    [
+        ("stage1", ["loss", "learning_rate", "images_per_second", "knn_accuracy"]),
+        ("pretrain", ["loss", "learning_rate", "teacher_temperature", "teacher_entropy", "embedding_std"]),
+        ("adapt_lafs", ["loss", "landmark_distance", "knn_accuracy"]),
+        ("adapt_scratch", ["loss", "landmark_distance", "knn_accuracy"]),
+    ],
+)
+def test_curves_reach_mlflow_as_they_reach_the_metrics_file(smoke, mlflow_run, stage, metrics):
+    client, run = mlflow_run
+    lines = (smoke / f"06_models/checkpoints/{stage}/metrics.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    for metric in metrics:
+        written = [(record["step"], record[metric]) for record in records if metric in record]
+        history = client.get_metric_history(run.info.run_id, f"{stage}/{metric}")
+        assert written
+        assert sorted((item.step, item.value) for item in history) == pytest.approx(sorted(written))
+
+
+@pytest.mark.parametrize("pipeline", ["cataloging", "landmarks", "pretrain", "adapt", "evaluate"])
+def test_each_pipeline_runs_alone(smoke, kedro, pipeline):
+    finished = kedro(smoke, "run", "--env", "smoke", f"--pipelines={pipeline}")
+    assert finished.returncode == 0, finished.stderr[-3000:]

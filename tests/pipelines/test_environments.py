@@ -1,0 +1,69 @@
+"""Every environment of conf/ gives settings that the pipelines accept."""
+
+from pathlib import Path
+
+import pytest
+from kedro.config import OmegaConfigLoader
+
+from lafs_pipeline.faces.catalogue import CatalogSettings
+from lafs_pipeline.models.part_fvit import build_model
+from lafs_pipeline.pipelines.parameters import parse
+from lafs_pipeline.pipelines.settings import EvaluateSettings, ModelSettings
+from lafs_pipeline.settings import CONFIG_LOADER_ARGS
+from lafs_pipeline.training.recipes import AdaptSettings, StageOneSettings
+from lafs_pipeline.training.self_supervised import PretrainSettings
+from lafs_pipeline.training.supervised import RecognitionSettings
+from lafs_pipeline.views.settings import AugmentationSettings
+
+CONF = Path(__file__).parents[2] / "conf"
+GROUPS = {
+    "cataloging": CatalogSettings,
+    "model": ModelSettings,
+    "landmarks": StageOneSettings,
+    "pretrain": PretrainSettings,
+    "adapt": AdaptSettings,
+    "evaluate": EvaluateSettings,
+}
+
+
+def parameters(environment):
+    loader = OmegaConfigLoader(
+        str(CONF), **CONFIG_LOADER_ARGS | {"default_run_env": "local"}, env=environment
+    )
+    return loader["parameters"]
+
+
+@pytest.mark.parametrize("environment", ["local", "smoke", "folder", "webface4m", "ms1mv3"])
+def test_every_group_is_accepted(environment):
+    values = parameters(environment)
+    parsed = {group: parse(kind, values[group], group) for group, kind in GROUPS.items()}
+    model = build_model(parsed["model"].name, parsed["model"].sizes)
+    assert parsed["pretrain"].views.local_landmarks < model.transformer.positions.shape[1]
+
+
+@pytest.mark.parametrize("environment", ["webface4m", "ms1mv3"])
+def test_the_published_recipes(environment):
+    """The numbers of the papers, as they reach the code."""
+    values = parameters(environment)
+    pretrain = parse(PretrainSettings, values["pretrain"], "pretrain")
+    assert pretrain == PretrainSettings(
+        training=pretrain.training  # what is left is the default, which is the published recipe
+    )
+    assert pretrain.training.peak_learning_rate() == pytest.approx(5e-4 * 164 / 256)
+    assert (pretrain.training.epochs, pretrain.training.warmup_epochs) == (41, 10)
+    assert (pretrain.training.weight_decay, pretrain.training.final_weight_decay) == (0.04, 0.4)
+    adapt = parse(AdaptSettings, values["adapt"], "adapt").recognition
+    stage1 = parse(StageOneSettings, values["landmarks"], "landmarks").recognition
+    assert stage1 == adapt
+    magnitude, mixup = {"webface4m": (1.0, 0.1), "ms1mv3": (2.0, 0.2)}[environment]
+    augmentation = AugmentationSettings(randaugment_magnitude=magnitude, mixup_probability=mixup)
+    assert adapt == RecognitionSettings(layer_decay=1.0, augmentation=augmentation, training=adapt.training)
+    assert adapt.training.peak_learning_rate() == pytest.approx(2.291e-3, rel=1e-3)
+    assert (adapt.scale, adapt.margin) == (64.0, 0.4)
+    assert (adapt.training.epochs, adapt.training.warmup_epochs) == (34, 5)
+    model = parse(ModelSettings, values["model"], "model")
+    built = build_model(model.name, model.sizes)
+    assert round(sum(parameter.numel() for parameter in built.parameters()) / 1e6, 1) == 67.0
+    catalog = parse(CatalogSettings, values["cataloging"], "cataloging")
+    assert list(catalog.sources) == [environment]
+    assert list(catalog.benchmarks) == ["lfw", "cfp_fp", "agedb_30", "calfw", "cplfw"]

@@ -1,0 +1,33 @@
+import dataclasses
+
+import pytest
+
+from lafs_pipeline.pipelines.parameters import parse
+from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.training.self_supervised import PretrainSettings
+
+
+def test_nested_values_become_frozen_settings():
+    options = parse(PretrainSettings, {"prototypes": 64, "training": {"epochs": 3}}, "pretrain")
+    assert (options.prototypes, options.training.epochs, options.training.clip_norm) == (64, 3, 3.0)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        options.prototypes = 1
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"tokenz": 1}, r"pretrain\.tokenz is unknown; pretrain has tokens, views, prototypes"),
+        ({"training": {"epoch": 1}}, r"pretrain\.training\.epoch is unknown; pretrain\.training has epochs"),
+        ({"views": {"flip": 1}}, r"pretrain\.views\.flip is unknown.*flip_probability"),
+        ({"center_momentum": 1.0}, r"pretrain\.center_momentum is 1\.0: input should be less than 1"),
+        (
+            {"training": {"epochs": "many"}},
+            r"pretrain\.training\.epochs is 'many': input should be a valid integer",
+        ),
+        ({"views": {"global_scale": [0.9, 0.1]}}, r"pretrain.*global_scale"),
+    ],
+)
+def test_what_is_wrong_is_named(values, message):
+    with pytest.raises(LafsError, match=message):
+        parse(PretrainSettings, values, "pretrain")
