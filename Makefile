@@ -37,6 +37,8 @@ format: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks.views
+	$(BIN)/python -m benchmarks.loading
+	$(BIN)/python -m benchmarks.cataloguing
 	$(BIN)/python -m benchmarks.evaluation
 
 clean:

@@ -15,6 +15,8 @@ from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
+from mlflow.data.code_dataset_source import CodeDatasetSource
+from mlflow.data.meta_dataset import MetaDataset
 
 from lafs_pipeline.pipelines.parameters import parse
 from lafs_pipeline.runtime.errors import LafsError
@@ -98,7 +100,9 @@ class TrackingHooks:
     """Tags of the MLflow run, and the benchmark table as its metrics."""
 
     @hook_impl(trylast=True)
-    def before_pipeline_run(self, run_params: dict[str, Any], catalog: DataCatalog) -> None:
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
+    ) -> None:
         """Tag the run with seed, environment, git commit and library versions."""
         if mlflow.active_run() is None:
             return
@@ -108,13 +112,26 @@ class TrackingHooks:
         if commit := _git_commit(Path(run_params["project_path"])):
             tags["mlflow.source.git.commit"] = commit
         mlflow.set_tags(tags)
+        if "faces" in pipeline.inputs() and catalog.exists("dataset_card"):
+            _log_data(catalog.load("dataset_card"))
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Log every value of the benchmark table, so that runs can be compared by it."""
-        if dataset_name == "benchmarks" and mlflow.active_run() is not None:
+        """Log the data with its fingerprint, and every value of the table, so that runs can be compared."""
+        if mlflow.active_run() is None:
+            return
+        if dataset_name == "dataset_card":
+            _log_data(data)
+        if dataset_name == "benchmarks":
             names = data["benchmark"] + "/" + data["model"] + "/" + data["metric"]
             mlflow.log_metrics(dict(zip(names, data["value"].astype(float), strict=True)))
+
+
+def _log_data(card: dict[str, Any]) -> None:
+    """Log the catalogued faces as the run's input; their digest is the fingerprint of the card."""
+    name = "+".join(card["sources"])
+    data = MetaDataset(CodeDatasetSource({"sources": name}), name=name, digest=card["fingerprint"])
+    mlflow.log_input(data, context="faces")
 
 
 class SummaryHooks:

@@ -97,10 +97,15 @@ def test_unreadable_images_are_listed_and_the_run_goes_on(kedro, tmp_path, own_f
     (tmp_path / "train/person_0/broken.jpg").write_bytes(b"\xff\xd8\xff not an image")
     whole = next((tmp_path / "train/person_1").glob("*.jpg"))
     (tmp_path / "train/person_1/cut.jpg").write_bytes(whole.read_bytes()[:200])
+    cv2.imwrite(str(tmp_path / "train/person_2/tiny.png"), np.zeros((1, 1, 3), np.uint8))
     finished = kedro(tmp_path / "data", *FOLDER, **own_faces)
     assert finished.returncode == 0, finished.stderr[-3000:]
     rejected = pd.read_csv(tmp_path / "data/02_intermediate/rejected.csv")
-    assert sorted(rejected["key"]) == ["faces/person_0/broken.jpg", "faces/person_1/cut.jpg"]
+    assert sorted(rejected["key"]) == [
+        "faces/person_0/broken.jpg",
+        "faces/person_1/cut.jpg",
+        "faces/person_2/tiny.png",
+    ]
     assert rejected["reason"].str.len().min() > 10
     faces = pd.read_parquet(tmp_path / "data/03_primary/faces.parquet")
     assert (faces["split"] == "train").sum() == 12

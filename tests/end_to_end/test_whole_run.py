@@ -85,7 +85,7 @@ def test_the_table_has_rows_for_every_model(smoke):
     assert table["value"].between(0, 1).all()
 
 
-@pytest.mark.parametrize("name", ["contact_sheet", "landmark_overlay", "view_montage", "roc"])
+@pytest.mark.parametrize("name", ["contact_sheet", "dataset_card", "landmark_overlay", "view_montage", "roc"])
 def test_plots_show_something(smoke, name):
     picture = cv2.imread(str(smoke / f"08_reporting/{name}.png"))
     assert picture.shape[0] > 200
@@ -99,6 +99,8 @@ def test_the_run_is_tracked(smoke, mlflow_run):
     assert run.data.tags["seed"] == "0"
     assert run.data.tags["version.torch"] == torch.__version__.split("+")[0] or run.data.tags["version.torch"]
     assert len(run.data.tags["mlflow.source.git.commit"]) >= 40
+    card = json.loads((smoke / "08_reporting/dataset_card.json").read_text())
+    assert [item.dataset.digest for item in run.inputs.dataset_inputs] == [card["fingerprint"]]
     table = pd.read_csv(smoke / "08_reporting/benchmarks.csv")
     row = table.iloc[0]
     logged = run.data.metrics[f"{row['benchmark']}/{row['model']}/{row['metric']}"]

@@ -131,7 +131,19 @@ def test_damaged_image_headers_are_named(tmp_path):
             reader.read_labels(key)
 
 
-@pytest.mark.parametrize("index", ["0\t0\nx\ty\n", "0\n", "0\t0\n0\t24\n"])
+@pytest.mark.parametrize(
+    "index",
+    [
+        "0\t0\nx\ty\n",
+        "0\n",
+        "0\t0\n0\t24\n",
+        "0\t0\t0\n",
+        "0\t1.5\n",
+        "0\t\n",
+        "",
+        "0\t99999999999999999999\n",
+    ],
+)
 def test_bad_index(tmp_path, index):
     write(tmp_path / "a.rec", {0: b"x"})
     (tmp_path / "a.idx").write_text(index)

@@ -18,6 +18,9 @@ from lafs_pipeline.faces.hashes import exact_hash, perceptual_hash
 from lafs_pipeline.faces.sources import EncodedFace, SourceSettings
 from lafs_pipeline.runtime.errors import LafsError
 
+SMALLEST_FACE = 16
+"""Side in pixels below which an image holds no face that could be told from another."""
+
 
 @dataclass(frozen=True)
 class AlignedFace:
@@ -123,6 +126,8 @@ def _resized(image: np.ndarray, points: np.ndarray | None) -> tuple[np.ndarray, 
     height, width = image.shape[:2]
     if height != width:
         raise LafsError(f"it is {width} x {height} pixels; faces that are aligned already must be square")
+    if width < SMALLEST_FACE:
+        raise LafsError(f"it is {width} pixels wide; an aligned face has at least {SMALLEST_FACE}")
     method = cv2.INTER_AREA if width > FACE_SIZE else cv2.INTER_LINEAR
     resized = cv2.resize(image, (FACE_SIZE, FACE_SIZE), interpolation=method)
     if points is not None:

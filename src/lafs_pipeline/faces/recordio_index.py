@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+from pyarrow import csv
 
 from lafs_pipeline.faces.recordio_format import RecordIOFile
 from lafs_pipeline.runtime.errors import LafsError
@@ -20,17 +22,24 @@ def read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if not path.is_file():
         raise LafsError(f"RecordIO index {path} does not exist.")
     try:
-        table = pd.read_csv(
-            path, sep="\t", header=None, names=["key", "offset"], dtype=np.int64, index_col=False
+        table = csv.read_csv(
+            path,
+            csv.ReadOptions(column_names=["key", "offset"], use_threads=False),
+            csv.ParseOptions(delimiter="\t", quote_char=False),
+            csv.ConvertOptions(
+                column_types={"key": pa.int64(), "offset": pa.int64()}, null_values=[], check_utf8=False
+            ),
         )
-    except (ValueError, OSError, OverflowError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise LafsError(
-            f"{path} is not a RecordIO index (lines 'key TAB byte offset'): {error}. Move it away: "
-            "it is then rebuilt from the records."
+            f"{path} is not a RecordIO index (lines 'key TAB byte offset'): {error}. Move it away to "
+            "have it rebuilt from the records."
         ) from error
     keys, offsets = table["key"].to_numpy(), table["offset"].to_numpy()
-    if np.any(np.diff(keys) <= 0) and not table["key"].is_unique:
-        raise LafsError(f"{path}: key {keys[table['key'].duplicated()][0]} is there more than once.")
+    if np.any(np.diff(keys) <= 0):
+        found, uses = np.unique(keys, return_counts=True)
+        if uses.max() > 1:
+            raise LafsError(f"{path}: key {found[uses > 1][0]} is there more than once.")
     return keys, offsets
 
 

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import torch
 
+from lafs_pipeline.faces.card import fingerprint
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.manifest import TRAIN
-from lafs_pipeline.faces.subsets import identity_labels, select_shots
+from lafs_pipeline.faces.subsets import identity_labels, read_keys, select_shots
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.part_fvit import FViT, PartFViT, build_model
 from lafs_pipeline.runtime.errors import LafsError
@@ -56,7 +57,8 @@ class AdaptSettings:
 
     shots: int | None = setting("images an identity; null takes all", None, ge=1)
     identity_fraction: float = setting("part of the identities", 1.0, gt=0, le=1)
-    keys: str | None = setting("text file of manifest keys, one a line, instead of all", None)
+    min_images: int = setting("identities with fewer images are left out", 1, ge=1)
+    keys: str | None = setting("text or Parquet file of manifest keys to choose from, instead of all", None)
     recognition: RecognitionSettings = setting("how the model is adapted", RecognitionSettings())
 
 
@@ -188,17 +190,9 @@ def forget_transformer(model: PartFViT | FViT, seed: int) -> PartFViT | FViT:
 
 def choose_adaptation_faces(manifest: pd.DataFrame, options: AdaptSettings, seed: int) -> pd.DataFrame:
     """The labelled training faces that adaptation sees: k images of an identity, seeded."""
-    keys = None
-    if options.keys is not None:
-        path = Path(options.keys)
-        if not path.is_file():
-            raise LafsError(
-                f"adapt.keys is {path}, which does not exist; expected a text file of manifest keys"
-            )
-        keys = path.read_text(encoding="utf-8").split("\n")
-        keys = [key for key in keys if key]
+    keys = None if options.keys is None else read_keys(options.keys)
     train = manifest[manifest["split"] == TRAIN]
-    return select_shots(train, options.shots, seed, options.identity_fraction, keys)
+    return select_shots(train, options.shots, seed, options.identity_fraction, keys, options.min_images)
 
 
 def show_views(
@@ -217,7 +211,7 @@ def _run(name: str, options: Any, model: PartFViT | FViT, manifest: pd.DataFrame
         "seed": place.seed,
         "settings": deciding_configuration(options),
         "model": {"family": model.family, **model.sizes, "weights": _digest(model)},
-        "data": str(pd.util.hash_pandas_object(manifest[["key", "identity"]], index=False).sum()),
+        "data": fingerprint(manifest),
     }
     return Run(place.folder, place.seed, configuration, place.sinks, pick_device())
 

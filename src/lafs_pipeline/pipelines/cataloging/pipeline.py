@@ -6,14 +6,26 @@ from lafs_pipeline.pipelines.cataloging import nodes
 
 
 def create_pipeline() -> Pipeline:
-    """Parameters -> faces, rejected, pairs, packed_faces, contact_sheet."""
+    """Parameters -> faces, packed_faces, pairs, what was left out, what is doubled, and pictures of it."""
     return Pipeline(
         [
             Node(
                 nodes.catalog,
                 inputs=["params:cataloging", "params:seed", "params:paths.packed_faces"],
-                outputs=["faces", "rejected", "pairs", "packed_faces"],
+                outputs=["faces", "rejected", "pairs", "duplicates", "overlap", "packed_faces"],
                 name="catalog_faces",
+            ),
+            Node(
+                nodes.describe,
+                inputs=["faces", "duplicates", "overlap", "rejected"],
+                outputs="dataset_card",
+                name="dataset_card",
+            ),
+            Node(
+                nodes.draw_card,
+                inputs=["faces", "dataset_card"],
+                outputs="dataset_card_plot",
+                name="dataset_card_plot",
             ),
             Node(nodes.draw_contact_sheet, inputs="faces", outputs="contact_sheet", name="contact_sheet"),
         ],
