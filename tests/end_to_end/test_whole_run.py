@@ -1,6 +1,7 @@
 """What one whole run leaves behind."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.recordio import RecordIOReader
 from lafs_pipeline.interop.model_files import load_model
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
-from lafs_pipeline.models.part_fvit import PartFViT
+from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.views.normalise import to_input
 
 
@@ -138,3 +139,14 @@ def test_curves_reach_mlflow_as_they_reach_the_metrics_file(smoke, mlflow_run, s
 def test_each_pipeline_runs_alone(smoke, kedro, pipeline):
     finished = kedro(smoke, "run", "--env", "smoke", f"--pipelines={pipeline}")
     assert finished.returncode == 0, finished.stderr[-3000:]
+
+
+def test_the_grid_baseline(smoke, kedro, tmp_path):
+    shutil.copytree(smoke, tmp_path / "grid")
+    finished = kedro(
+        tmp_path / "grid",
+        *("run", "--env", "smoke", "--pipelines=pretrain,adapt,evaluate"),
+        *("--params", "pretrain.tokens=grid,pretrain.views.local_size=48"),
+    )
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    assert isinstance(load_model(tmp_path / "grid/06_models/face_model_lafs.safetensors"), FViT)

@@ -31,3 +31,13 @@ def test_nested_values_become_frozen_settings():
 def test_what_is_wrong_is_named(values, message):
     with pytest.raises(LafsError, match=message):
         parse(PretrainSettings, values, "pretrain")
+
+
+def test_views_that_do_not_fit_the_tokens():
+    with pytest.raises(LafsError, match=r"views\.global_views is 3"):
+        parse(PretrainSettings, {"views": {"global_views": 3}}, "pretrain")
+    with pytest.raises(LafsError, match=r"views\.local_size is 48"):
+        parse(PretrainSettings, {"views": {"local_size": 48}}, "pretrain")
+    assert (
+        parse(PretrainSettings, {"tokens": "grid", "views": {"local_size": 48}}, "pretrain").tokens == "grid"
+    )

@@ -198,8 +198,12 @@ def choose_adaptation_faces(manifest: pd.DataFrame, options: AdaptSettings, seed
 def show_views(
     manifest: pd.DataFrame, network: LandmarkNetwork, options: PretrainSettings, seed: int
 ) -> "Figure":
-    """The views of the first training face, with the landmarks at which patches are cut."""
-    views = LafsViews(options.views)(FaceImages(manifest)[0], random_generator(seed, "views", 0, 0))
+    """The views of the first training face, with the landmarks, if any, at which patches are cut."""
+    with_landmarks = options.tokens == "landmarks"
+    draw = LafsViews(options.views, clean=with_landmarks)
+    views = draw(FaceImages(manifest)[0], random_generator(seed, "views", 0, 0))
+    if not with_landmarks:
+        return plot_views(views)
     clean = (to_input(torch.from_numpy(copies)) for copies in (views.global_clean, views.local_clean))
     whole, local = view_landmarks(network.eval(), *clean, options.views, seed)
     return plot_views(views, chosen=[points.numpy() for points in (*whole, *local)])

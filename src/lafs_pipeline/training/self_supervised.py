@@ -15,7 +15,8 @@ from lafs_pipeline.models.dino_head import DINOHead
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.models.patches import sample_patches
-from lafs_pipeline.objectives.dino import DINOLoss, teacher_entropy
+from lafs_pipeline.objectives.dino import TEACHER_VIEWS, DINOLoss, teacher_entropy
+from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import derive_seed, random_generator
 from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.training.parameter_groups import decay_groups
@@ -65,6 +66,17 @@ class PretrainSettings:
             final_weight_decay=0.4,
         ),
     )
+
+    def __post_init__(self):
+        if self.views.global_views != TEACHER_VIEWS:
+            raise LafsError(
+                f"views.global_views is {self.views.global_views}; DINO's teacher sees {TEACHER_VIEWS}"
+            )
+        if self.tokens == "landmarks" and self.views.local_size != self.views.size:
+            raise LafsError(
+                f"views.local_size is {self.views.local_size}; landmarks are found in views of "
+                f"{self.views.size} pixels (smaller local views are for tokens: grid)"
+            )
 
 
 class PretrainSamples(Dataset):

@@ -103,7 +103,8 @@ class RecognitionStage:
         self.model = model.requires_grad_(True)
         self.head = CosFace(model.transformer.dim, classes, options.scale, options.margin)
         self.modules = nn.ModuleDict({"model": self.model, "head": self.head})
-        self.reference = reference if options.landmark_regularisation > 0 else None
+        has_landmarks = isinstance(model, PartFViT) and options.landmark_regularisation > 0
+        self.reference = reference if has_landmarks else None
         if self.reference is not None:
             self.reference.eval().requires_grad_(False)
 
