@@ -19,29 +19,13 @@ from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 
 from lafs_pipeline.pipelines.parameters import parse
+from lafs_pipeline.pipelines.settings import parameter_groups
 from lafs_pipeline.runtime.errors import LafsError
 
 logger = logging.getLogger(__name__)
 
 PARAMETER = "params:"
 TAGGED_LIBRARIES = ("lafs-pipeline", "torch", "timm", "kedro", "opencv-python-headless", "numpy")
-
-
-def _parameter_groups() -> dict[str, type]:
-    """The settings that each checked parameter group becomes."""
-    from lafs_pipeline.faces.planning import CatalogSettings
-    from lafs_pipeline.pipelines.settings import EvaluateSettings, ModelSettings
-    from lafs_pipeline.training.recipes import AdaptSettings, StageOneSettings
-    from lafs_pipeline.training.self_supervised import PretrainSettings
-
-    return {
-        "cataloging": CatalogSettings,
-        "model": ModelSettings,
-        "landmarks": StageOneSettings,
-        "pretrain": PretrainSettings,
-        "adapt": AdaptSettings,
-        "evaluate": EvaluateSettings,
-    }
 
 
 class GuardHooks:
@@ -64,7 +48,7 @@ class GuardHooks:
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Refuse unknown or impossible parameters, and a pipeline run before the one it needs."""
-        groups = _parameter_groups()
+        groups = parameter_groups()
         inputs = pipeline.inputs()
         for name in sorted(inputs):
             group = name.removeprefix(PARAMETER)

@@ -18,3 +18,19 @@ class EvaluateSettings:
     flip: bool = setting("sum the embeddings of image and mirror image", True)
     batch_size: int = setting("images a forward pass", 64, ge=1)
     workers: int = setting("processes that decode images", 1, ge=0)
+
+
+def parameter_groups() -> dict[str, type]:
+    """The groups of `parameters*.yml` and the settings that each becomes."""
+    from lafs_pipeline.faces.planning import CatalogSettings
+    from lafs_pipeline.training.recipes import AdaptSettings, StageOneSettings
+    from lafs_pipeline.training.self_supervised import PretrainSettings
+
+    return {
+        "cataloging": CatalogSettings,
+        "model": ModelSettings,
+        "landmarks": StageOneSettings,
+        "pretrain": PretrainSettings,
+        "adapt": AdaptSettings,
+        "evaluate": EvaluateSettings,
+    }
