@@ -11,6 +11,7 @@ import torch
 from mlflow.tracking import MlflowClient
 
 from lafs_pipeline.faces.dataset import FaceImages
+from lafs_pipeline.faces.pair_sets import read_pair_set
 from lafs_pipeline.faces.recordio import RecordIOReader
 from lafs_pipeline.interop.model_files import load_model
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
@@ -84,6 +85,21 @@ def test_the_table_has_rows_for_every_model(smoke):
     counts = table.groupby(["model", "benchmark"])["metric"].nunique()
     assert counts.nunique() == 1
     assert table["value"].between(0, 1).all()
+
+
+def test_other_programs_can_read_what_is_exported(smoke, kedro, tmp_path, faces):
+    exports = f"export.recordio={tmp_path}/train.rec,export.pair_sets.held_out={tmp_path}/held_out.bin"
+    finished = kedro(smoke, "run", "--env", "smoke", "--nodes=export", "--params", exports)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    train = RecordIOReader(tmp_path / "train.rec")
+    assert len(train) == 1 + 16 * 8 + 16
+    assert train.read_image(0).labels.tolist() == [129.0, 145.0]
+    assert (tmp_path / "property").read_text() == "16,112,112\n"
+    pair_set = read_pair_set(tmp_path / "held_out.bin")
+    pairs = pd.read_parquet(smoke / "05_model_input/pairs.parquet")
+    assert pair_set.is_same.tolist() == pairs["is_same"].tolist()
+    first = faces.set_index("key").index.get_loc(pairs["key_a"][0])
+    assert pair_set.images[0] == FaceImages(faces).encoded(first)
 
 
 @pytest.mark.parametrize("name", ["contact_sheet", "dataset_card", "landmark_overlay", "view_montage", "roc"])

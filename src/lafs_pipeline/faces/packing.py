@@ -47,6 +47,28 @@ def write_pair_set(path: Path | str, images: Sequence[bytes], is_same: Sequence[
         raise LafsError(f"{path} cannot be written ({error.strerror}); nothing was left there.") from error
 
 
+def export_benchmark(manifest: pd.DataFrame, pairs: pd.DataFrame, benchmark: str, path: Path | str) -> None:
+    """Write a catalogued benchmark by :func:`write_pair_set`, its pairs in file order.
+
+    Args:
+        manifest: With the benchmark's images.
+        pairs: benchmark, key_a, key_b, is_same.
+        benchmark: Name of the benchmark.
+        path: The `.bin` or `.rec` file.
+
+    Raises:
+        LafsError: No such benchmark, or as :func:`write_pair_set`.
+    """
+    members = pairs[pairs["benchmark"] == benchmark]
+    if not len(members):
+        known = ", ".join(map(str, pairs["benchmark"].unique()))
+        raise LafsError(f"{path}: there is no benchmark '{benchmark}' to write; the benchmarks are {known}.")
+    row = pd.Series(range(len(manifest)), index=manifest["key"])
+    faces = FaceImages(manifest)
+    keys = members[["key_a", "key_b"]].to_numpy().ravel()
+    write_pair_set(path, [faces.encoded(int(row[key])) for key in keys], members["is_same"].to_numpy(bool))
+
+
 def export_recordio(manifest: pd.DataFrame, path: Path | str) -> list[str]:
     """Write the faces of a manifest as InsightFace packs them: `path`, its `.idx`, and `property` beside it.
 

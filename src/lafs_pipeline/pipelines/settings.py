@@ -12,6 +12,14 @@ class ModelSettings:
 
 
 @settings
+class ExportSettings:
+    """What cataloguing also writes for other programs."""
+
+    recordio: str | None = setting("train.rec in InsightFace's layout, of the labelled training faces", None)
+    pair_sets: dict[str, str] = setting("benchmark name -> .bin or .rec file of its pairs", {})
+
+
+@settings
 class EvaluateSettings:
     """How models are benchmarked."""
 
@@ -28,6 +36,7 @@ def parameter_groups() -> dict[str, type]:
 
     return {
         "cataloging": CatalogSettings,
+        "export": ExportSettings,
         "model": ModelSettings,
         "landmarks": StageOneSettings,
         "pretrain": PretrainSettings,

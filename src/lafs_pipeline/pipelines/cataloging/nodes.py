@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from lafs_pipeline.pipelines.parameters import parse
+from lafs_pipeline.pipelines.settings import ExportSettings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,6 +23,18 @@ def catalog(
     result = catalog_faces(parse(CatalogSettings, parameters, "cataloging"), seed, packed)
     tables = (result.manifest, result.rejected, result.pairs, result.duplicates, result.overlap)
     return *tables, Path(packed)
+
+
+def export(faces: "Table", pairs: "Table", parameters: dict[str, Any]) -> None:
+    """Write training faces and benchmarks as other programs read them, where the parameters ask for it."""
+    from lafs_pipeline.faces.packing import export_benchmark, export_recordio
+
+    options = parse(ExportSettings, parameters, "export")
+    if options.recordio is not None:
+        train = faces[(faces["split"] == "train") & faces["identity"].notna()]
+        export_recordio(train, options.recordio)
+    for benchmark, path in options.pair_sets.items():
+        export_benchmark(faces, pairs, benchmark, path)
 
 
 def describe(faces: "Table", duplicates: "Table", overlap: "Table", rejected: "Table") -> dict[str, Any]:

@@ -15,6 +15,7 @@ def create_pipeline() -> Pipeline:
                 outputs=["faces", "rejected", "pairs", "duplicates", "overlap", "packed_faces"],
                 name="catalog_faces",
             ),
+            Node(nodes.export, inputs=["faces", "pairs", "params:export"], outputs=None, name="export"),
             Node(
                 nodes.describe,
                 inputs=["faces", "duplicates", "overlap", "rejected"],
