@@ -28,8 +28,7 @@ def faces(smoke):
 def mlflow_run(smoke):
     client = MlflowClient(f"sqlite:///{smoke}/mlflow.db")
     experiment = client.get_experiment_by_name("lafs_pipeline")
-    runs = client.search_runs([experiment.experiment_id])
-    assert len(runs) == 1
+    runs = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
     return client, runs[0]
 
 
