@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-slow test-browser lint format bench clean
+.PHONY: setup demo test test-slow lint format bench clean
 
 setup: $(READY)
 
@@ -18,13 +18,10 @@ demo: setup
 	$(BIN)/kedro run
 
 test: setup lint
-	$(BIN)/python -m pytest -m 'not slow and not browser'
+	$(BIN)/python -m pytest -m 'not slow'
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
-
-test-browser: setup
-	$(BIN)/python -m pytest -m browser
 
 lint: setup
 	$(BIN)/ruff check .

@@ -52,7 +52,7 @@ class Trainer:
     """Trains a stage to the end of its schedule, from its newest checkpoint where there is one."""
 
     def __init__(self, stage: Stage, samples: Dataset, settings: TrainingSettings, run: Run) -> None:
-        """Prepare a training; nothing is written yet.
+        """Prepare a training; checkpoints that it replaces are removed, nothing is written yet.
 
         Args:
             stage: what is trained.
