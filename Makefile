@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-slow lint format bench clean
+.PHONY: setup demo test test-slow chaos lint format bench bench-gpu profile clean
 
 setup: $(READY)
 
@@ -37,6 +37,15 @@ bench: setup
 	$(BIN)/python -m benchmarks.loading
 	$(BIN)/python -m benchmarks.cataloguing
 	$(BIN)/python -m benchmarks.evaluation
+	$(BIN)/python -m benchmarks.pretrain_step
+	$(BIN)/python -m benchmarks.checkpoint
+	$(BIN)/python -m benchmarks.scaling
+
+bench-gpu: setup
+	$(BIN)/python -m benchmarks.gpu --json
+
+profile: setup
+	$(BIN)/python -m benchmarks.profile_step
 
 clean:
 	git clean -fdX -- data src tests

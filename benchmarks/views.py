@@ -1,7 +1,9 @@
-"""How many images a second one core turns into LAFS views, against torchvision's PIL transforms.
+"""How fast images become LAFS views: with OpenCV, with torchvision's PIL transforms, on the device.
 
-Both make ten views in two copies (clean and appearance) as uint8 arrays, from the same image in memory. Their
-rounds alternate; every round repeats the same draws, and for every image the quickest round counts.
+OpenCV and PIL make ten views in two copies (clean and appearance) as uint8 arrays, from the same image in
+memory. Their rounds alternate; every round repeats the same draws, and for every image the quickest round
+counts. The device renderer makes the same views of a whole batch as float32, from draws made before: on one
+core, where it is expected to lose, and on a GPU where there is one, with the copy from the host included.
 
     python -m benchmarks.views [--images 40] [--rounds 10] [--json]
 """
@@ -15,11 +17,17 @@ import cv2
 import numpy as np
 import torch
 from PIL import Image, ImageFilter, ImageOps
+from torch.utils.data import default_collate
 from torchvision import transforms
 
 from lafs_pipeline.runtime.seeding import random_generator
+from lafs_pipeline.views.device import parameter_arrays, render_batch
+from lafs_pipeline.views.parameters import draw_view_parameters
 from lafs_pipeline.views.render import LafsViews
 from lafs_pipeline.views.settings import ViewSettings
+
+CORE_BATCH = 32
+GPU_BATCH = 164
 
 
 class PillowBlur:
@@ -72,10 +80,14 @@ class PillowViews:
         return views
 
 
+def smooth_noise(images: int) -> list[np.ndarray]:
+    noise = random_generator("benchmark", "views").integers(0, 256, (images, 112, 112, 3), dtype=np.uint8)
+    return [cv2.GaussianBlur(image, (0, 0), 4.0) for image in noise]
+
+
 def measure(images: int, rounds: int) -> dict[str, float]:
     """Seconds an image of both, and what follows from them."""
-    noise = random_generator("benchmark", "views").integers(0, 256, (images, 112, 112, 3), dtype=np.uint8)
-    pictures = [cv2.GaussianBlur(image, (0, 0), 4.0) for image in noise]
+    pictures = smooth_noise(images)
     reference, ours = PillowViews(), LafsViews(ViewSettings())
 
     def run_ours(index: int) -> None:
@@ -101,6 +113,30 @@ def measure(images: int, rounds: int) -> dict[str, float]:
     }
 
 
+def measure_device(device: str, batch: int, rounds: int) -> float:
+    """Images a second of the device renderer, in the quickest round."""
+    settings = ViewSettings()
+    samples = [
+        {
+            "image": image,
+            **parameter_arrays(draw_view_parameters(settings, 112, 112, random_generator(index))),
+        }
+        for index, image in enumerate(smooth_noise(batch))
+    ]
+    host = default_collate(samples)
+    if device == "cuda":
+        host = {name: tensor.pin_memory() for name, tensor in host.items()}
+    seconds = []
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        there = {name: tensor.to(device, non_blocking=True) for name, tensor in host.items()}
+        render_batch(there["image"], there, settings)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return batch / min(seconds[1:])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=40)
@@ -110,8 +146,14 @@ def main() -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     figures = measure(arguments.images, arguments.rounds)
+    figures["device_images_per_second_per_core"] = measure_device("cpu", CORE_BATCH, arguments.rounds)
+    if torch.cuda.is_available():
+        figures["gpu_images_per_second"] = measure_device("cuda", GPU_BATCH, arguments.rounds)
     for name, value in figures.items():
         print(f"{name:40s}{value:10.1f}")
+    core, device_core = figures["images_per_second_per_core"], figures["device_images_per_second_per_core"]
+    quicker = "OpenCV" if core > device_core else "the device renderer"
+    print(f"On one core {quicker} is the quicker of the two.")
     if arguments.json:
         print(json.dumps({name: round(value, 2) for name, value in figures.items()}))
 

@@ -46,7 +46,7 @@ def test_parameter_out_of_range(kedro, tmp_path, parameter, expected):
 
 def test_a_pipeline_before_the_one_it_needs(kedro, tmp_path):
     message = outcome(kedro(tmp_path, "run", "--env", "smoke", "--pipelines=pretrain"), tmp_path)
-    assert "faces, landmark_network are not there yet" in message
+    assert "faces, landmark_network, landmarks are not there yet" in message
     assert "kedro run --pipelines=cataloging,landmarks" in message
 
 

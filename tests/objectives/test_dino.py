@@ -109,16 +109,23 @@ def test_center_is_the_mean_over_all_ranks(tmp_path):
 
 
 def test_teacher_entropy_tells_uniform_from_one_hot():
-    center = torch.full((1, PROTOTYPES), 2.0)
-    uniform = teacher_entropy(torch.zeros(5, PROTOTYPES), center, 0.04)
+    loss = DINOLoss(PROTOTYPES)
+    loss.center.fill_(2.0)
+    uniform = teacher_entropy(loss.targets(torch.zeros(4, PROTOTYPES), 0.04))
     assert uniform.item() == pytest.approx(math.log(PROTOTYPES), rel=1e-6)
-    one_hot = teacher_entropy(100 * torch.eye(PROTOTYPES), center, 0.04)
-    assert one_hot.item() == 0.0
-    two = torch.zeros(1, PROTOTYPES)
-    two[0, :2] = 100
-    assert teacher_entropy(two, torch.zeros(1, PROTOTYPES), 0.1).item() == pytest.approx(
-        math.log(2), rel=1e-6
-    )
+    assert teacher_entropy(loss.targets(100 * torch.eye(PROTOTYPES), 0.04)).item() == 0.0
+    two = torch.zeros(2, PROTOTYPES)
+    two[:, :2] = 100
+    assert teacher_entropy(loss.targets(two, 0.1)).item() == pytest.approx(math.log(2), rel=1e-6)
+
+
+def test_parts_of_the_views_add_up_to_the_loss():
+    student, teacher = made_up_logits(6)
+    loss = DINOLoss(PROTOTYPES).eval()
+    targets = loss.targets(teacher, 0.05)
+    parts = [(0, 1), (1, 2), (2, 3), (3, 6)]
+    total = sum(loss.partial(student[3 * a : 3 * b], targets, a, 6).item() for a, b in parts)
+    assert total == pytest.approx(loss(student, teacher, 0.05).item(), rel=1e-6)
 
 
 @pytest.mark.parametrize(

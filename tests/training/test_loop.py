@@ -1,15 +1,20 @@
 import json
+import os
+import signal
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import Dataset
 
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.launch import Stopped
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.loop import Run, Trainer
+from lafs_pipeline.training.sampling import StepBatches
 from lafs_pipeline.training.schedules import cosine_schedule
 from lafs_pipeline.training.settings import TrainingSettings
 
@@ -30,12 +35,24 @@ SETTINGS = TrainingSettings(
 
 
 class Points(Dataset):
+    """Made-up regression data; one sample may be refused or poisoned."""
+
+    def __init__(self, refused=None, poisoned=()):
+        self.refused, self.poisoned = refused, poisoned
+
     def __len__(self):
         return 37
 
+    def key(self, index):
+        return f"point-{index}"
+
     def __getitem__(self, draw):
         epoch, index = draw
+        if draw == self.refused:
+            raise LafsError(f"{self.key(index)} cannot be decoded")
         x = np.random.default_rng((epoch, index)).standard_normal(4).astype(np.float32)
+        if draw in self.poisoned:
+            x[0] = np.nan
         return {"x": x, "y": x[:1] * 2}
 
 
@@ -43,22 +60,26 @@ class Regression:
     """A stage that trains a small network with dropout, so that it depends on every draw."""
 
     name = "regression"
+    partial_losses = 1
 
     def __init__(self, fail_at=None):
         torch.manual_seed(0)
-        self.modules = nn.ModuleDict(
-            {"net": nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.3), nn.Linear(8, 1))}
+        self.trained = self.call = nn.Sequential(
+            nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 1)
         )
-        self.fail_at, self.rates = fail_at, []
+        self.modules = nn.ModuleDict({"net": self.trained})
+        self.fail_at, self.signal_at, self.scores = fail_at, None, None
 
     def parameter_groups(self):
         named = dict(self.modules.named_parameters())
         return [{"params": list(named.values()), "names": list(named), "lr_scale": 0.5, "weight_decay": 0.1}]
 
-    def loss(self, batch, progress, seed):
-        if progress.step == self.fail_at:
+    def losses(self, batch, part):
+        if part.progress.step == self.fail_at:
             raise KeyboardInterrupt
-        return (self.modules["net"](batch["x"]) - batch["y"]).square().mean(), {"seen": torch.tensor(1.0)}
+        if part.progress.step == self.signal_at:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        yield (self.call(batch["x"]) - batch["y"]).square().mean(), {"seen": torch.tensor(1.0)}
 
     def before_update(self, progress):
         pass
@@ -67,7 +88,10 @@ class Regression:
         pass
 
     def probe(self):
-        return {"probe": 0.5}
+        return {"knn_accuracy": self.scores.pop(0) if self.scores else 0.5}
+
+    def diagnose(self, metrics, progress):
+        return None
 
 
 def run(folder, **changes):
@@ -90,9 +114,9 @@ def test_a_broken_run_ends_bit_identical_to_an_unbroken_one(tmp_path):
 
 def test_accumulation_changes_the_result_by_rounding_alone(tmp_path):
     class Plain(Regression):
-        def loss(self, batch, progress, seed):
+        def losses(self, batch, part):
             self.modules.eval()
-            return super().loss(batch, progress, seed)
+            return super().losses(batch, part)
 
     whole = weights(Trainer(Plain(), Points(), SETTINGS, run(tmp_path / "a")).train())
     parts = weights(
@@ -106,15 +130,15 @@ def test_metrics_follow_the_schedules(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     rates = [line["learning_rate"] for line in lines if "loss" in line]
     np.testing.assert_allclose(rates, cosine_schedule(0.05, 1e-6, 16, 4))
-    assert [line["step"] for line in lines if "probe" in line] == [8, 16]
+    assert [line["step"] for line in lines if "knn_accuracy" in line] == [8, 16]
     assert all(line["images_per_second"] > 0 for line in lines if "loss" in line)
 
 
 def test_an_unfinished_run_of_another_configuration_is_refused(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         Trainer(Regression(fail_at=7), Points(), SETTINGS, run(tmp_path)).train()
-    record = next(tmp_path.glob("step-*6/checkpoint.json"))
-    record.write_text(record.read_text().replace('"seed": 1', '"seed": 1, "model": {"dim": 1}'))
+    newest = checkpoints.load_latest(tmp_path)
+    checkpoints.write(tmp_path, replace(newest, configuration=newest.configuration | {"model": {"dim": 1}}))
     other = run(tmp_path, configuration={"seed": 1, "model": {"dim": 2}})
     with pytest.raises(
         LafsError, match=r"unfinished regression run \(step 6\).*model\.dim \(1 -> 2\)"
@@ -134,3 +158,76 @@ def test_a_finished_run_is_taken_as_it_is_or_replaced(tmp_path):
     other = Trainer(Regression(), Points(), SETTINGS, run(tmp_path, configuration={"seed": 2}))
     assert other.start == 0
     assert checkpoints.load_latest(tmp_path) is None
+
+
+def test_a_signal_ends_at_the_next_step_with_a_checkpoint_and_the_rest_is_the_same(tmp_path):
+    unbroken = weights(Trainer(Regression(), Points(), SETTINGS, run(tmp_path / "a")).train())
+    stage = Regression()
+    stage.signal_at = 4
+    with pytest.raises(Stopped, match=r"stopped at step 5 of 16 \(SIGUSR1\)"):
+        Trainer(stage, Points(), SETTINGS, run(tmp_path / "b")).train()
+    resumed = Trainer(Regression(), Points(), SETTINGS, run(tmp_path / "b"))
+    assert resumed.start == 5
+    assert torch.equal(weights(resumed.train()), unbroken)
+    curves = [
+        [(line["step"], line["loss"]) for line in map(json.loads, path.open()) if "loss" in line]
+        for path in (tmp_path / "a/metrics.jsonl", tmp_path / "b/metrics.jsonl")
+    ]
+    assert curves[0] == curves[1]
+
+
+def test_the_time_limit_ends_a_run_likewise(tmp_path):
+    with pytest.raises(Stopped, match="max_minutes"):
+        Trainer(Regression(), Points(), replace(SETTINGS, max_minutes=1e-9), run(tmp_path)).train()
+    assert checkpoints.load_latest(tmp_path).step == 1
+
+
+def test_a_sample_that_cannot_be_decoded_costs_no_finished_step(tmp_path):
+    refused = next(iter(StepBatches(37, 8, 1, 4, 1, start=7)))[3]
+    with pytest.raises(LafsError, match=rf"point-{refused[1]} cannot be decoded"):
+        Trainer(Regression(), Points(refused), SETTINGS, run(tmp_path)).train()
+    assert checkpoints.load_latest(tmp_path).step == 7
+
+
+def test_a_step_that_is_not_finite_leaves_everything_as_it_was_and_is_counted(tmp_path, caplog):
+    poisoned = next(iter(StepBatches(37, 8, 1, 4, 1, start=5)))[0]
+    settings = replace(SETTINGS, checkpoint_every=1)
+    Trainer(Regression(), Points(poisoned=[poisoned]), settings, run(tmp_path)).train()
+    states = {step: load_file(tmp_path / f"step-{step:08d}/weights.safetensors") for step in (5, 6, 7)}
+    assert all(torch.equal(states[5][name], states[6][name]) for name in states[5] if "num_" not in name)
+    assert not torch.equal(states[6]["net.0.weight"], states[7]["net.0.weight"])
+    assert all(value.isfinite().all() for value in checkpoints.load_latest(tmp_path).weights.values())
+    assert "step 5 skipped" in caplog.text
+    assert f"point-{poisoned[1]}" in caplog.text
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
+    assert [line["skipped_steps"] for line in lines if "loss" in line][3:8] == [0, 0, 1, 1, 1]
+
+
+def test_many_of_them_end_the_run_with_the_last_good_checkpoint(tmp_path):
+    poisoned = {draw for batch in StepBatches(37, 8, 1, 4, 1, start=5) for draw in batch}
+    settings = replace(SETTINGS, max_skipped=3)
+    with pytest.raises(LafsError, match=r"not finite in 3 steps.*point-\d+.*learning_rate"):
+        Trainer(Regression(), Points(poisoned=poisoned), settings, run(tmp_path)).train()
+    good = checkpoints.load_latest(tmp_path)
+    assert all(value.isfinite().all() for value in good.weights.values())
+
+
+def test_must_needs_something_to_go_on_from(tmp_path):
+    with pytest.raises(LafsError, match="resume is must"):
+        Trainer(Regression(), Points(), replace(SETTINGS, resume="must"), run(tmp_path))
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(Regression(fail_at=7), Points(), SETTINGS, run(tmp_path)).train()
+    other = Regression()
+    other.modules["net"][0] = nn.Linear(4, 16)
+    with pytest.raises(LafsError, match=r"another model.*net\.0\.weight"):
+        Trainer(other, Points(), SETTINGS, run(tmp_path))
+
+
+def test_the_best_by_probe_stays(tmp_path):
+    stage = Regression()
+    stage.scores = [0.2, 0.9, 0.4, 0.3]
+    Trainer(stage, Points(), replace(SETTINGS, keep_checkpoints=1, probe_every=1), run(tmp_path)).train()
+    assert sorted(path.name for path in tmp_path.glob("step-*")) == ["step-00000008", "step-00000016"]

@@ -1,11 +1,12 @@
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.training.sampling import StepBatches
+from lafs_pipeline.training.sampling import StepBatches, part_rows
 
 
 @given(
@@ -45,5 +46,39 @@ def test_epochs_and_seeds_have_orders_of_their_own():
 
 
 def test_parts_must_be_whole():
-    with pytest.raises(LafsError, match="not a multiple of accumulation"):
+    with pytest.raises(LafsError, match="not a multiple of 3"):
         StepBatches(50, 10, 3, 1, 0)
+
+
+@given(size=st.integers(1, 9), parts=st.integers(1, 5))
+def test_parts_share_a_batch_out_and_mirror_as_it_does(size, parts):
+    """Every row lies in one part; where sizes are even, the reversed batch is every part reversed."""
+    batch = size * parts
+    rows = [part_rows(batch, parts, part) for part in range(parts)]
+    assert sorted(np.concatenate(rows).tolist()) == list(range(batch))
+    assert {len(part) for part in rows} == {size}
+    if size % 2 == 0 or parts == 1:
+        assert all(np.array_equal(part[::-1], batch - 1 - part) for part in rows)
+
+
+@given(processes=st.integers(1, 4), accumulation=st.integers(1, 6), start=st.integers(0, 3))
+def test_any_number_of_processes_sees_the_same_steps(processes, accumulation, start):
+    size, length = 60, 130
+    alone = StepBatches(length, size, 1, 2, seed=5, start=start)
+    own = -(-accumulation // processes)
+    if size % (own * processes):
+        with pytest.raises(LafsError, match=f"multiple of {own * processes}"):
+            StepBatches(length, size, accumulation, 2, 5, start, 0, processes)
+        return
+    members = [
+        StepBatches(length, size, accumulation, 2, 5, start, rank, processes) for rank in range(processes)
+    ]
+    streams = [list(member) for member in members]
+    for step, batch in enumerate(alone):
+        rebuilt = [None] * size
+        for member, stream in zip(members, streams, strict=True):
+            for rows, part in zip(member.rows, stream[step * own : (step + 1) * own], strict=True):
+                for row, draw in zip(rows, part, strict=True):
+                    rebuilt[row] = draw
+        assert rebuilt == batch
+        assert alone.step_indices(start + step).tolist() == [index for _, index in batch]

@@ -6,9 +6,9 @@ from scipy import stats
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.views.landmarks import (
+    draw_subsets,
     perturb_landmarks,
-    shuffle_landmarks,
-    subset_landmarks,
+    take_landmarks,
     transform_landmarks,
 )
 from lafs_pipeline.views.render import LafsViews
@@ -42,10 +42,8 @@ def test_noise_of_zero_changes_nothing(generator):
 
 
 def test_subset_with_replacement_is_uniform_and_per_sample(generator):
-    chosen = subset_landmarks(numbered(400, 196), 36, generator)
-    assert chosen.shape == (400, 36, 2)
-    assert (chosen[..., 0] == torch.arange(400)[:, None]).all()
-    indices = chosen[..., 1].long()
+    indices = draw_subsets(400, 196, 36, generator)
+    assert indices.shape == (400, 36)
     counts = torch.bincount(indices.flatten(), minlength=196).numpy()
     assert stats.chisquare(counts).pvalue > 1e-3
     distinct = np.mean([len(row.unique()) for row in indices])
@@ -54,23 +52,28 @@ def test_subset_with_replacement_is_uniform_and_per_sample(generator):
 
 
 def test_subset_without_replacement_never_repeats_and_is_uniform(generator):
-    indices = subset_landmarks(numbered(400, 49), 36, generator, with_replacement=False)[..., 1].long()
+    indices = draw_subsets(400, 49, 36, generator, with_replacement=False)
     assert all(len(row.unique()) == 36 for row in indices)
     first = torch.bincount(indices[:, 0], minlength=49).numpy()
     assert stats.chisquare(first).pvalue > 1e-3
 
 
-def test_shuffle_permutes_every_sample_on_its_own(generator):
-    landmarks = numbered(6, 20)
-    shuffled = shuffle_landmarks(landmarks, generator)
-    torch.testing.assert_close(shuffled[..., 1].sort(dim=1).values, landmarks[..., 1])
-    assert not torch.equal(shuffled[0, :, 1], shuffled[1, :, 1])
+def test_all_of_them_without_replacement_is_a_permutation_of_every_sample(generator):
+    indices = draw_subsets(6, 20, 20, generator, with_replacement=False)
+    assert torch.equal(indices.sort(dim=1).values, torch.arange(20).expand(6, 20))
+    assert not torch.equal(indices[0], indices[1])
+
+
+def test_chosen_landmarks_are_those_of_their_own_sample(generator):
+    chosen = draw_subsets(5, 30, 9, generator)
+    taken = take_landmarks(numbered(5, 30), chosen)
+    assert torch.equal(taken[..., 0], torch.arange(5.0)[:, None].expand(5, 9))
+    assert torch.equal(taken[..., 1].long(), chosen)
 
 
 def test_equal_seeds_give_equal_draws():
-    landmarks = numbered(4, 30)
     first, second = (
-        subset_landmarks(perturb_landmarks(landmarks, 5.0, seeded), 9, seeded)
+        (perturb_landmarks(numbered(4, 30), 5.0, seeded), draw_subsets(4, 30, 9, seeded))
         for seeded in (torch.Generator().manual_seed(3), torch.Generator().manual_seed(3))
     )
     torch.testing.assert_close(first, second, rtol=0, atol=0)
@@ -78,15 +81,15 @@ def test_equal_seeds_give_equal_draws():
 
 def test_too_many_without_replacement_are_refused(generator):
     with pytest.raises(LafsError, match=r"50 landmarks .* from 49"):
-        subset_landmarks(numbered(1, 49), 50, generator, with_replacement=False)
+        draw_subsets(1, 49, 50, generator, with_replacement=False)
 
 
 @pytest.mark.parametrize(("size", "local_size"), [(112, 112), (112, 48), (224, 64)])
 def test_landmarks_land_where_rendering_puts_their_pixels(size, local_size):
     """A bright dot is rendered; its centre of brightness is the moved landmark."""
-    dot = np.array([52.0, 63.0])
+    dot = np.array([52.5, 63.5])
     rows, columns = np.mgrid[:112, :112]
-    blob = 255 * np.exp(-((columns - dot[0]) ** 2 + (rows - dot[1]) ** 2) / (2 * 3.0**2))
+    blob = 255 * np.exp(-((columns + 0.5 - dot[0]) ** 2 + (rows + 0.5 - dot[1]) ** 2) / (2 * 3.0**2))
     image = np.repeat(blob.round().astype(np.uint8)[..., None], 3, axis=2)
     settings = ViewSettings(size=size, local_size=local_size)
     checked = 0
@@ -104,8 +107,8 @@ def test_landmarks_land_where_rendering_puts_their_pixels(size, local_size):
                 if margin < min(x, y) and max(x, y) < side - margin:
                     weight = view[..., 0].astype(float)
                     ys, xs = np.mgrid[:side, :side]
-                    assert (xs * weight).sum() / weight.sum() == pytest.approx(x, abs=0.06)
-                    assert (ys * weight).sum() / weight.sum() == pytest.approx(y, abs=0.06)
+                    assert (xs * weight).sum() / weight.sum() + 0.5 == pytest.approx(x, abs=0.06)
+                    assert (ys * weight).sum() / weight.sum() + 0.5 == pytest.approx(y, abs=0.06)
                     checked += 1
     assert checked > 40
 
@@ -114,4 +117,4 @@ def test_a_landmark_set_for_every_view():
     boxes, flips = torch.tensor([[0, 0, 112, 112], [10, 20, 56, 28]]), torch.tensor([True, False])
     landmarks = torch.tensor([[[0.0, 0.0]], [[10.0, 20.0]]])
     moved = transform_landmarks(landmarks, boxes, flips, 112)
-    torch.testing.assert_close(moved, torch.tensor([[[111.0, 0.0]], [[0.5, 1.5]]]))
+    torch.testing.assert_close(moved, torch.tensor([[[112.0, 0.0]], [[0.0, 0.0]]]))

@@ -1,7 +1,36 @@
 """Projection head of DINO."""
 
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+class _Cosines(torch.autograd.Function):
+    """`x @ w.T / |w|`: inner products of rows x (n, d) with the directions of rows w (K, d).
+
+    Norms divide the logits instead of the K rows, and the gradient of the norms is added in one pass over w;
+    autograd on its own would make six arrays of w's size.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        kind = x.device.type
+        ctx.precision = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+        norms = torch.linalg.vector_norm(weight, dim=-1)
+        logits = F.linear(x, weight) / norms
+        ctx.save_for_backward(x, weight, norms, logits)
+        return logits
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        x, weight, norms, logits = ctx.saved_tensors
+        scaled = gradient / norms
+        along = (scaled * logits).sum(dim=0) / norms
+        with torch.autocast(x.device.type, dtype=ctx.precision, enabled=ctx.precision is not None):
+            to_x, to_weight = scaled @ weight, scaled.mT @ x
+        return to_x.to(x.dtype), to_weight.to(weight.dtype).addcmul_(weight, along[:, None], value=-1)
 
 
 class DINOHead(nn.Module):
@@ -33,6 +62,6 @@ class DINOHead(nn.Module):
         self.last_layer = nn.Linear(bottleneck_dim, prototypes, bias=False)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Logits: cosines between the projected embeddings and the prototypes."""
+        """Logits, float32 where the weights are: cosines between projected embeddings and prototypes."""
         bottleneck = F.normalize(self.mlp(embeddings), dim=-1)
-        return F.linear(bottleneck, F.normalize(self.last_layer.weight, dim=-1))
+        return _Cosines.apply(bottleneck, self.last_layer.weight)

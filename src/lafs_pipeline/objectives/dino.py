@@ -3,9 +3,10 @@
 Source: DINO, Caron et al. 2021 (arXiv 2104.14294), algorithm 1 and section 3.1.
 """
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import nn
 
 from lafs_pipeline.runtime.errors import LafsError
@@ -13,30 +14,40 @@ from lafs_pipeline.runtime.errors import LafsError
 TEACHER_VIEWS = 2
 
 
-def teacher_distribution(
-    teacher_logits: torch.Tensor, center: torch.Tensor, temperature: float
-) -> torch.Tensor:
-    """Centred and sharpened teacher probabilities `softmax((logits - center) / temperature)`, float32.
-
-    Args:
-        teacher_logits: (N, K).
-        center: (1, K).
-        temperature: above 0; lower is sharper.
-    """
-    return F.softmax((teacher_logits.float() - center) / temperature, dim=-1)
-
-
-def teacher_entropy(teacher_logits: torch.Tensor, center: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Mean entropy of the teacher distribution in nats: a scalar between 0 and log(K).
+def teacher_entropy(distribution: torch.Tensor) -> torch.Tensor:
+    """Mean entropy of the teacher in nats: a scalar between 0 and log(K).
 
     Near log(K) the teacher has collapsed to the uniform output; near 0 every sample has one prototype.
 
     Args:
-        teacher_logits: (N, K).
-        center: (1, K).
-        temperature: above 0.
+        distribution: (..., K) from :meth:`DINOLoss.targets`.
     """
-    return torch.special.entr(teacher_distribution(teacher_logits, center, temperature)).sum(dim=-1).mean()
+    return torch.special.entr(distribution).sum(dim=-1).mean()
+
+
+class _SoftCrossEntropy(torch.autograd.Function):
+    """Sum over rows of `mass * logsumexp(z) - <target, z>`, z = logits / temperature; float32.
+
+    The gradient is made in the forward pass, in place of z, so that one array of the logits' size is kept.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits: torch.Tensor, target: torch.Tensor, mass: float, temperature: float
+    ) -> torch.Tensor:
+        rows = logits.float() * (1 / temperature)
+        value = mass * torch.logsumexp(rows, dim=-1).sum() - torch.einsum(
+            "vbk,bk->", rows.unflatten(0, (-1, len(target))), target
+        )
+        torch.softmax(rows, dim=-1, out=rows)
+        rows.mul_(mass).unflatten(0, (-1, len(target))).sub_(target)
+        ctx.save_for_backward(rows.mul_(1 / temperature).to(logits.dtype))
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        (rows,) = ctx.saved_tensors
+        return rows * gradient.to(rows.dtype), None, None, None
 
 
 class DINOLoss(nn.Module):
@@ -45,6 +56,9 @@ class DINOLoss(nn.Module):
     With V student views of which the first 2 are the teacher's, the pairs number `2 * (V - 1)`. The buffer
     `center` (1, K) is an exponential moving average of the teacher's batch mean over all ranks; every
     training step's call updates it after its loss is computed.
+
+    The loss is a sum over student views, so that a step may also take it in parts, from :meth:`targets` and
+    one :meth:`partial` for some views at a time, and call :meth:`update_center` itself at its end.
     """
 
     def __init__(self, out_dim: int, student_temperature: float = 0.1, center_momentum: float = 0.9) -> None:
@@ -74,30 +88,60 @@ class DINOLoss(nn.Module):
             LafsError: shapes that are not (V * B, K) with V >= 2 and (2 * B, K).
         """
         batch, views = self._batch_and_views(student_logits, teacher_logits)
-        with torch.autocast(student_logits.device.type, enabled=False):
-            with torch.no_grad():
-                teacher = teacher_distribution(teacher_logits, self.center, teacher_temperature).chunk(
-                    TEACHER_VIEWS
-                )
-                teacher_sum = teacher[0] + teacher[1]
-            # Cross-entropy is linear in its target: one term a student view, against the sum of the teacher's
-            # other views, equals one term a pair.
-            total = torch.zeros((), device=student_logits.device)
-            for view, logits in enumerate(student_logits.chunk(views)):
-                target = teacher[1 - view] if view < TEACHER_VIEWS else teacher_sum
-                total = total + F.cross_entropy(
-                    logits.float() / self.student_temperature, target, reduction="sum"
-                )
-            if self.training:
-                self._update_center(teacher_logits)
-        return total / (TEACHER_VIEWS * (views - 1) * batch)
+        targets = self.targets(teacher_logits, teacher_temperature)
+        loss = sum(
+            self.partial(student_logits[first * batch : last * batch], targets, first, views)
+            for first, last in ((0, 1), (1, 2), (2, views))
+            if last > first
+        )
+        if self.training:
+            self.update_center(teacher_logits.float().mean(dim=0, keepdim=True))
+        return loss
 
     @torch.no_grad()
-    def _update_center(self, teacher_logits: torch.Tensor) -> None:
-        mean = teacher_logits.float().mean(dim=0, keepdim=True)
+    def targets(self, teacher_logits: torch.Tensor, temperature: float) -> torch.Tensor:
+        """Centred and sharpened teacher probabilities `softmax((logits - center) / temperature)`.
+
+        Args:
+            teacher_logits: (2 * B, K), view-major.
+            temperature: above 0; lower is sharper.
+
+        Returns:
+            (2, B, K) float32.
+        """
+        scaled = (teacher_logits.float() - self.center).mul_(1 / temperature)
+        return torch.softmax(scaled, dim=-1).unflatten(0, (TEACHER_VIEWS, -1))
+
+    def partial(
+        self, student_logits: torch.Tensor, targets: torch.Tensor, first_view: int, views: int
+    ) -> torch.Tensor:
+        """What some student views add to the loss.
+
+        Args:
+            student_logits: (v * B, K) of the views from `first_view` on, view-major: either one of the
+                teacher's views (v = 1) or only others.
+            targets: (2, B, K).
+            first_view: their place among the V views.
+            views: V.
+        """
+        of_teacher = first_view < TEACHER_VIEWS
+        target = targets[1 - first_view] if of_teacher else targets.sum(dim=0)
+        mass = 1.0 if of_teacher else float(TEACHER_VIEWS)
+        pairs = TEACHER_VIEWS * (views - 1) * targets.shape[1]
+        with torch.autocast(student_logits.device.type, enabled=False):
+            total = _SoftCrossEntropy.apply(student_logits, target, mass, self.student_temperature)
+        return total / pairs
+
+    @torch.no_grad()
+    def update_center(self, mean: torch.Tensor) -> None:
+        """Move the centre.
+
+        Args:
+            mean: (1, K) mean of this rank's teacher logits.
+        """
         if dist.is_available() and dist.is_initialized():
             dist.all_reduce(mean)
-            mean /= dist.get_world_size()
+            mean = mean / dist.get_world_size()
         self.center.lerp_(mean, 1 - self.center_momentum)
 
     def _batch_and_views(self, student_logits: torch.Tensor, teacher_logits: torch.Tensor) -> tuple[int, int]:

@@ -31,12 +31,14 @@ class EvaluateSettings:
 def parameter_groups() -> dict[str, type]:
     """The groups of `parameters*.yml` and the settings that each becomes."""
     from lafs_pipeline.faces.planning import CatalogSettings
+    from lafs_pipeline.runtime.launch import LaunchSettings
     from lafs_pipeline.training.recipes import AdaptSettings, StageOneSettings
     from lafs_pipeline.training.self_supervised import PretrainSettings
 
     return {
         "cataloging": CatalogSettings,
         "export": ExportSettings,
+        "launch": LaunchSettings,
         "model": ModelSettings,
         "landmarks": StageOneSettings,
         "pretrain": PretrainSettings,

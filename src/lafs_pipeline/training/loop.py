@@ -1,32 +1,47 @@
 """The one loop that trains every stage."""
 
 import logging
+import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.runtime.seeding import derive_seed
+from lafs_pipeline.runtime import processes, watchdog
+from lafs_pipeline.runtime.launch import Stopped
 from lafs_pipeline.runtime.sinks import JsonLinesSink, MetricSink
+from lafs_pipeline.runtime.stop_signals import StopSignals
 from lafs_pipeline.training import checkpoints
-from lafs_pipeline.training.clipping import clip_each_parameter
-from lafs_pipeline.training.precision import autocast
+from lafs_pipeline.training.checkpoint_writer import CheckpointWriter
+from lafs_pipeline.training.checkpoints import Checkpoint
+from lafs_pipeline.training.health import SkippedSteps
+from lafs_pipeline.training.resume import find_checkpoint
 from lafs_pipeline.training.sampling import StepBatches
-from lafs_pipeline.training.schedules import cosine_schedule
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.stage import Progress, Stage
+from lafs_pipeline.training.step import Stepper
 
 logger = logging.getLogger(__name__)
 
 METRICS_FILE = "metrics.jsonl"
+SCORE = "knn_accuracy"
+
+
+class Samples(Protocol):
+    """Training images, indexed by (epoch, index); a sample is a dict of arrays."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, draw: tuple[int, int]) -> dict[str, Any]: ...
+
+    def key(self, index: int) -> str:
+        """The name of an image, for messages."""
 
 
 @dataclass
@@ -37,7 +52,7 @@ class Run:
         folder: checkpoints and `metrics.jsonl`.
         seed: of data order, augmentation and dropout.
         configuration: everything that decides the result; a checkpoint made with another is not resumed.
-        sinks: receive the metrics live.
+        sinks: receive the metrics live, from the first process.
         device: where the training runs.
     """
 
@@ -51,12 +66,12 @@ class Run:
 class Trainer:
     """Trains a stage to the end of its schedule, from its newest checkpoint where there is one."""
 
-    def __init__(self, stage: Stage, samples: Dataset, settings: TrainingSettings, run: Run) -> None:
+    def __init__(self, stage: Stage, samples: Samples, settings: TrainingSettings, run: Run) -> None:
         """Prepare a training; checkpoints that it replaces are removed, nothing is written yet.
 
         Args:
             stage: what is trained.
-            samples: indexed by (epoch, index); a sample is a dict of arrays.
+            samples: what it is trained on.
             settings: how it is trained.
             run: where it is trained.
 
@@ -64,25 +79,15 @@ class Trainer:
             LafsError: batch sizes that do not fit, or an unfinished run of another configuration.
         """
         self.stage, self.samples, self.settings, self.run = stage, samples, settings, run
-        self.batches = self._batches(start=0)
-        self.total_steps, self.steps_per_epoch = self.batches.total_steps, self.batches.steps_per_epoch
-        self.stage.modules.to(run.device)
-        self.groups = stage.parameter_groups()
-        self.base_decay = [group["weight_decay"] for group in self.groups]
-        self.optimiser = torch.optim.AdamW(self.groups, lr=settings.peak_learning_rate(), fused=True)
-        self.parameters = [parameter for group in self.groups for parameter in group["params"]]
-        warmup = min(round(settings.warmup_epochs * self.steps_per_epoch), self.total_steps)
-        self.learning_rate = cosine_schedule(
-            settings.peak_learning_rate(), settings.final_learning_rate, self.total_steps, warmup
-        )
-        final_decay = settings.final_weight_decay
-        self.decay_ratio = (
-            np.ones(self.total_steps)
-            if final_decay is None or settings.weight_decay == 0
-            else cosine_schedule(settings.weight_decay, final_decay, self.total_steps) / settings.weight_decay
+        plan = self._batches(start=0)
+        self.plan, self.total_steps, self.steps_per_epoch = plan, plan.total_steps, plan.steps_per_epoch
+        self.stepper = Stepper(
+            stage, settings, run.seed, run.device, plan.rows, plan.total_steps, plan.steps_per_epoch
         )
         self.configuration = run.configuration | {"total_steps": self.total_steps}
+        self.skipped = SkippedSteps(settings.max_skipped, stage.name, self._keys)
         self.start = self._resume()
+        self.stepper.share()
 
     def _batches(self, start: int) -> StepBatches:
         settings = self.settings
@@ -93,27 +98,22 @@ class Trainer:
             settings.epochs,
             self.run.seed,
             start,
+            processes.rank(),
+            processes.world_size(),
         )
 
+    def _keys(self, step: int) -> list[str]:
+        return [self.samples.key(index) for index in self.plan.step_indices(step).tolist()]
+
     def _resume(self) -> int:
-        if self.settings.resume == "never":
-            checkpoints.clear(self.run.folder)
-            return 0
-        checkpoint = checkpoints.load_latest(self.run.folder)
+        folder = self.run.folder
+        checkpoint = find_checkpoint(folder, self.stage.name, self.configuration, self.settings.resume)
         if checkpoint is None:
             return 0
-        if checkpoint.configuration != self.configuration:
-            if checkpoint.step == checkpoint.configuration["total_steps"]:
-                checkpoints.clear(self.run.folder)
-                return 0
-            differing = ", ".join(_differences(checkpoint.configuration, self.configuration))
-            raise LafsError(
-                f"{self.run.folder} holds an unfinished {self.stage.name} run (step {checkpoint.step}) of "
-                f"another configuration; it differs in {differing}. Restore the configuration to finish it, "
-                "or set training.resume to never to start over"
-            )
+        checkpoints.require_fitting(checkpoint, self.stage.modules, folder)
         self.stage.modules.load_state_dict(checkpoint.weights)
-        self.optimiser.load_state_dict(checkpoint.optimiser)
+        self.stepper.load_state({"optimiser": checkpoint.optimiser, "scaler": checkpoint.extra["scaler"]})
+        self.skipped.total = checkpoint.extra["skipped"]
         done = checkpoint.step == self.total_steps
         logger.info(
             "%s: %s step %d of %d from %s",
@@ -121,107 +121,143 @@ class Trainer:
             "finished at" if done else "continues at",
             checkpoint.step,
             self.total_steps,
-            self.run.folder,
+            folder,
         )
         return checkpoint.step
 
     def train(self) -> nn.ModuleDict:
-        """Run to the last step and return the stage's modules in eval mode."""
-        settings, run = self.settings, self.run
-        sinks = [JsonLinesSink(run.folder / METRICS_FILE), *run.sinks]
-        if self.start == 0:
-            (run.folder / METRICS_FILE).unlink(missing_ok=True)
-        loader = DataLoader(
-            self.samples,
-            batch_sampler=self._batches(self.start),
-            num_workers=settings.workers,
-            pin_memory=run.device.type == "cuda",
-            persistent_workers=settings.workers > 0,
-        )
-        parts = iter(loader)
-        self.stage.modules.train()
-        clock, seen = time.perf_counter(), 0
+        """Run to the last step and return the stage's modules in eval mode.
+
+        Raises:
+            Stopped: after a signal or the time limit, when a checkpoint of the last step is written.
+            LafsError: what a user can mend; the newest checkpoint is whole.
+        """
+        sinks = self.run.sinks if processes.is_main() else ()
+        if self.start == self.total_steps:
+            for sink in sinks:
+                sink.close()
+        else:
+            settings, folder = self.settings, self.run.folder
+            resume_step = self.start if self.start else None
+            own = [JsonLinesSink(folder / METRICS_FILE, resume_step), *sinks] if processes.is_main() else []
+            writer = CheckpointWriter(folder, settings.keep_checkpoints, settings.milestone_every)
+            try:
+                with writer, StopSignals() as signals:
+                    self._steps(writer, own, signals)
+            finally:
+                for sink in own:
+                    sink.close()
+            processes.barrier()
+        return self.stage.modules.eval()
+
+    def _steps(self, writer: CheckpointWriter, sinks: list[MetricSink], signals: StopSignals) -> None:
+        settings, stage = self.settings, self.stage
+        limit = None if settings.max_minutes is None else time.monotonic() + 60 * settings.max_minutes
         bar = tqdm(
             range(self.start, self.total_steps),
-            desc=self.stage.name,
+            desc=stage.name,
             initial=self.start,
             total=self.total_steps,
             unit="step",
-            disable=None,
+            disable=None if processes.is_main() else True,
         )
+        batches = self._loaded(writer)
+        stage.modules.train()
+        clock, seen = time.perf_counter(), 0
         for step in bar:
-            progress = Progress(step, self.total_steps, self.steps_per_epoch)
-            metrics = self._step(parts, progress)
+            done = step + 1
+            watchdog.progress(step, "step")
+            metrics = self.stepper((next(batches) for _ in self.plan.rows), self._progress(step))
+            self.skipped.record(step, metrics.pop("skipped"))
             seen += settings.batch_size
-            if (step + 1) % settings.log_every == 0 or step + 1 == self.total_steps:
-                values = {name: float(value) for name, value in metrics.items()}
+            last = done == self.total_steps
+            if done % settings.log_every == 0 or last:
+                values = self._mean_over_processes(metrics)
+                values["skipped_steps"] = float(self.skipped.settle())
                 now = time.perf_counter()
                 values["images_per_second"] = seen / (now - clock)
                 clock, seen = now, 0
                 bar.set_postfix(loss=f"{values['loss']:.3f}")
-                _log(sinks, values, step + 1)
-            if self._probe_is_due(step + 1):
-                self.stage.modules.eval()
-                _log(sinks, self.stage.probe(), step + 1)
-                self.stage.modules.train()
+                self._log(sinks, values, done)
+            score = None
+            if done % (settings.probe_every * self.steps_per_epoch) == 0 or last:
+                score = self._probe(sinks, done)
                 clock, seen = time.perf_counter(), 0
-            if (step + 1) % settings.checkpoint_every == 0 or step + 1 == self.total_steps:
-                self._save(step + 1)
-        return self.stage.modules.eval()
+            reason = self._reason_to_stop(signals, limit)
+            if done % settings.checkpoint_every == 0 or score is not None or last or reason:
+                self._save(writer, done, score)
+            if reason and not last:
+                writer.drain()
+                processes.barrier()
+                raise Stopped(
+                    f"{stage.name} stopped at step {done} of {self.total_steps} ({reason}); the same command "
+                    f"goes on from its checkpoint in {self.run.folder}"
+                )
 
-    def _probe_is_due(self, done: int) -> bool:
-        every = self.settings.probe_every * self.steps_per_epoch
-        return done % every == 0 or done == self.total_steps
+    def _progress(self, step: int) -> Progress:
+        return Progress(step, self.total_steps, self.steps_per_epoch)
 
-    def _step(self, parts: Any, progress: Progress) -> dict[str, Tensor | float]:
-        settings, step = self.settings, progress.step
-        seed = derive_seed(self.run.seed, self.stage.name, "step", step)
-        torch.manual_seed(seed)
-        for group, decay in zip(self.optimiser.param_groups, self.base_decay, strict=True):
-            group["lr"] = float(self.learning_rate[step]) * group["lr_scale"]
-            group["weight_decay"] = decay * float(self.decay_ratio[step])
-        metrics: dict[str, Tensor] = {}
-        self.optimiser.zero_grad(set_to_none=True)
-        for part in range(settings.accumulation):
-            batch = {
-                name: value.to(self.run.device, non_blocking=True) for name, value in next(parts).items()
-            }
-            with autocast(self.run.device, settings.precision):
-                loss, metrics = self.stage.loss(batch, progress, derive_seed(seed, part))
-            (loss / settings.accumulation).backward()
-        self.stage.before_update(progress)
-        if settings.clip_norm is not None:
-            if settings.clip_mode == "parameter":
-                metrics["gradient_norm"] = clip_each_parameter(self.parameters, settings.clip_norm)
-            else:
-                metrics["gradient_norm"] = nn.utils.clip_grad_norm_(self.parameters, settings.clip_norm)
-        self.optimiser.step()
-        self.stage.after_update(progress)
-        return {
-            "loss": loss.detach(),
-            "learning_rate": self.learning_rate[step],
-            "epoch": (step + 1) / self.steps_per_epoch,
-            **metrics,
-        }
-
-    def _save(self, step: int) -> None:
-        state = checkpoints.Checkpoint(
-            step, self.stage.modules.state_dict(), self.optimiser.state_dict(), self.configuration
+    def _loaded(self, writer: CheckpointWriter) -> Iterator[dict[str, Tensor]]:
+        """Batches of this process's parts; when one cannot be loaded, a checkpoint is written first."""
+        settings = self.settings
+        loader = DataLoader(
+            self.samples,
+            batch_sampler=self._batches(self.start),
+            num_workers=settings.workers,
+            pin_memory=self.run.device.type == "cuda",
+            persistent_workers=settings.workers > 0,
+            worker_init_fn=_leave_signals_to_the_training,
         )
-        checkpoints.save(self.run.folder, state, self.settings.keep_checkpoints)
+        done = self.start * len(self.plan.rows)
+        try:
+            for batch in loader:
+                yield batch
+                done += 1
+        except GeneratorExit:
+            raise
+        except Exception:
+            if (finished := done // len(self.plan.rows)) > self.start:
+                self._save(writer, finished, None)
+            raise
+
+    def _probe(self, sinks: list[MetricSink], done: int) -> float | None:
+        """Measure in the first process, while the others wait."""
+        watchdog.progress(done, "probe")
+        if not processes.is_main():
+            return None
+        self.stage.modules.eval()
+        values = self.stage.probe()
+        self.stage.modules.train()
+        self._log(sinks, values, done)
+        return values.get(SCORE)
+
+    def _reason_to_stop(self, signals: StopSignals, limit: float | None) -> str | None:
+        over = limit is not None and time.monotonic() > limit
+        minutes = f"training.max_minutes of {self.settings.max_minutes:g}" if over else None
+        return processes.agree_on_stop(signals.requested or minutes)
+
+    def _save(self, writer: CheckpointWriter, done: int, score: float | None) -> None:
+        skipped = self.skipped.settle()
+        if not processes.is_main():
+            return
+        watchdog.progress(done, "checkpoint")
+        state = self.stepper.state()
+        extra = {"scaler": state["scaler"], "skipped": skipped}
+        weights = self.stage.modules.state_dict()
+        writer.save(Checkpoint(done, weights, state["optimiser"], self.configuration, extra, score))
+
+    def _mean_over_processes(self, metrics: dict[str, Tensor | float]) -> dict[str, float]:
+        values = torch.tensor([float(value) for value in metrics.values()], dtype=torch.float64)
+        return dict(zip(metrics, processes.all_reduce_mean(values).tolist(), strict=True))
+
+    def _log(self, sinks: Sequence[MetricSink], metrics: dict[str, float], done: int) -> None:
+        for sink in sinks if metrics else ():
+            sink.log(metrics, done)
+        if processes.is_main() and (warning := self.stage.diagnose(metrics, self._progress(done))):
+            logger.warning("%s, step %d: %s", self.stage.name, done, warning)
 
 
-def _log(sinks: Sequence[MetricSink], metrics: dict[str, float], step: int) -> None:
-    for sink in sinks if metrics else ():
-        sink.log(metrics, step)
-
-
-def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    names = []
-    for key in sorted(old.keys() | new.keys()):
-        before, after = old.get(key), new.get(key)
-        if isinstance(before, dict) and isinstance(after, dict):
-            names += _differences(before, after, f"{prefix}{key}.")
-        elif before != after:
-            names.append(f"{prefix}{key} ({before} -> {after})")
-    return names
+def _leave_signals_to_the_training(_worker: int) -> None:
+    """A loader's process ends with its training, not before it."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)

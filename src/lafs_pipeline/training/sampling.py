@@ -2,53 +2,104 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 from torch.utils.data import Sampler
 
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
 
 
+def part_rows(batch_size: int, parts: int, part: int) -> np.ndarray:
+    """Places in a step's batch of one of its equal parts.
+
+    A part takes as many places from the front of the batch as from its back, mirrored, so that the batch
+    reversed is every part reversed: mixup's pairs do not depend on the number of parts. Parts of odd size
+    are runs of places instead.
+
+    Args:
+        batch_size: images of the batch, a multiple of `parts`.
+        parts: how many there are.
+        part: which of them.
+
+    Returns:
+        (batch_size / parts,) int64.
+    """
+    size = batch_size // parts
+    if size % 2 and parts > 1:
+        return np.arange(part * size, (part + 1) * size)
+    half = size // 2
+    front = np.arange(part * half, (part + 1) * half)
+    return np.arange(batch_size) if parts == 1 else np.concatenate((front, batch_size - 1 - front[::-1]))
+
+
 class StepBatches(Sampler[list[tuple[int, int]]]):
-    """Batches of (epoch, index) from step `start` to the end of the training.
+    """Batches of (epoch, index) from step `start` to the end of the training, as one process sees them.
 
     Every epoch is a fresh permutation; the images left over after the last whole batch of an epoch
-    are dropped.
+    are dropped. All processes together see the same batches, however many they are.
 
     Args:
         length: number of training images.
-        batch_size: images a step.
-        accumulation: parts a step is yielded in.
+        batch_size: images a step, over all processes.
+        accumulation: parts that one process alone would compute a step in; more processes share them.
         epochs: passes over the images.
         seed: of the permutations.
         start: first step.
+        rank: this process.
+        world_size: number of processes.
+
+    Attributes:
+        rows: places in the step's batch of each of this process's parts.
 
     Raises:
         LafsError: when an epoch has not one whole batch, or the parts are not whole.
     """
 
     def __init__(
-        self, length: int, batch_size: int, accumulation: int, epochs: int, seed: int, start: int = 0
+        self,
+        length: int,
+        batch_size: int,
+        accumulation: int,
+        epochs: int,
+        seed: int,
+        start: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         if length < batch_size:
             raise LafsError(
                 f"batch_size is {batch_size} but there are {length} training images; "
                 f"set it to {length} or less, or give more images"
             )
-        if batch_size % accumulation:
-            raise LafsError(f"batch_size {batch_size} is not a multiple of accumulation {accumulation}")
-        self.length, self.batch_size, self.part = length, batch_size, batch_size // accumulation
+        own = -(-accumulation // world_size)
+        parts = own * world_size
+        if batch_size % parts:
+            raise LafsError(
+                f"batch_size {batch_size} is not a multiple of {parts}, the {own} parts (accumulation) in "
+                f"each of {world_size} processes; set batch_size or accumulation accordingly"
+            )
+        self.length, self.batch_size = length, batch_size
         self.seed, self.start = seed, start
+        self.rows = [part_rows(batch_size, parts, part * world_size + rank) for part in range(own)]
         self.steps_per_epoch = length // batch_size
         self.total_steps = self.steps_per_epoch * epochs
 
     def __len__(self) -> int:
-        return (self.total_steps - self.start) * (self.batch_size // self.part)
+        return (self.total_steps - self.start) * len(self.rows)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         for step in range(self.start, self.total_steps):
             epoch, position = divmod(step, self.steps_per_epoch)
             if step == self.start or position == 0:
-                order = random_generator(self.seed, "order", epoch).permutation(self.length).tolist()
-            first = position * self.batch_size
-            for part in range(first, first + self.batch_size, self.part):
-                yield [(epoch, index) for index in order[part : part + self.part]]
+                order = self._order(epoch)
+            batch = order[position * self.batch_size : (position + 1) * self.batch_size]
+            for rows in self.rows:
+                yield [(epoch, index) for index in batch[rows].tolist()]
+
+    def step_indices(self, step: int) -> np.ndarray:
+        """The images (batch_size,) of one step, of all processes."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        return self._order(epoch)[position * self.batch_size : (position + 1) * self.batch_size]
+
+    def _order(self, epoch: int) -> np.ndarray:
+        return random_generator(self.seed, "order", epoch).permutation(self.length)

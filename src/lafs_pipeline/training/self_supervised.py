@@ -4,28 +4,32 @@ Source: LAFS (CVPR 2024, arXiv 2403.08161), section 3; DINO (arXiv 2104.14294).
 """
 
 import copy
+from collections.abc import Iterator
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.dino_head import DINOHead
-from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.models.patches import sample_patches
 from lafs_pipeline.objectives.dino import TEACHER_VIEWS, DINOLoss, teacher_entropy
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.runtime.seeding import derive_seed, random_generator
+from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.runtime.settings import setting, settings
+from lafs_pipeline.training.health import entropy_warning, spread_warning
 from lafs_pipeline.training.parameter_groups import decay_groups
 from lafs_pipeline.training.probes import IdentityProbe
 from lafs_pipeline.training.schedules import cosine_schedule, linear_schedule
 from lafs_pipeline.training.settings import TrainingSettings
-from lafs_pipeline.training.stage import Progress
-from lafs_pipeline.views.landmarks import perturb_landmarks, shuffle_landmarks, subset_landmarks
+from lafs_pipeline.training.stage import Part, Progress
+from lafs_pipeline.training.view_landmarks import augment_landmarks, move_landmarks, predict_landmarks
+from lafs_pipeline.views.device import ViewBatch, parameter_arrays, render_batch
 from lafs_pipeline.views.normalise import to_input
+from lafs_pipeline.views.parameters import draw_view_parameters
 from lafs_pipeline.views.render import LafsViews
 from lafs_pipeline.views.settings import ViewSettings
 
@@ -36,6 +40,11 @@ class PretrainSettings:
 
     tokens: Literal["landmarks", "grid"] = setting(
         "landmarks is LAFS; grid is plain DINO on the same transformer", "landmarks"
+    )
+    landmarks: Literal["per_view", "cached"] = setting(
+        "per_view finds landmarks in every view, as the paper; cached finds them once an image and moves "
+        "them through each view's geometry",
+        "per_view",
     )
     views: ViewSettings = setting("the views of an image", ViewSettings())
     prototypes: int = setting("K, the width of the DINO head's output", 100_000, ge=2)
@@ -78,22 +87,56 @@ class PretrainSettings:
                 f"{self.views.size} pixels (smaller local views are for tokens: grid)"
             )
 
+    def needs_clean_views(self) -> bool:
+        """Whether landmarks are found in the views."""
+        return self.tokens == "landmarks" and self.landmarks == "per_view"
+
 
 class PretrainSamples(Dataset):
-    """Ten views of an image, drawn from (seed, epoch, index): dicts of uint8 arrays (views, H, W, 3)."""
+    """What the views of an image are made of, drawn from (seed, epoch, index); a dict of arrays.
 
-    def __init__(self, faces: FaceImages, views: LafsViews, seed: int) -> None:
-        self.faces, self.views, self.seed = faces, views, seed
+    Args:
+        faces: n images.
+        options: which views, and what they need.
+        seed: of the draws.
+        on_device: give uint8 image (H, W, 3) and draws, to be rendered on the training device, instead of
+            views (V, H, W, 3).
+        landmarks: (n, 2, N, 2) pixels in image and mirror image, where they are not found in every view.
+    """
+
+    def __init__(
+        self,
+        faces: FaceImages,
+        options: PretrainSettings,
+        seed: int,
+        on_device: bool,
+        landmarks: np.ndarray | None,
+    ) -> None:
+        self.faces, self.options, self.seed = faces, options.views, seed
+        self.on_device, self.landmarks = on_device, landmarks
+        self.views = LafsViews(options.views, clean=options.needs_clean_views())
 
     def __len__(self) -> int:
         return len(self.faces)
 
+    def key(self, index: int) -> str:
+        """The manifest's key of an image."""
+        return self.faces.keys[index]
+
     def __getitem__(self, draw: tuple[int, int]) -> dict[str, Any]:
         epoch, index = draw
-        views = self.views(self.faces[index], random_generator(self.seed, "views", epoch, index))
-        copies = {"global": views.global_appearance, "local": views.local_appearance}
-        copies |= {"global_clean": views.global_clean, "local_clean": views.local_clean}
-        return {name: copy for name, copy in copies.items() if copy is not None}
+        image, generator = self.faces[index], random_generator(self.seed, "views", epoch, index)
+        if self.on_device:
+            parameters = draw_view_parameters(self.options, *image.shape[:2], generator)
+            sample = {"image": image, **parameter_arrays(parameters)}
+        else:
+            views = self.views(image, generator)
+            sample = {"global": views.global_appearance, "local": views.local_appearance}
+            if views.global_clean is not None:
+                sample |= {"global_clean": views.global_clean, "local_clean": views.local_clean}
+            if self.landmarks is not None:
+                sample |= {"boxes": views.parameters.boxes, "flips": views.parameters.flips}
+        return sample if self.landmarks is None else sample | {"landmarks": self.landmarks[index]}
 
 
 def _view_major(views: Tensor) -> Tensor:
@@ -101,31 +144,18 @@ def _view_major(views: Tensor) -> Tensor:
     return to_input(views.transpose(0, 1).flatten(0, 1))
 
 
-@torch.no_grad()
-def view_landmarks(
-    network: LandmarkNetwork, whole: Tensor, local: Tensor, options: ViewSettings, seed: int
-) -> tuple[Tensor, Tensor]:
-    """The landmarks at which the views' patches are cut (LAFS, section 3.2 and 3.3).
+class Projector(nn.Module):
+    """A face model and its DINO head: tokens, or images for the grid, -> logits (B, K)."""
 
-    Args:
-        network: frozen, in eval mode.
-        whole: clean global views (n, 3, 112, 112).
-        local: clean local views (m, 3, 112, 112).
-        options: noise and subsets.
-        seed: of the draws.
+    def __init__(self, model: PartFViT | FViT, head: DINOHead) -> None:
+        super().__init__()
+        self.model, self.head = model, head
 
-    Returns:
-        (n, N, 2) and (m, k, 2) pixels.
-    """
-    generator = torch.Generator(whole.device).manual_seed(derive_seed(seed, "landmarks"))
-    stacked = torch.cat((whole, local)).contiguous(memory_format=torch.channels_last)
-    landmarks = perturb_landmarks(network(stacked), options.landmark_sigma, generator)
-    whole_points, local_points = landmarks.split([len(whole), len(local)])
-    if options.shuffle_global:
-        whole_points = shuffle_landmarks(whole_points, generator)
-    return whole_points, subset_landmarks(
-        local_points, options.local_landmarks, generator, options.with_replacement
-    )
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Embed and project."""
+        return self.head(
+            self.model.encode(inputs) if isinstance(self.model, PartFViT) else self.model(inputs)
+        )
 
 
 class SelfSupervisedStage:
@@ -150,10 +180,11 @@ class SelfSupervisedStage:
         probe: IdentityProbe | None,
     ) -> None:
         self.options, self.probe_set = options, probe
+        model.transformer.recompute = options.training.recompute_activations
         head = DINOHead(
             model.transformer.dim, options.prototypes, options.head_hidden_dim, options.head_bottleneck_dim
         )
-        self.student = nn.ModuleDict({"model": model, "head": head})
+        self.student = self.trained = self.call = Projector(model, head)
         if isinstance(model, PartFViT):
             model.landmark_network.requires_grad_(False)
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
@@ -161,6 +192,9 @@ class SelfSupervisedStage:
         self.modules = nn.ModuleDict(
             {"student": self.student, "teacher": self.teacher, "criterion": self.criterion}
         )
+        self.views = TEACHER_VIEWS + options.views.local_views
+        self.partial_losses = TEACHER_VIEWS + (options.views.local_views > 0)
+        self.teacher_means: list[Tensor] = []
         warmup = min(options.teacher_temperature_epochs * steps_per_epoch, total_steps)
         self.temperature = linear_schedule(
             options.teacher_temperature_start, options.teacher_temperature, total_steps, warmup
@@ -171,67 +205,90 @@ class SelfSupervisedStage:
         """The student's; biases and 1-D parameters without weight decay."""
         return decay_groups(self.student, self.options.training.weight_decay)
 
-    def loss(
-        self, batch: dict[str, Tensor], progress: Progress, seed: int
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """DINO loss of a batch of views; the teacher sees the global ones."""
+    def compile(self) -> None:
+        """Compile student and teacher."""
+        self.student.compile(dynamic=False)
+        self.teacher.compile(dynamic=False)
+
+    def losses(self, batch: dict[str, Tensor], part: Part) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+        """DINO's loss in three parts: that of each global view, and that of all local views.
+
+        A loss of one view needs the activations of that view alone.
+        """
+        self._set_modes()
+        whole, local = self._inputs(batch, part)
+        temperature = float(self.temperature[part.progress.step])
+        with torch.inference_mode():
+            logits = self.teacher(whole)
+            targets = self.criterion.targets(logits, temperature)
+            metrics = {
+                "teacher_entropy": teacher_entropy(targets),
+                "teacher_temperature": torch.tensor(temperature),
+                "teacher_momentum": torch.tensor(float(self.momentum[part.progress.step])),
+            }
+            mean = logits.float().mean(dim=0, keepdim=True)
+        self.teacher_means.append(mean.clone())
+        for first_view, inputs in enumerate((*whole.chunk(TEACHER_VIEWS), local)[: self.partial_losses]):
+            yield self.criterion.partial(self.call(inputs), targets, first_view, self.views), metrics
+
+    def _set_modes(self) -> None:
+        self.student.train()
         self.teacher.train(self.options.teacher_mode == "train")
-        self.student["model"].train()
-        if isinstance(self.student["model"], PartFViT):
-            self.student["model"].landmark_network.eval()
-            self.teacher["model"].landmark_network.eval()
-        global_inputs, local_inputs = self._inputs(batch, seed)
-        temperature = float(self.temperature[progress.step])
-        with torch.no_grad():
-            teacher_logits = self.teacher["head"](self._embed(self.teacher, global_inputs))
-        embeddings = torch.cat([self._embed(self.student, part) for part in (global_inputs, local_inputs)])
-        student_logits = self.student["head"](embeddings)
-        entropy = teacher_entropy(teacher_logits, self.criterion.center, temperature)
-        loss = self.criterion(student_logits, teacher_logits, temperature)
-        metrics = {
-            "teacher_entropy": entropy,
-            "teacher_temperature": torch.tensor(temperature),
-            "teacher_momentum": torch.tensor(float(self.momentum[progress.step])),
-        }
-        return loss, metrics
+        for network in (self.student.model, self.teacher.model):
+            if isinstance(network, PartFViT):
+                network.landmark_network.eval()
 
-    def _embed(self, network: nn.ModuleDict, inputs: Tensor) -> Tensor:
-        model = network["model"]
-        return model.encode(inputs) if isinstance(model, PartFViT) else model(inputs)
-
-    def _inputs(self, batch: dict[str, Tensor], seed: int) -> tuple[Tensor, Tensor]:
+    def _inputs(self, batch: dict[str, Tensor], part: Part) -> tuple[Tensor, Tensor]:
         """What the transformer embeds, global then local, view-major: tokens, or images for the grid."""
-        appearances = [_view_major(batch[kind]) for kind in ("global", "local")]
+        views = self._views(batch)
         if self.options.tokens == "grid":
-            return appearances[0], appearances[1]
-        clean = [_view_major(batch[f"{kind}_clean"]) for kind in ("global", "local")]
-        landmarks = view_landmarks(self.student["model"].landmark_network, *clean, self.options.views, seed)
-        patch_size = self.student["model"].patch_size
-        whole, local = (
-            sample_patches(images, points, patch_size)
-            for images, points in zip(appearances, landmarks, strict=True)
+            return views.global_appearance, views.local_appearance
+        model, options = self.student.model, self.options.views
+        if self.options.landmarks == "cached":
+            landmarks = move_landmarks(batch["landmarks"], batch["boxes"], batch["flips"], options.size)
+        else:
+            clean = torch.cat((views.global_clean, views.local_clean))
+            landmarks = predict_landmarks(model.landmark_network, clean)
+        whole, local = augment_landmarks(landmarks, options, part)
+        return (
+            sample_patches(views.global_appearance, whole, model.patch_size),
+            sample_patches(views.local_appearance, local, model.patch_size),
         )
-        return whole, local
+
+    def _views(self, batch: dict[str, Tensor]) -> ViewBatch:
+        """The views of a batch, rendered here or by the loader."""
+        clean = self.options.needs_clean_views()
+        if "image" in batch:
+            return render_batch(batch["image"], batch, self.options.views, clean)
+        kinds = ("global", "local", "global_clean", "local_clean")
+        return ViewBatch(*(_view_major(batch[kind]) if kind in batch else None for kind in kinds))
 
     def before_update(self, progress: Progress) -> None:
         """Keep the prototypes as they are in the first epochs (DINO)."""
         if progress.epoch < self.options.freeze_last_layer_epochs:
-            for parameter in self.student["head"].last_layer.parameters():
+            for parameter in self.student.head.last_layer.parameters():
                 parameter.grad = None
 
     @torch.no_grad()
     def after_update(self, progress: Progress) -> None:
-        """Move the teacher towards the student."""
+        """Move the teacher towards the student, and the centre towards the teacher's mean output."""
         weight = 1.0 - float(self.momentum[progress.step])
         torch._foreach_lerp_(list(self.teacher.parameters()), list(self.student.parameters()), weight)
+        self.criterion.update_center(torch.stack(self.teacher_means).mean(dim=0))
+        self.teacher_means.clear()
 
     def probe(self) -> dict[str, float]:
         """k-NN accuracy and spread of the teacher's embeddings."""
         if self.probe_set is None:
             return {}
         device = next(self.teacher.parameters()).device
-        return self.probe_set.measure(self.teacher["model"], device)
+        return self.probe_set.measure(self.teacher.model, device)
+
+    def diagnose(self, metrics: dict[str, float], progress: Progress) -> str | None:
+        """A teacher or embeddings about to collapse."""
+        teacher = entropy_warning(metrics, self.options.prototypes, progress.fraction)
+        return teacher or spread_warning(metrics)
 
     def result(self) -> PartFViT | FViT:
         """The teacher's model: the frozen landmark network and the pretrained transformer."""
-        return self.teacher["model"]
+        return self.teacher.model

@@ -13,7 +13,9 @@ class TrainingSettings:
 
     epochs: int = setting("passes over the training images", 10, ge=1)
     batch_size: int = setting("images of one optimiser step, over all processes", 64, ge=1)
-    accumulation: int = setting("parts a step is computed in, to save memory", 1, ge=1)
+    accumulation: int = setting(
+        "parts that one process computes a step in, to save memory; several share them", 1, ge=1
+    )
     learning_rate: float = setting("peak learning rate at `reference_batch` images a step", 5e-4, gt=0)
     reference_batch: int = setting("batch size that `learning_rate` is given for", 256, ge=1)
     batch_scaling: Literal["linear", "sqrt"] = setting(
@@ -29,19 +31,30 @@ class TrainingSettings:
     clip_mode: Literal["parameter", "global"] = setting(
         "whether the norm is each parameter's (as DINO) or that of all together", "parameter"
     )
-    precision: Literal["auto", "float32", "bf16"] = setting(
-        "autocast precision; auto is bf16 on GPUs that have it and float32 elsewhere", "auto"
+    precision: Literal["auto", "float32", "bf16", "fp16"] = setting(
+        "autocast precision; auto is bf16 on GPUs that have it and float32 elsewhere; fp16 scales the loss",
+        "auto",
+    )
+    compile: bool = setting("compile the step with torch.compile; takes minutes before the first", False)
+    recompute_activations: bool = setting(
+        "compute the transformer's activations again in the backward pass, to save memory", False
     )
     workers: int = setting(
         "processes that load and augment images; 0 does it in the training process", 1, ge=0
     )
     log_every: int = setting("steps between logged metrics", 10, ge=1)
     checkpoint_every: int = setting("steps between checkpoints", 200, ge=1)
-    keep_checkpoints: int = setting("how many of the newest checkpoints stay", 2, ge=1)
-    probe_every: int = setting("epochs between probes", 5, ge=1)
-    resume: Literal["auto", "never"] = setting(
-        "auto continues an unfinished run of the same configuration; never starts over", "auto"
+    keep_checkpoints: int = setting(
+        "how many of the newest checkpoints stay, besides the one with the best probe", 2, ge=1
     )
+    milestone_every: int | None = setting("steps between checkpoints that stay for good", None, ge=1)
+    probe_every: int = setting("epochs between probes", 5, ge=1)
+    resume: Literal["auto", "never", "must"] = setting(
+        "auto continues an unfinished run of the same configuration; never starts over; must refuses to",
+        "auto",
+    )
+    max_minutes: float | None = setting("minutes after which a run stops with a checkpoint", None, gt=0)
+    max_skipped: int = setting("steps without a finite loss, one after the other, that end a run", 10, ge=1)
 
     def peak_learning_rate(self) -> float:
         """The learning rate after warm-up, for this batch size."""
@@ -49,7 +62,18 @@ class TrainingSettings:
         return self.learning_rate * (ratio if self.batch_scaling == "linear" else ratio**0.5)
 
 
-OPERATIONAL = ("workers", "log_every", "checkpoint_every", "keep_checkpoints", "probe_every", "resume")
+OPERATIONAL = (
+    "recompute_activations",
+    "workers",
+    "log_every",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "milestone_every",
+    "probe_every",
+    "resume",
+    "max_minutes",
+    "max_skipped",
+)
 
 
 def deciding_configuration(stage_settings: Any) -> dict[str, Any]:

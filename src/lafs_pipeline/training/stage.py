@@ -1,8 +1,10 @@
 """What the training loop asks of a stage."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 from torch import Tensor, nn
 
 
@@ -25,19 +27,55 @@ class Progress:
         return self.step / self.total_steps
 
 
+@dataclass(frozen=True)
+class Part:
+    """The part of a step's batch that one process computes at once.
+
+    Draws that belong to a sample are made from `seed` for the whole batch and taken at `rows`, so that they
+    do not depend on how many processes and parts share the step.
+
+    Attributes:
+        progress: the step.
+        seed: of the step, equal in all processes.
+        rows: places of the part's samples in the whole batch.
+        batch_size: samples of the whole batch.
+    """
+
+    progress: Progress
+    seed: int
+    rows: np.ndarray
+    batch_size: int
+
+
 class Stage(Protocol):
-    """Something to train: modules, a loss of a batch, and what happens after a step."""
+    """Something to train: modules, the losses of a batch, and what happens after a step.
+
+    Attributes:
+        name: as it appears in progress, logs and folders.
+        modules: everything that a checkpoint holds.
+        trained: the module, among those, whose parameters get gradients.
+        call: `trained`, or what stands for it when several processes train it; losses go through it.
+        partial_losses: how many losses a part has.
+    """
 
     name: str
     modules: nn.ModuleDict
+    trained: nn.Module
+    call: Callable[..., Any]
+    partial_losses: int
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Optimiser groups with `params`, `names`, `weight_decay` and `lr_scale`."""
 
-    def loss(
-        self, batch: dict[str, Tensor], progress: Progress, seed: int
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of a batch on the training device, and scalar metrics; draws come from `seed`."""
+    def compile(self) -> None:
+        """Compile what computes a step."""
+
+    def losses(self, batch: dict[str, Tensor], part: Part) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+        """Losses that sum to the part's mean loss, with scalar metrics of the part.
+
+        Each loss is differentiated before the next is asked for, so that activations of one lie in memory
+        at a time.
+        """
 
     def before_update(self, progress: Progress) -> None:
         """Runs between backward and the optimiser's step."""
@@ -47,3 +85,6 @@ class Stage(Protocol):
 
     def probe(self) -> dict[str, float]:
         """Metrics that are too dear for every step."""
+
+    def diagnose(self, metrics: dict[str, float], progress: Progress) -> str | None:
+        """What logged metrics say is going wrong, and what to change."""

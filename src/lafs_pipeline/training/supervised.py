@@ -3,6 +3,7 @@
 Source: Part fViT (arXiv 2212.00057), section 4; LAFS (arXiv 2403.08161), section 3.4 and 4.1.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,11 @@ from lafs_pipeline.objectives.landmarks import landmark_regulariser, landmark_we
 from lafs_pipeline.objectives.margin import CosFace
 from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.runtime.settings import setting, settings
+from lafs_pipeline.training.health import spread_warning
 from lafs_pipeline.training.parameter_groups import layer_decay_groups
 from lafs_pipeline.training.probes import IdentityProbe
 from lafs_pipeline.training.settings import TrainingSettings
-from lafs_pipeline.training.stage import Progress
+from lafs_pipeline.training.stage import Part, Progress
 from lafs_pipeline.views.normalise import to_input
 from lafs_pipeline.views.supervised import AugmentationSettings, SupervisedAugmentation, mixup
 
@@ -69,6 +71,10 @@ class RecognitionSamples(Dataset):
     def __len__(self) -> int:
         return len(self.faces)
 
+    def key(self, index: int) -> str:
+        """The manifest's key of an image."""
+        return self.faces.keys[index]
+
     def __getitem__(self, draw: tuple[int, int]) -> dict[str, Any]:
         epoch, index = draw
         generator = random_generator(self.seed, "augmentation", epoch, index)
@@ -78,8 +84,24 @@ class RecognitionSamples(Dataset):
         }
 
 
+class Recogniser(nn.Module):
+    """A face model and the class matrix of its margin loss."""
+
+    def __init__(self, model: PartFViT | FViT, head: CosFace) -> None:
+        super().__init__()
+        self.model, self.head = model, head
+
+    def forward(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Margin logits (B, classes), and landmarks (B, N, 2) where the model has them."""
+        if not isinstance(self.model, PartFViT):
+            return self.head(self.model(images), targets), None
+        landmarks = self.model.landmarks(images)
+        embeddings = self.model.encode(sample_patches(images, landmarks, self.model.patch_size))
+        return self.head(embeddings, targets), landmarks
+
+
 class RecognitionStage:
-    """A face model and the class matrix of its margin loss.
+    """A face model trained to tell identities apart.
 
     Args:
         name: of the stage, as it appears in progress and logs.
@@ -89,6 +111,8 @@ class RecognitionStage:
         reference: frozen landmark network that the landmarks stay near; None leaves them free.
         probe: measures the model, where given.
     """
+
+    partial_losses = 1
 
     def __init__(
         self,
@@ -100,9 +124,10 @@ class RecognitionStage:
         probe: IdentityProbe | None,
     ) -> None:
         self.name, self.classes, self.options, self.probe_set = name, classes, options, probe
-        self.model = model.requires_grad_(True)
-        self.head = CosFace(model.transformer.dim, classes, options.scale, options.margin)
-        self.modules = nn.ModuleDict({"model": self.model, "head": self.head})
+        model.transformer.recompute = options.training.recompute_activations
+        head = CosFace(model.transformer.dim, classes, options.scale, options.margin)
+        self.trained = self.call = Recogniser(model.requires_grad_(True), head)
+        self.modules = nn.ModuleDict({"recogniser": self.trained})
         has_landmarks = isinstance(model, PartFViT) and options.landmark_regularisation > 0
         self.reference = reference if has_landmarks else None
         if self.reference is not None:
@@ -117,27 +142,23 @@ class RecognitionStage:
             self.options.landmark_weight_decay,
         )
 
-    def loss(
-        self, batch: dict[str, Tensor], progress: Progress, seed: int
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def compile(self) -> None:
+        """Compile model and head."""
+        self.trained.compile(dynamic=False)
+
+    def losses(self, batch: dict[str, Tensor], part: Part) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         """Soft-target cross-entropy of the margin logits, plus the landmark regulariser."""
-        images = to_input(batch["image"])
         images, targets = mixup(
-            images,
+            to_input(batch["image"]),
             F.one_hot(batch["label"], self.classes).float(),
             self.options.augmentation.mixup_alpha,
             self.options.augmentation.mixup_probability,
-            random_generator(seed, "mixup"),
+            random_generator(part.seed, "mixup"),
         )
-        metrics = {}
-        if isinstance(self.model, PartFViT):
-            landmarks = self.model.landmarks(images)
-            embeddings = self.model.encode(sample_patches(images, landmarks, self.model.patch_size))
-        else:
-            embeddings = self.model(images)
-        loss = F.cross_entropy(self.head(embeddings, targets), targets)
+        logits, landmarks = self.call(images, targets)
+        loss, metrics = F.cross_entropy(logits, targets), {}
         if self.reference is not None:
-            weight = self.options.landmark_regularisation * landmark_weight(progress.fraction)
+            weight = self.options.landmark_regularisation * landmark_weight(part.progress.fraction)
             if weight > 0:
                 self.reference.to(images.device)
                 with torch.no_grad():
@@ -145,7 +166,7 @@ class RecognitionStage:
                 distance = landmark_regulariser(landmarks, near)
                 loss = loss + weight * distance
                 metrics["landmark_distance"] = distance.detach()
-        return loss, metrics
+        yield loss, metrics
 
     def before_update(self, progress: Progress) -> None:
         """Nothing to do."""
@@ -153,8 +174,16 @@ class RecognitionStage:
     def after_update(self, progress: Progress) -> None:
         """Nothing to do."""
 
+    def result(self) -> PartFViT | FViT:
+        """The trained model."""
+        return self.trained.model
+
     def probe(self) -> dict[str, float]:
         """k-NN accuracy and spread of the embeddings."""
         if self.probe_set is None:
             return {}
-        return self.probe_set.measure(self.model, next(self.model.parameters()).device)
+        return self.probe_set.measure(self.trained.model, next(self.trained.parameters()).device)
+
+    def diagnose(self, metrics: dict[str, float], progress: Progress) -> str | None:
+        """Embeddings that become one."""
+        return spread_warning(metrics)

@@ -1,6 +1,7 @@
 """Landmark augmentations of LAFS (arXiv 2403.08161), on the training device, and landmark geometry.
 
-Landmarks are (x, y) in pixels; an integer is the centre of a pixel.
+Landmarks are (x, y) in pixels as :func:`models.patches.sample_patches` reads them: the image spans 0 to its
+width, and the centre of its first pixel stands at 0.5.
 """
 
 import torch
@@ -20,45 +21,42 @@ def perturb_landmarks(landmarks: torch.Tensor, sigma: float, generator: torch.Ge
     return landmarks + sigma * noise
 
 
-def subset_landmarks(
-    landmarks: torch.Tensor, count: int, generator: torch.Generator, with_replacement: bool = True
+def draw_subsets(
+    batch: int,
+    available: int,
+    count: int,
+    generator: torch.Generator,
+    with_replacement: bool = True,
 ) -> torch.Tensor:
-    """Draw `count` landmarks for every sample, each sample on its own.
+    """Draw `count` of `available` landmarks for every sample, each sample on its own.
 
     Args:
-        landmarks: (B, N, 2).
+        batch: number of samples B.
+        available: landmarks to draw from.
         count: landmarks to draw.
-        generator: on the landmarks' device.
+        generator: its device is that of the result.
         with_replacement: whether a landmark may be drawn more than once, as in the authors' code.
 
     Returns:
-        (B, count, 2), in the order drawn.
+        (B, count) int64, in the order drawn.
 
     Raises:
         LafsError: more landmarks are asked for than there are, without replacement.
     """
-    batch, available, _ = landmarks.shape
-    device = landmarks.device
+    device = generator.device
     if with_replacement:
-        chosen = torch.randint(available, (batch, count), generator=generator, device=device)
-    elif count <= available:
-        chosen = torch.rand(batch, available, generator=generator, device=device).argsort(dim=1)[:, :count]
-    else:
+        return torch.randint(available, (batch, count), generator=generator, device=device)
+    if count > available:
         raise LafsError(
             f"{count} landmarks cannot be drawn from {available} without replacement: "
             "lower the number of landmarks (local_landmarks) or set with_replacement to true."
         )
+    return torch.rand(batch, available, generator=generator, device=device).argsort(dim=1)[:, :count]
+
+
+def take_landmarks(landmarks: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """Landmarks (B, N, 2) at the places `chosen` (B, k) of every sample, as (B, k, 2)."""
     return landmarks.gather(1, chosen[..., None].expand(-1, -1, 2))
-
-
-def shuffle_landmarks(landmarks: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Permute the landmarks of every sample, each sample on its own.
-
-    Args:
-        landmarks: (B, N, 2).
-        generator: on the landmarks' device.
-    """
-    return subset_landmarks(landmarks, landmarks.shape[1], generator, with_replacement=False)
 
 
 def transform_landmarks(
@@ -68,7 +66,7 @@ def transform_landmarks(
 
     Args:
         landmarks: (N, 2) or (V, N, 2) pixels of the source image.
-        boxes: (V, 4) crop x, y, width, height.
+        boxes: (V, 4) crop x, y, width, height in whole pixels.
         flips: (V,) whether the view is mirrored.
         size: side of the views in pixels.
 
@@ -77,6 +75,5 @@ def transform_landmarks(
         keeps its place in the order.
     """
     boxes = boxes.to(landmarks.dtype)[:, None]
-    moved = (landmarks + 0.5 - boxes[..., :2]) * (size / boxes[..., 2:]) - 0.5
-    x, y = moved.unbind(-1)
-    return torch.stack([torch.where(flips[:, None], size - 1 - x, x), y], dim=-1)
+    x, y = ((landmarks - boxes[..., :2]) * (size / boxes[..., 2:])).unbind(-1)
+    return torch.stack([torch.where(flips[:, None], size - x, x), y], dim=-1)

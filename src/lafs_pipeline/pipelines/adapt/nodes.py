@@ -1,6 +1,5 @@
 """Nodes of the adapt pipeline."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -31,14 +30,16 @@ def adapt_model(
     shots: pd.DataFrame,
     network: "LandmarkNetwork",
     parameters: dict[str, Any],
+    launch: dict[str, Any],
     seed: int,
     checkpoints: str,
     variant: str,
 ) -> "PartFViT | FViT":
     """A face model trained with CosFace from `start`, its landmarks held near those of stage 1."""
-    from lafs_pipeline.pipelines.tracking import active_sinks
-    from lafs_pipeline.training.recipes import AdaptSettings, Workplace, train_recognition
+    from lafs_pipeline.pipelines.workplace import workplace
+    from lafs_pipeline.training.jobs import train_recognition
+    from lafs_pipeline.training.recipes import AdaptSettings
 
     options = parse(AdaptSettings, parameters, "adapt")
-    place = Workplace(Path(checkpoints) / f"adapt_{variant}", seed, active_sinks(f"adapt_{variant}"))
+    place = workplace(f"adapt_{variant}", checkpoints, seed, launch)
     return train_recognition(f"adapt_{variant}", start, shots, options.recognition, place, network)

@@ -4,7 +4,7 @@ from kedro.pipeline import Node, Pipeline
 
 from lafs_pipeline.pipelines.adapt import nodes
 
-PARAMETERS = {"params:adapt", "params:seed", "params:paths.checkpoints"}
+PARAMETERS = {"params:adapt", "params:launch", "params:seed", "params:paths.checkpoints"}
 
 
 def _variant(name: str, start: str) -> Pipeline:
@@ -17,6 +17,7 @@ def _variant(name: str, start: str) -> Pipeline:
                     "shots": "adapt_faces",
                     "network": "landmark_network",
                     "parameters": "params:adapt",
+                    "launch": "params:launch",
                     "seed": "params:seed",
                     "checkpoints": "params:paths.checkpoints",
                     "variant": "params:variant",

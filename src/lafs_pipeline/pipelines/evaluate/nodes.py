@@ -21,11 +21,11 @@ def verify_model(
 ) -> "Results":
     """A model's result on each benchmark."""
     from lafs_pipeline.evaluation.benchmarks import verify_benchmarks
-    from lafs_pipeline.training.precision import pick_device
+    from lafs_pipeline.runtime.processes import local_device
 
     options = parse(EvaluateSettings, parameters, "evaluate")
     return verify_benchmarks(
-        model, faces, pairs, pick_device(), options.flip, options.batch_size, options.workers
+        model, faces, pairs, local_device(), options.flip, options.batch_size, options.workers
     )
 
 

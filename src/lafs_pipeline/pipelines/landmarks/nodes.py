@@ -1,6 +1,5 @@
 """Nodes of the landmarks pipeline."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -21,19 +20,21 @@ def train_stage1(
     faces: pd.DataFrame,
     model_parameters: dict[str, Any],
     parameters: dict[str, Any],
+    launch: dict[str, Any],
     seed: int,
     checkpoints: str,
 ) -> "PartFViT":
     """Part fViT trained with CosFace on the labelled faces, or read from an authors' checkpoint."""
     from lafs_pipeline.interop.official import load_part_fvit
-    from lafs_pipeline.pipelines.tracking import active_sinks
-    from lafs_pipeline.training.recipes import StageOneSettings, Workplace, fresh_model, train_recognition
+    from lafs_pipeline.pipelines.workplace import workplace
+    from lafs_pipeline.training.jobs import train_recognition
+    from lafs_pipeline.training.recipes import StageOneSettings, fresh_model
 
     options = parse(StageOneSettings, parameters, "landmarks")
     if options.initial_weights is not None:
         return load_part_fvit(options.initial_weights)
     model = parse(ModelSettings, model_parameters, "model")
-    place = Workplace(Path(checkpoints) / "stage1", seed, active_sinks("stage1"))
+    place = workplace("stage1", checkpoints, seed, launch)
     labelled = faces[(faces["split"] == "train") & faces["identity"].notna()]
     start = fresh_model(model.name, model.sizes, seed)
     return train_recognition("stage1", start, labelled, options.recognition, place)
@@ -45,14 +46,26 @@ def take_landmark_network(stage1: "PartFViT") -> "LandmarkNetwork":
 
 
 def extract(faces: pd.DataFrame, network: "LandmarkNetwork") -> pd.DataFrame:
-    """N landmarks of every face: columns key and landmarks (2N numbers, x and y alternating, pixels)."""
+    """N landmarks of every face and of its mirror image.
+
+    Columns key, landmarks and mirror_landmarks (2N numbers each, x and y alternating, pixels).
+    """
+    import torch
+
     from lafs_pipeline.faces.dataset import FaceImages
     from lafs_pipeline.models.embedding import map_faces
-    from lafs_pipeline.training.precision import pick_device
+    from lafs_pipeline.runtime.processes import local_device
 
-    device = pick_device()
-    points = map_faces(network.to(device), FaceImages(faces), device, title="landmarks")
-    return pd.DataFrame({"key": faces["key"].to_numpy(), "landmarks": list(points.reshape(len(points), -1))})
+    device = local_device()
+    network.to(device)
+    both = map_faces(
+        lambda images: torch.stack((network(images), network(images.flip(-1))), dim=1),
+        FaceImages(faces),
+        device,
+        title="landmarks",
+    )
+    own, mirrored = (list(points.reshape(len(points), -1)) for points in (both[:, 0], both[:, 1]))
+    return pd.DataFrame({"key": faces["key"].to_numpy(), "landmarks": own, "mirror_landmarks": mirrored})
 
 
 def draw_overlay(faces: pd.DataFrame, landmarks: pd.DataFrame) -> "Figure":

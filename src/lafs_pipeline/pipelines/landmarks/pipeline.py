@@ -15,6 +15,7 @@ def create_pipeline() -> Pipeline:
                     "faces",
                     "params:model",
                     "params:landmarks",
+                    "params:launch",
                     "params:seed",
                     "params:paths.checkpoints",
                 ],

@@ -1,6 +1,5 @@
 """Nodes of the pretrain pipeline."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -18,14 +17,17 @@ if TYPE_CHECKING:
 def pretrain_backbone(
     faces: pd.DataFrame,
     network: "LandmarkNetwork",
+    landmarks: pd.DataFrame,
     model_parameters: dict[str, Any],
     parameters: dict[str, Any],
+    launch: dict[str, Any],
     seed: int,
     checkpoints: str,
 ) -> "PartFViT | FViT":
     """The teacher of LAFS, or of plain DINO on the grid; faces are used without their labels."""
-    from lafs_pipeline.pipelines.tracking import active_sinks
-    from lafs_pipeline.training.recipes import Workplace, fresh_grid_model, fresh_model, pretrain
+    from lafs_pipeline.pipelines.workplace import workplace
+    from lafs_pipeline.training.jobs import pretrain
+    from lafs_pipeline.training.recipes import fresh_grid_model, fresh_model
     from lafs_pipeline.training.self_supervised import PretrainSettings
 
     options = parse(PretrainSettings, parameters, "pretrain")
@@ -34,8 +36,8 @@ def pretrain_backbone(
         start = fresh_grid_model(model.name, model.sizes, seed)
     else:
         start = fresh_model(model.name, model.sizes, seed, network)
-    place = Workplace(Path(checkpoints) / "pretrain", seed, active_sinks("pretrain"))
-    return pretrain(start, faces[faces["split"] == "train"], options, place)
+    place = workplace("pretrain", checkpoints, seed, launch)
+    return pretrain(start, faces[faces["split"] == "train"], options, place, landmarks)
 
 
 def draw_views(

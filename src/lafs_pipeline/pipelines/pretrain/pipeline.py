@@ -6,7 +6,7 @@ from lafs_pipeline.pipelines.pretrain import nodes
 
 
 def create_pipeline() -> Pipeline:
-    """Faces and landmark network -> lafs_backbone, view_montage."""
+    """Faces, landmark network and landmarks -> lafs_backbone, view_montage."""
     return Pipeline(
         [
             Node(
@@ -14,8 +14,10 @@ def create_pipeline() -> Pipeline:
                 inputs=[
                     "faces",
                     "landmark_network",
+                    "landmarks",
                     "params:model",
                     "params:pretrain",
+                    "params:launch",
                     "params:seed",
                     "params:paths.checkpoints",
                 ],

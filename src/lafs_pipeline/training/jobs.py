@@ -1,0 +1,226 @@
+"""A training, from its description to the trained model, in one process or many."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from lafs_pipeline.faces.card import fingerprint
+from lafs_pipeline.faces.dataset import FaceImages
+from lafs_pipeline.faces.subsets import identity_labels
+from lafs_pipeline.models.landmark_network import LandmarkNetwork
+from lafs_pipeline.models.part_fvit import FViT, PartFViT
+from lafs_pipeline.runtime import processes
+from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.launch import LaunchSettings, launch
+from lafs_pipeline.runtime.seeding import derive_seed, random_generator
+from lafs_pipeline.runtime.sinks import MetricSink
+from lafs_pipeline.training.checkpoints import load_latest
+from lafs_pipeline.training.loop import Run, Trainer
+from lafs_pipeline.training.probes import IdentityProbe
+from lafs_pipeline.training.sampling import StepBatches
+from lafs_pipeline.training.self_supervised import PretrainSamples, PretrainSettings, SelfSupervisedStage
+from lafs_pipeline.training.settings import deciding_configuration
+from lafs_pipeline.training.supervised import RecognitionSamples, RecognitionSettings, RecognitionStage
+from lafs_pipeline.views.supervised import SupervisedAugmentation
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where a training writes and reports, and how many processes share it.
+
+    Attributes:
+        folder: checkpoints and metrics.
+        seed: of every draw.
+        sinks: receive the metrics live.
+        launch: the processes.
+    """
+
+    folder: Path
+    seed: int
+    sinks: Sequence[MetricSink] = ()
+    launch: LaunchSettings = field(default_factory=LaunchSettings)
+
+
+@dataclass(frozen=True)
+class PretrainJob:
+    """One pretraining, as every process of it gets it."""
+
+    model: PartFViT | FViT
+    manifest: pd.DataFrame
+    options: PretrainSettings
+    place: Workplace
+    landmarks: pd.DataFrame | None
+
+    def stage(self) -> SelfSupervisedStage:
+        """Student, teacher and centre at the start."""
+        training, place = self.options.training, self.place
+        plan = StepBatches(
+            len(self.manifest), training.batch_size, training.accumulation, training.epochs, place.seed
+        )
+        torch.manual_seed(derive_seed(place.seed, SelfSupervisedStage.name, "weights"))
+        return SelfSupervisedStage(
+            copy.deepcopy(self.model),
+            self.options,
+            plan.total_steps,
+            plan.steps_per_epoch,
+            _probe(self.manifest, self.options.probe_images, place.seed),
+        )
+
+    def run(self) -> None:
+        """Train in this process."""
+        device = processes.local_device()
+        cached = self.options.landmarks == "cached" and self.options.tokens == "landmarks"
+        samples = PretrainSamples(
+            FaceImages(self.manifest),
+            self.options,
+            self.place.seed,
+            on_device=device.type == "cuda",
+            landmarks=_cached_landmarks(self.landmarks, self.manifest) if cached else None,
+        )
+        stage = self.stage()
+        run = _run(stage.name, self.options, self.model, self.manifest, self.place)
+        Trainer(stage, samples, self.options.training, run).train()
+
+
+@dataclass(frozen=True)
+class RecognitionJob:
+    """One supervised training, as every process of it gets it."""
+
+    name: str
+    model: PartFViT | FViT
+    manifest: pd.DataFrame
+    options: RecognitionSettings
+    place: Workplace
+    reference: LandmarkNetwork | None
+
+    def stage(self) -> RecognitionStage:
+        """Model and class matrix at the start."""
+        torch.manual_seed(derive_seed(self.place.seed, self.name, "weights"))
+        return RecognitionStage(
+            self.name,
+            copy.deepcopy(self.model),
+            len(identity_labels(self.manifest)[1]),
+            self.options,
+            copy.deepcopy(self.reference),
+            _probe(self.manifest, self.options.probe_images, self.place.seed),
+        )
+
+    def run(self) -> None:
+        """Train in this process."""
+        augmentation = SupervisedAugmentation(self.options.augmentation)
+        labels, _ = identity_labels(self.manifest)
+        samples = RecognitionSamples(FaceImages(self.manifest), labels, augmentation, self.place.seed)
+        run = _run(self.name, self.options, self.model, self.manifest, self.place)
+        Trainer(self.stage(), samples, self.options.training, run).train()
+
+
+def pretrain(
+    model: PartFViT | FViT,
+    manifest: pd.DataFrame,
+    options: PretrainSettings,
+    place: Workplace,
+    landmarks: pd.DataFrame | None = None,
+) -> PartFViT | FViT:
+    """Pretrain a model's transformer on the training faces, without their labels.
+
+    Args:
+        model: the start; its landmark network, if any, stays frozen.
+        manifest: the training faces; labelled ones among them serve the probe alone.
+        options: the recipe.
+        place: where it runs.
+        landmarks: of the faces, from the landmarks pipeline; read where `options.landmarks` is cached.
+
+    Returns:
+        The teacher's model, in eval mode on the CPU.
+    """
+    return _train(PretrainJob(model, manifest, options, place, landmarks))
+
+
+def train_recognition(
+    name: str,
+    model: PartFViT | FViT,
+    manifest: pd.DataFrame,
+    options: RecognitionSettings,
+    place: Workplace,
+    reference: LandmarkNetwork | None = None,
+) -> PartFViT | FViT:
+    """Train a face model end to end on labelled faces.
+
+    Args:
+        name: of the stage.
+        model: the start.
+        manifest: the labelled training faces.
+        options: the recipe.
+        place: where it runs.
+        reference: frozen landmark network that the landmarks stay near.
+
+    Returns:
+        The trained model, in eval mode on the CPU.
+    """
+    return _train(RecognitionJob(name, model, manifest, options, place, reference))
+
+
+def _train(job: PretrainJob | RecognitionJob) -> PartFViT | FViT:
+    """Train in as many processes as wanted, and read the result from the last checkpoint."""
+    launch(_work, job, job.place.launch)
+    stage = job.stage()
+    checkpoint = load_latest(job.place.folder)
+    if checkpoint is None:
+        raise LafsError(
+            f"{job.place.folder} holds no whole checkpoint after the training of {stage.name}; is LAFS_DATA "
+            "on storage that all hosts share?"
+        )
+    stage.modules.load_state_dict(checkpoint.weights)
+    return stage.result().eval()
+
+
+def _work(job: PretrainJob | RecognitionJob) -> None:
+    job.run()
+
+
+def _cached_landmarks(landmarks: pd.DataFrame, manifest: pd.DataFrame) -> np.ndarray:
+    """Landmarks (n, 2, N, 2) of the faces and of their mirror images, in the manifest's order."""
+    rows = landmarks.set_index("key").reindex(manifest["key"])
+    if rows["landmarks"].isna().any():
+        raise LafsError(
+            f"{int(rows['landmarks'].isna().sum())} training faces have no cached landmarks; first run: "
+            "kedro run --pipelines=landmarks"
+        )
+    columns = [np.stack(rows[name]).astype(np.float32) for name in ("landmarks", "mirror_landmarks")]
+    return np.stack(columns, axis=1).reshape(len(rows), 2, -1, 2)
+
+
+def _run(name: str, options: Any, model: PartFViT | FViT, manifest: pd.DataFrame, place: Workplace) -> Run:
+    configuration = {
+        "stage": name,
+        "seed": place.seed,
+        "settings": deciding_configuration(options),
+        "model": {"family": model.family, **model.sizes, "weights": _digest(model)},
+        "data": fingerprint(manifest),
+    }
+    return Run(place.folder, place.seed, configuration, place.sinks, processes.local_device())
+
+
+def _digest(model: torch.nn.Module) -> str:
+    """A number that tells two sets of weights apart."""
+    total = sum(float(value.double().abs().sum()) for value in model.state_dict().values())
+    return f"{total:.10g}"
+
+
+def _probe(manifest: pd.DataFrame, images: int, seed: int) -> IdentityProbe | None:
+    """A probe on whole identities, drawn until there are `images` images."""
+    labelled = manifest.dropna(subset=["identity"])
+    counts = labelled["identity"].value_counts(sort=False)
+    usable = np.sort(counts[counts > 1].index.to_numpy())
+    if images == 0 or len(usable) < 2:
+        return None
+    order = random_generator(seed, "probe").permutation(usable)
+    chosen = order[: max(2, int(np.searchsorted(counts[order].cumsum(), images, side="right")))]
+    faces = labelled[labelled["identity"].isin(chosen)]
+    return IdentityProbe(FaceImages(faces), identity_labels(faces)[0])

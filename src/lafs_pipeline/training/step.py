@@ -1,0 +1,164 @@
+"""One optimiser step: parts, precision, exchange of gradients, clipping, and nothing of a step gone wrong."""
+
+from collections.abc import Iterable
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from lafs_pipeline.runtime import processes
+from lafs_pipeline.runtime.seeding import derive_seed
+from lafs_pipeline.training.clipping import clip_gradients
+from lafs_pipeline.training.precision import autocast
+from lafs_pipeline.training.schedules import cosine_schedule
+from lafs_pipeline.training.settings import TrainingSettings
+from lafs_pipeline.training.stage import Part, Progress, Stage
+from lafs_pipeline.training.sync_batch_norm import synchronise_batch_norm
+
+
+class Stepper:
+    """Everything that changes the weights of a stage.
+
+    A step whose loss or gradient is not finite changes neither weights nor optimiser nor buffers; nothing
+    on the way waits for the device.
+
+    Args:
+        stage: what is trained.
+        settings: how it is trained.
+        seed: of the training.
+        device: where it runs.
+        rows: places in the step's batch of each of this process's parts.
+        total_steps: length of the schedules.
+        steps_per_epoch: for settings given in epochs.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        settings: TrainingSettings,
+        seed: int,
+        device: torch.device,
+        rows: list[np.ndarray],
+        total_steps: int,
+        steps_per_epoch: int,
+    ) -> None:
+        self.stage, self.settings, self.seed, self.device, self.rows = stage, settings, seed, device, rows
+        stage.modules.to(device)
+        if processes.world_size() > 1:
+            synchronise_batch_norm(stage.trained)
+        if settings.compile:
+            stage.compile()
+        self.groups = stage.parameter_groups()
+        self.base_decay = [group["weight_decay"] for group in self.groups]
+        self.optimiser = torch.optim.AdamW(self.groups, lr=settings.peak_learning_rate(), fused=True)
+        self.parameters = [parameter for group in self.groups for parameter in group["params"]]
+        self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
+        warmup = min(round(settings.warmup_epochs * steps_per_epoch), total_steps)
+        self.learning_rate = cosine_schedule(
+            settings.peak_learning_rate(), settings.final_learning_rate, total_steps, warmup
+        )
+        final_decay = settings.final_weight_decay
+        self.decay_ratio = (
+            np.ones(total_steps)
+            if final_decay is None or settings.weight_decay == 0
+            else cosine_schedule(settings.weight_decay, final_decay, total_steps) / settings.weight_decay
+        )
+
+    def share(self) -> None:
+        """Let all processes train one set of weights; to be called when those are in place."""
+        if processes.world_size() > 1:
+            devices = [self.device] if self.device.type == "cuda" else None
+            self.stage.call = DistributedDataParallel(
+                self.stage.trained, device_ids=devices, broadcast_buffers=False
+            )
+
+    def state(self) -> dict[str, Any]:
+        """The optimiser's state, and the loss scale where there is one."""
+        return {"optimiser": self.optimiser.state_dict(), "scaler": self.scaler.state_dict()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state`."""
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.scaler.load_state_dict(state["scaler"])
+
+    def __call__(self, batches: Iterable[dict[str, Tensor]], progress: Progress) -> dict[str, Tensor | float]:
+        """Make one step.
+
+        Args:
+            batches: one a part, on any device.
+            progress: the step.
+
+        Returns:
+            Scalar metrics of this process, `loss`, `gradient_norm` and `skipped` (0 or 1, equal in all
+            processes) among them.
+        """
+        step, stage = progress.step, self.stage
+        seed = derive_seed(self.seed, stage.name, "step", step)
+        for group, decay in zip(self.optimiser.param_groups, self.base_decay, strict=True):
+            group["lr"] = float(self.learning_rate[step]) * group["lr_scale"]
+            group["weight_decay"] = decay * float(self.decay_ratio[step])
+        buffers = [(buffer, buffer.clone()) for buffer in _changing_buffers(stage.modules)]
+        self.optimiser.zero_grad(set_to_none=True)
+        loss, metrics = self._differentiate(batches, progress, seed)
+        stage.before_update(progress)
+        if self.scaler.is_enabled():
+            self.scaler.unscale_(self.optimiser)
+        norm = clip_gradients(self.parameters, self.settings.clip_norm, self.settings.clip_mode)
+        skipped = (~(torch.isfinite(loss) & torch.isfinite(norm))).float()
+        if processes.world_size() > 1:
+            dist.all_reduce(skipped, dist.ReduceOp.MAX)
+        if self.scaler.is_enabled():
+            self.scaler.step(self.optimiser)
+            self.scaler.update()
+        else:
+            self.optimiser.found_inf = skipped
+            self.optimiser.step()
+        stage.after_update(progress)
+        for buffer, before in buffers:
+            buffer.copy_(torch.where(skipped.bool(), before, buffer))
+        return {
+            "loss": loss,
+            "learning_rate": self.learning_rate[step],
+            "epoch": (step + 1) / progress.steps_per_epoch,
+            "gradient_norm": norm,
+            "skipped": skipped,
+            **metrics,
+        }
+
+    def _differentiate(
+        self, batches: Iterable[dict[str, Tensor]], progress: Progress, seed: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Add the gradients of all parts up; processes exchange theirs with the last loss."""
+        stage, total, metrics = self.stage, torch.zeros((), device=self.device), {}
+        last = len(self.rows) * stage.partial_losses
+        done = 0
+        for rows, batch in zip(self.rows, batches, strict=True):
+            batch = {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
+            # Not before: loading a batch may draw from the same generator.
+            torch.manual_seed(derive_seed(seed, "part", int(rows[0])))
+            part = Part(progress, seed, rows, self.settings.batch_size)
+            losses = stage.losses(batch, part)
+            for _ in range(stage.partial_losses):
+                done += 1
+                with self._exchange(done == last):
+                    with autocast(self.device, self.settings.precision):
+                        loss, metrics = next(losses)
+                    loss = loss / len(self.rows)
+                    self.scaler.scale(loss).backward()
+                total += loss.detach()
+        return total, metrics
+
+    def _exchange(self, now: bool) -> Any:
+        shared = isinstance(self.stage.call, DistributedDataParallel)
+        return nullcontext() if now or not shared else self.stage.call.no_sync()
+
+
+def _changing_buffers(modules: nn.Module) -> Iterable[Tensor]:
+    """The buffers that a forward pass or the end of a step may change."""
+    for module in modules.modules():
+        if module.training:
+            yield from (value for value in module.buffers(recurse=False) if value.is_floating_point())

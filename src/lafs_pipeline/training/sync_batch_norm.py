@@ -1,0 +1,51 @@
+"""Batch normalisation over the batch of all processes.
+
+torch's SyncBatchNorm runs on accelerators alone; on a CPU the same statistics come from differentiable
+all-reduces.
+"""
+
+import torch
+import torch.distributed as dist
+import torch.distributed.nn.functional as differentiable
+from torch import Tensor, nn
+
+
+class CPUSyncBatchNorm(nn.BatchNorm2d):
+    """BatchNorm2d whose statistics in training are those of all processes' batches, of equal size."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (B, C, H, W)."""
+        if not self.training:
+            return super().forward(x)
+        moments = torch.stack((x.mean(dim=(0, 2, 3)), x.square().mean(dim=(0, 2, 3))))
+        mean, square = differentiable.all_reduce(moments) / dist.get_world_size()
+        variance = square - mean.square()
+        count = x.numel() // x.shape[1] * dist.get_world_size()
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
+
+
+def synchronise_batch_norm(module: nn.Module) -> None:
+    """Make the trained BatchNorm layers inside `module` use the batches of all processes.
+
+    Parameters and buffers stay the same objects with the same names; frozen layers stay as they are.
+    """
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d) and child.weight.requires_grad:
+            module.add_module(name, _synchronised(child))
+        else:
+            synchronise_batch_norm(child)
+
+
+def _synchronised(layer: nn.BatchNorm2d) -> nn.Module:
+    if layer.weight.device.type != "cpu":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(layer)
+    twin = CPUSyncBatchNorm(layer.num_features, layer.eps, layer.momentum)
+    twin.weight, twin.bias = layer.weight, layer.bias
+    for name, value in layer.named_buffers():
+        twin.register_buffer(name, value)
+    return twin.train(layer.training)

@@ -1,0 +1,70 @@
+"""Programs that launch, as processes of their own."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))  # spawned workers find launch_workers.py by the sys.path of this process
+
+
+class Program:
+    """A started `launch_workers.py`."""
+
+    def __init__(self, process: subprocess.Popen) -> None:
+        self.process = process
+
+    def outcome(self) -> dict:
+        """Its last line of output, once it has ended."""
+        out, _ = self.process.communicate(timeout=120)
+        return json.loads(out.strip().splitlines()[-1])
+
+
+@pytest.fixture
+def start():
+    """Starts `launch_workers.py <worker> <config> <settings>`; what still runs at the end is killed."""
+    programs = []
+
+    def begin(worker, config=None, settings=None, environment=None, before=(), program=(sys.executable,)):
+        command = [*before, *program, str(HERE / "launch_workers.py"), worker, json.dumps(config)]
+        process = subprocess.Popen(
+            [*command, json.dumps(settings or {})],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"} | (environment or {}),
+        )
+        programs.append(process)
+        return Program(process)
+
+    yield begin
+    for process in programs:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def until():
+    """Waits until something holds, and fails after a minute."""
+
+    def wait(condition):
+        deadline = time.monotonic() + 60
+        while not (value := condition()):
+            assert time.monotonic() < deadline, "waited for a minute"
+            time.sleep(0.05)
+        return value
+
+    return wait

@@ -1,0 +1,168 @@
+"""Workers that the tests of launching run in other processes, and a program that launches one of them.
+
+    python launch_workers.py <worker> <config as JSON> <settings as JSON>
+
+launches and prints the result, or the kind of exception and its message, as JSON in the last line.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from lafs_pipeline.runtime import processes, watchdog
+from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.launch import LaunchSettings, Stopped, launch
+from lafs_pipeline.runtime.stop_signals import StopSignals
+
+
+def describe(config):
+    """Say where this process is, with a sum of 10^rank over the group."""
+    total = torch.tensor([10.0 ** processes.rank()], dtype=torch.float64)
+    mean = processes.all_reduce_mean(total.clone())
+    return {
+        "config": config,
+        "rank": processes.rank(),
+        "local_rank": processes.local_rank(),
+        "size": processes.world_size(),
+        "sum": mean.item() * processes.world_size(),
+        "broadcast": processes.broadcast_object({"from": processes.rank()}, processes.world_size() - 1),
+        "agreed": processes.agree_on_stop(f"rank {processes.rank()}" if processes.rank() else None),
+        "nothing agreed": processes.agree_on_stop(None),
+        "threads": torch.get_num_threads(),
+        "device": processes.local_device().type,
+        "pid": os.getpid(),
+    }
+
+
+def echo(config):
+    processes.barrier()
+    return config
+
+
+def unpicklable(config):
+    return lambda: config
+
+
+def fail(config):
+    """Rank 1 fails in the way that `config` names while rank 0 waits for it."""
+    processes.barrier()
+    watchdog.progress(17, "loading batch")
+    if processes.rank() == 1:
+        if config == "refused":
+            raise LafsError("folder x: expected faces, found none; give another")
+        if config == "raised":
+            raise KeyError("a key that is not there")
+        if config == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if config == "exits":
+            os._exit(7)
+        if config == "frozen":
+            time.sleep(2)  # for a heartbeat that tells the step
+            os.kill(os.getpid(), signal.SIGSTOP)
+        if config == "hung":
+            time.sleep(1000)
+    watchdog.progress(17, "forward")
+    processes.barrier()
+    return "not reached"
+
+
+def rank_0_hangs(config):
+    """Rank 0 hangs with the interpreter's lock held, so that nothing of it runs any more."""
+    processes.barrier()
+    watchdog.progress(3, "forward")
+    if processes.rank() == 0:
+        import ctypes
+
+        ctypes.PyDLL(None).sleep(1000)
+    processes.barrier()
+
+
+def work_alone(seconds):
+    """Rank 1 works for a while, telling its progress, and rank 0 waits for it."""
+    deadline = time.monotonic() + seconds
+    while processes.rank() == 1 and time.monotonic() < deadline:
+        watchdog.progress(5, "probe")
+        time.sleep(0.1)
+    processes.barrier()
+    return "done"
+
+
+def fail_once(folder):
+    """Rank 1 is killed in its first life; the second continues from what the first has written."""
+    mark = Path(folder) / "mark"
+    processes.barrier()
+    if processes.rank() == 1 and not mark.exists():
+        mark.write_text("written in the first life")
+        os.kill(os.getpid(), signal.SIGKILL)
+    processes.barrier()
+    return mark.read_text()
+
+
+def count_attempts(folder):
+    """Refuse every time, leaving one file for each attempt."""
+    (Path(folder) / f"{processes.rank()}-{os.getpid()}").touch()
+    raise LafsError("never good")
+
+
+def stop_when_asked(folder):
+    """Take steps until a signal comes, then stop together; leaves the process ids and the last step."""
+    loader = subprocess.Popen(["sleep", "1000"])
+    with StopSignals() as signals:
+        pids = [os.getpid(), loader.pid]
+        (Path(folder) / f"started-{processes.rank()}").write_text(json.dumps(pids))
+        for step in range(100_000):
+            watchdog.progress(step, "forward")
+            time.sleep(0.02)
+            reason = processes.agree_on_stop(signals.requested)
+            if reason:
+                (Path(folder) / f"stopped-{processes.rank()}").write_text(str(step))
+                loader.kill()
+                raise Stopped(reason)
+
+
+def until_told(folder):
+    """Work together until the file `go` is there; leaves the process ids of every attempt."""
+    (Path(folder) / f"started-{processes.rank()}-{os.getpid()}").touch()
+    step = 0
+    while not processes.agree_on_stop("go" if (Path(folder) / "go").exists() else None):
+        watchdog.progress(step := step + 1, "forward")
+        time.sleep(0.02)
+    return processes.rank()
+
+
+def never_stop(folder):
+    """Forks a child as a data loader does and pays no attention to signals."""
+    child = os.fork()
+    if child == 0:
+        time.sleep(1000)
+    (Path(folder) / f"started-{processes.rank()}").write_text(json.dumps([os.getpid(), child]))
+    for step in range(100_000):
+        watchdog.progress(step, "forward")
+        time.sleep(0.02)
+
+
+def two_launches(config):
+    """The results of two launches that follow each other in this process."""
+    return [launch(describe, number, LaunchSettings(**config)) for number in (1, 2)]
+
+
+def main(name: str, config: str, settings: str) -> None:
+    worker, config, settings = globals()[name], json.loads(config), json.loads(settings)
+    try:
+        if worker is two_launches:
+            outcome = {"result": two_launches(settings)}
+        else:
+            outcome = {"result": launch(worker, config, LaunchSettings(**settings))}
+    except Exception as error:
+        outcome = {"error": type(error).__name__, "message": str(error)}
+    print(json.dumps(outcome), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,126 @@
+"""Signals are counted, the second ends, forks and threads stay out of it."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+
+from lafs_pipeline.runtime.stop_signals import SAME_REQUEST, STOP_SIGNALS, StopSignals, outlive_signals
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_the_first_signal_is_a_request_and_the_handlers_come_back(number):
+    before = [signal.getsignal(each) for each in STOP_SIGNALS]
+    with StopSignals() as signals:
+        assert signals.requested is None
+        signal.raise_signal(number)
+        assert signals.requested == signal.Signals(number).name
+    assert [signal.getsignal(each) for each in STOP_SIGNALS] == before
+
+
+def test_an_inner_one_sees_what_the_outer_one_saw():
+    with StopSignals() as outer:
+        signal.raise_signal(signal.SIGUSR1)
+        with StopSignals() as inner:
+            assert inner.requested == "SIGUSR1"
+        signal.raise_signal(signal.SIGTERM)
+        assert outer.requested == "SIGUSR1"
+
+
+def test_the_innermost_one_is_told():
+    outer_told, inner_told = [], []
+    with StopSignals(outer_told.append), StopSignals(inner_told.append):
+        signal.raise_signal(signal.SIGINT)
+    with StopSignals(outer_told.append):
+        with StopSignals(inner_told.append):
+            pass
+        signal.raise_signal(signal.SIGTERM)
+    assert (outer_told, inner_told) == ([signal.SIGTERM], [signal.SIGINT])
+
+
+def test_another_thread_sees_nothing_and_changes_nothing():
+    seen, before = [], signal.getsignal(signal.SIGTERM)
+
+    def look():
+        with StopSignals() as signals:
+            seen.extend([signals.requested, signal.getsignal(signal.SIGTERM) is before])
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert seen == [None, True]
+
+
+@pytest.mark.parametrize(
+    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_the_second_signal_ends(number, error, monkeypatch):
+    monkeypatch.setattr("lafs_pipeline.runtime.stop_signals.SAME_REQUEST", -1.0)
+    called = []
+    with StopSignals(on_first=called.append, on_second=called.append):
+        signal.raise_signal(signal.SIGUSR1)
+        with pytest.raises(error) as caught:
+            signal.raise_signal(number)
+    assert called == [signal.SIGUSR1, number]
+    if error is SystemExit:
+        assert caught.value.code == 128 + signal.SIGTERM
+
+
+def test_one_request_that_arrives_twice_is_one():
+    assert SAME_REQUEST >= 0.5
+    with StopSignals() as signals:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        assert signals.requested == "SIGINT"
+
+
+FORKED = """
+import os, signal, time
+from lafs_pipeline.runtime.stop_signals import StopSignals
+with StopSignals() as signals:
+    child = os.fork()
+    if child == 0:
+        time.sleep(1000)
+    time.sleep(0.2)
+    os.kill(child, signal.SIGINT)
+    time.sleep(0.2)
+    print(os.waitpid(child, os.WNOHANG)[0], signals.requested)
+    os.kill(child, signal.SIGTERM)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_forked_loader_outlives_an_interrupt_but_not_its_termination():
+    finished = subprocess.run(
+        [sys.executable, "-c", FORKED], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert finished.stdout.split() == ["0", "None", str(128 + signal.SIGTERM)]
+
+
+class Numbers(torch.utils.data.Dataset):
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        return index, os.getpid()
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_a_loader_outlives_signals_sent_to_all_and_ends_when_its_parent_says_so(number):
+    loader = torch.utils.data.DataLoader(
+        Numbers(), batch_size=1, num_workers=1, prefetch_factor=1, worker_init_fn=outlive_signals
+    )
+    batches = iter(loader)
+    for expected in range(4):
+        index, pid = next(batches)
+        assert int(index) == expected
+        subprocess.run(["kill", f"-{int(number)}", str(int(pid))], check=True)
+    (process,) = batches._workers
+    assert process.is_alive()
+    process.terminate()
+    process.join()
+    assert process.exitcode == 0

@@ -1,0 +1,176 @@
+"""Every stage on a few drawn faces, small enough to be trained again and again."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
+from lafs_pipeline.faces.sources import SourceSettings
+from lafs_pipeline.models.part_fvit import PartFViT
+from lafs_pipeline.training import checkpoints
+from lafs_pipeline.training.checkpoints import Checkpoint
+from lafs_pipeline.training.jobs import PretrainJob, RecognitionJob, Workplace, pretrain, train_recognition
+from lafs_pipeline.training.self_supervised import PretrainSettings
+from lafs_pipeline.training.settings import TrainingSettings
+from lafs_pipeline.training.supervised import RecognitionSettings
+from lafs_pipeline.views.settings import AugmentationSettings, ViewSettings
+
+STAGES = ("landmarks", "pretrain", "adapt")
+SEED = 3
+SIZES = {
+    "num_landmarks": 9,
+    "patch_size": 16,
+    "dim": 16,
+    "depth": 2,
+    "heads": 2,
+    "head_dim": 8,
+    "mlp_dim": 32,
+    "landmark_width": 0.25,
+}
+TRAINING = TrainingSettings(
+    epochs=2,
+    batch_size=8,
+    learning_rate=2e-3,
+    reference_batch=8,
+    warmup_epochs=0.5,
+    workers=0,
+    log_every=1,
+    checkpoint_every=2,
+)
+
+
+def draw_faces(folder: Path, identities: int = 8, images: int = 4) -> pd.DataFrame:
+    """The manifest of faces that are drawn into `folder`."""
+    source = SourceSettings(kind="synthetic", identities=identities, images_per_identity=images)
+    settings = CatalogSettings(sources={"drawn": source}, threads=1)
+    return catalog_faces(settings, SEED, folder / "faces.rec").manifest
+
+
+@dataclass(frozen=True)
+class SmallTraining:
+    """One stage with its model and its settings.
+
+    Attributes:
+        stage: one of :data:`STAGES`.
+        manifest: the faces.
+        training: changes to the schedule.
+        augmentation: changes to the augmentation of the supervised stages.
+        random_layers: whether dropout and stochastic depth are active.
+        probe_images: of the k-NN probe.
+    """
+
+    stage: str
+    manifest: pd.DataFrame
+    training: Mapping[str, Any]
+    augmentation: Mapping[str, Any] | None = None
+    random_layers: bool = True
+    probe_images: int = 0
+
+    def model(self, seed: int = 0) -> PartFViT:
+        """The start."""
+        torch.manual_seed(seed)
+        off = {} if self.random_layers else {"dropout": 0.0, "drop_path": 0.0}
+        model = PartFViT(**SIZES, **off)
+        if not self.random_layers:
+            model.landmark_network.dropout.p = 0.0
+        return model
+
+    def options(self) -> PretrainSettings | RecognitionSettings:
+        """The recipe."""
+        training = replace(TRAINING, **self.training)
+        if self.stage == "pretrain":
+            return PretrainSettings(
+                views=ViewSettings(local_views=2, local_landmarks=4),
+                prototypes=24,
+                head_hidden_dim=16,
+                head_bottleneck_dim=8,
+                probe_images=self.probe_images,
+                training=training,
+            )
+        return RecognitionSettings(
+            scale=16.0,
+            augmentation=AugmentationSettings(**self.augmentation or {}),
+            layer_decay=0.58 if self.stage == "adapt" else 1.0,
+            probe_images=self.probe_images,
+            training=training,
+        )
+
+    def job(self, place: Workplace) -> PretrainJob | RecognitionJob:
+        """What each of its processes runs."""
+        if self.stage == "pretrain":
+            return PretrainJob(self.model(), self.manifest, self.options(), place, None)
+        return RecognitionJob(
+            self.stage, self.model(), self.manifest, self.options(), place, self._reference()
+        )
+
+    def run(self, place: Workplace) -> PartFViT:
+        """Train as a node of the pipeline does."""
+        if self.stage == "pretrain":
+            return pretrain(self.model(), self.manifest, self.options(), place)
+        return train_recognition(
+            self.stage, self.model(), self.manifest, self.options(), place, self._reference()
+        )
+
+    def _reference(self):
+        return self.model(seed=1).landmark_network if self.stage == "adapt" else None
+
+
+class SlowSink:
+    """A receiver of metrics that takes its time."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        time.sleep(self.seconds)
+
+    def close(self) -> None:
+        pass
+
+
+def curve(folder: Path) -> list[dict[str, float]]:
+    """All logged metrics but the speed."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "images_per_second"} for line in lines]
+
+
+def losses(folder: Path) -> dict[int, float]:
+    """The loss of every step."""
+    return {line["step"]: line["loss"] for line in curve(folder) if "loss" in line}
+
+
+def difference(folder: Path, other: Path) -> str | None:
+    """What tells the newest checkpoints and the metrics of two trainings apart; None where nothing does."""
+    mine, theirs = checkpoints.load_latest(folder), checkpoints.load_latest(other)
+    found = _difference(_content(mine), _content(theirs), "checkpoint")
+    return found or _difference(curve(folder), curve(other), "metrics")
+
+
+def _content(checkpoint: Checkpoint | None) -> dict[str, Any]:
+    return {} if checkpoint is None else dict(vars(checkpoint))
+
+
+def _difference(mine: Any, theirs: Any, name: str) -> str | None:
+    if type(mine) is not type(theirs):
+        return f"{name}: {mine!r} and {theirs!r}"
+    if isinstance(mine, torch.Tensor):
+        return None if torch.equal(mine, theirs) else f"{name}: largest difference {_largest(mine, theirs)}"
+    if isinstance(mine, list):
+        mine, theirs = dict(enumerate(mine)), dict(enumerate(theirs))
+    if isinstance(mine, dict):
+        if mine.keys() != theirs.keys():
+            return f"{name} has {list(mine)} and {list(theirs)}"
+        return next(filter(None, (_difference(mine[key], theirs[key], f"{name}.{key}") for key in mine)), None)
+    return None if mine == theirs else f"{name}: {mine!r} and {theirs!r}"
+
+
+def _largest(mine: torch.Tensor, theirs: torch.Tensor) -> str:
+    if mine.shape != theirs.shape:
+        return f"of the shapes {tuple(mine.shape)} and {tuple(theirs.shape)}"
+    return f"{float((mine.double() - theirs.double()).abs().max()):.3g}"
