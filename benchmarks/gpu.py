@@ -1,8 +1,8 @@
 """Full-size pretraining on a GPU: images a second, model FLOP utilisation, memory, waiting for images, hours.
 
 For every setting the package's own step runs on views rendered on the device, from images that loader
-processes decode. The first steps (compilation, allocator, loader) are timed apart. The literal step runs on the
-device in float32 and in bf16 for comparison. Without a GPU the same code runs on the CPU.
+processes decode. The first steps (compilation, allocator, loader) are timed apart. The literal step runs on
+the device in float32 and in bf16 for comparison. Without a GPU the same code runs on the CPU.
 
     python -m benchmarks.gpu [--model part_fvit_base_patch8_112] [--batch-sizes 64 128 256] [--json]
 """

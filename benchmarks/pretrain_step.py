@@ -1,9 +1,9 @@
 """A full-size pretraining step against the literal one, and against its own matrix products.
 
 The step starts with ready views (uint8) and ends with the updated teacher: landmarks, patches, teacher,
-student, loss, gradients, clipping, AdamW, EMA. Both sides have the published sizes: 64.1 M parameters, 196 and
-36 tokens, 2 + 8 views, K = 65,536, dropout and DropPath 0.1, float32. Their rounds alternate, the quickest
-counts. Peak memory is that of a process of its own which makes two steps.
+student, loss, gradients, clipping, AdamW, EMA. Both sides have the published sizes: 64.1 M parameters, 196
+and 36 tokens, 2 + 8 views, K = 65,536, dropout and DropPath 0.1, float32. Their rounds alternate, the
+quickest counts. Peak memory is that of a process of its own which makes two steps.
 
     python -m benchmarks.pretrain_step [--batch-sizes 4 8] [--rounds 3] [--json]
 """
@@ -42,6 +42,17 @@ def make_stage(name: str, views: int = 10, landmarks: str = "per_view") -> SelfS
     return SelfSupervisedStage(build_model(name, {}), options, 100, 10, None)
 
 
+def cached_landmarks(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A batch without clean copies, with landmarks and geometry instead."""
+    size = len(batch["global"])
+    views = batch["global"].shape[1] + batch["local"].shape[1]
+    return {kind: batch[kind] for kind in ("global", "local")} | {
+        "landmarks": torch.rand(size, 2, 196, 2) * 111,
+        "boxes": torch.tensor([10, 10, 90, 90]).expand(size, views, 4),
+        "flips": torch.rand(size, views) < 0.5,
+    }
+
+
 def our_step(name: str, batch_size: int, views: int = 10, landmarks: str = "per_view") -> Callable[[], float]:
     """A call makes one step of the package."""
     stage = make_stage(name, views, landmarks)
@@ -49,11 +60,7 @@ def our_step(name: str, batch_size: int, views: int = 10, landmarks: str = "per_
     stepper = Stepper(stage, training, 0, torch.device("cpu"), [np.arange(batch_size)], 100, 10)
     batch = view_batch(batch_size, views)
     if landmarks == "cached":
-        batch = {kind: batch[kind] for kind in ("global", "local")} | {
-            "landmarks": torch.rand(batch_size, 2, 196, 2) * 111,
-            "boxes": torch.tensor([10, 10, 90, 90]).expand(batch_size, views, 4),
-            "flips": torch.rand(batch_size, views) < 0.5,
-        }
+        batch = cached_landmarks(batch)
     stage.modules.train()
     return lambda: float(stepper([batch], PROGRESS)["loss"])
 

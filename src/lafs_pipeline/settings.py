@@ -6,9 +6,15 @@ from typing import Any
 
 from kedro.utils import find_kedro_project
 
-from lafs_pipeline.hooks import GuardHooks, SummaryHooks, TrackingHooks
+from lafs_pipeline.hooks import EndingHooks, GuardHooks, SummaryHooks, TrackingHooks
 
 PROJECT = find_kedro_project(Path.cwd()) or Path.cwd()
+SERVER = os.environ.get("MLFLOW_TRACKING_URI")
+"""MLflow changes the variable later on."""
+
+# MLflow's own seven attempts keep a training waiting for minutes when its server is down.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
 
 
 def _data_folder() -> str:
@@ -18,12 +24,12 @@ def _data_folder() -> str:
 
 def _tracking_uri() -> str:
     """MLFLOW_TRACKING_URI where that is set, else SQLite inside the project."""
-    return os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{PROJECT / 'mlflow.db'}")
+    return SERVER or f"sqlite:///{PROJECT / 'mlflow.db'}"
 
 
 def _artifact_location() -> str | None:
     """Beside the SQLite store; a tracking server knows its own."""
-    return None if "MLFLOW_TRACKING_URI" in os.environ else (PROJECT / "mlartifacts").as_uri()
+    return None if SERVER else (PROJECT / "mlartifacts").as_uri()
 
 
 def _environment(name: str, default: Any = None) -> Any:
@@ -31,12 +37,14 @@ def _environment(name: str, default: Any = None) -> Any:
     return os.environ.get(name, default)
 
 
-HOOKS = (GuardHooks(), TrackingHooks(), SummaryHooks())
+# Of hooks with the same precedence the last one comes first, and those of plugins before these.
+HOOKS = (TrackingHooks(), SummaryHooks(), GuardHooks(), EndingHooks())
 
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
     "merge_strategy": {"parameters": "soft"},
+    "config_patterns": {"mlflow": ["mlflow*", "mlflow*/**", "**/mlflow*"]},
     "custom_resolvers": {
         "data_folder": _data_folder,
         "tracking_uri": _tracking_uri,

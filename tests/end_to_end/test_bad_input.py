@@ -1,4 +1,4 @@
-"""What a user sees who gives something wrong: one message, and nothing written."""
+"""What a user sees who gives something wrong: one message, and no data written."""
 
 import cv2
 import numpy as np
@@ -7,15 +7,17 @@ import pytest
 
 from lafs_pipeline.faces.synthetic import draw_face
 
+OF_TRACKING = {"mlflow.db", "mlflow_run.json"}
 FOLDER = ("run", "--env", "folder", "--pipelines=cataloging")
 
 
 def outcome(finished, data):
-    """The error message, after checking that it is the last thing said and that nothing was written."""
+    """The error message, after checking that it is the last thing said and that no data was written."""
     assert finished.returncode == 1
     assert "Traceback" not in finished.stderr
     assert finished.stderr.count("Error: ") == 1, finished.stderr
-    written = [path for path in data.rglob("*") if path.is_file() and path.name != "mlflow.db"]
+    assert "failed with error" not in finished.stdout
+    written = [path for path in data.rglob("*") if path.is_file() and path.name not in OF_TRACKING]
     assert written == []
     return " ".join(finished.stderr.split("Error: ")[1].split())
 

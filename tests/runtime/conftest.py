@@ -27,9 +27,9 @@ class Program:
 
 
 @pytest.fixture
-def start():
+def start(tmp_path_factory):
     """Starts `launch_workers.py <worker> <config> <settings>`; what still runs at the end is killed."""
-    programs = []
+    programs, folder = [], str(tmp_path_factory.mktemp("programs"))
 
     def begin(worker, config=None, settings=None, environment=None, before=(), program=(sys.executable,)):
         command = [*before, *program, str(HERE / "launch_workers.py"), worker, json.dumps(config)]
@@ -38,7 +38,7 @@ def start():
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"} | (environment or {}),
+            env=os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": folder} | (environment or {}),
         )
         programs.append(process)
         return Program(process)

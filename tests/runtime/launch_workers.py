@@ -161,7 +161,8 @@ def main(name: str, config: str, settings: str) -> None:
             outcome = {"result": launch(worker, config, LaunchSettings(**settings))}
     except Exception as error:
         outcome = {"error": type(error).__name__, "message": str(error)}
-    print(json.dumps(outcome), flush=True)
+    sys.stdout.write(json.dumps(outcome) + "\n")  # at once: several may write to one pipe
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -236,7 +237,7 @@ def test_slurm_with_one_task_a_node_starts_workers_on_every_node(start, free_por
         start(
             "two_launches",
             None,
-            {"processes": 2},
+            {"processes": 1},
             step | {"SLURM_PROCID": str(node), "SLURM_NODEID": str(node)},
         )
         for node in (1, 0)
@@ -284,3 +285,12 @@ def test_first_host_of_a_slurm_node_list(nodes, first):
 def test_settings_that_cannot_work_are_refused(settings, message):
     with pytest.raises(LafsError, match=message):
         launch(workers.describe, None, LaunchSettings(**settings))
+
+
+def test_a_rendezvous_whose_port_is_taken_is_refused():
+    with socket.socket() as other:
+        other.bind(("", 0))
+        other.listen()
+        settings = {"nodes": 2, "node_rank": 0, "rendezvous": f"127.0.0.1:{other.getsockname()[1]}"}
+        with pytest.raises(LafsError, match=r"cannot be opened here \(.*; choose another port$"):
+            launch(workers.describe, None, LaunchSettings(**settings))

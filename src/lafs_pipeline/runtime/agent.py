@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing import Process
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -164,8 +165,8 @@ class WorkerAgent(LocalElasticAgent):
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
         self._polls += 1
         blamed = set(range(len(self._processes)))
-        failed = any(worker.exitcode for worker in self._processes)
-        if not failed and not (self._polls % LISTEN_EVERY == 0 and self._another_host_failed()):
+        listen = self._polls % LISTEN_EVERY == 0
+        if not self._worker_failed() and not (listen and self._another_host_failed()):
             result = super()._monitor_workers(worker_group)
             if result.state != WorkerState.FAILED:
                 return result
@@ -211,6 +212,14 @@ class WorkerAgent(LocalElasticAgent):
                 text = f"{where} ended with exit status {code} and no message; see its output"
                 failures.append(Failure("killed", text))
         return failures
+
+    def _worker_failed(self) -> bool:
+        # A worker's sentinel tells its end a little sooner than its exit code, and torch looks at sentinels.
+        ended = wait([worker.sentinel for worker in self._processes], timeout=0)
+        for worker in self._processes:
+            if worker.sentinel in ended:
+                worker.join(GRACE)
+        return any(worker.exitcode for worker in self._processes)
 
     def _another_host_failed(self) -> bool:
         try:

@@ -180,12 +180,15 @@ def _run_workers(
     ):
         if signals.requested:
             raise Stopped(signals.requested)
+        # Through a file: a pipe to a worker that dies while it starts would fill up, and this process wait.
+        job = Path(folder) / "job.pickle"
+        job.write_bytes(pickle.dumps((worker, config)))
         spec = WorkerSpec(
             role="worker",
             local_world_size=local,
             rdzv_handler=meeting.handler,
             entrypoint=_run_worker,
-            args=((worker, config),),  # torch would substitute macros in a bare string
+            args=(job,),
             max_restarts=settings.max_restarts,
             monitor_interval=0.1,
         )
@@ -201,15 +204,15 @@ def _run_workers(
     return result
 
 
-def _run_worker(job: tuple[Callable, Any], group: Group) -> bytes:
+def _run_worker(job: Path, group: Group) -> bytes:
     """What a process started by the agent runs; returns the pickled (result, reason of a stop)."""
-    worker, config = job
     processes.leave_terminal_and_die_with_parent()
     place = replace(places.given_place(), address=group.address, port=group.port, served=True)
-    StopSignals().__enter__()  # for the rest of this process
-    release_signals()
     report = group.failure_file(place.rank)
     try:
+        StopSignals().__enter__()  # for the rest of this process
+        release_signals()
+        worker, config = pickle.loads(job.read_bytes())
         result = _run_as_member(
             worker,
             config,

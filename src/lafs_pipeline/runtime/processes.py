@@ -133,17 +133,16 @@ def leave_terminal_and_die_with_parent() -> None:
     """Make a process that multiprocessing has just started independent of Ctrl-C and tied to its parent.
 
     It leads a process group of its own, with which its descendants can be killed, and whose signals come from
-    the parent alone. The kernel kills it, and processes forked from it, when the parent ends, however that
-    ends (Linux).
+    the parent alone. The kernel kills it when the parent ends, however that ends (Linux).
     """
     os.setsid()
-    _die_with_parent()
-    os.register_at_fork(after_in_child=_die_with_parent)
+    die_with_parent()
     if os.getppid() != multiprocessing.parent_process().pid:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Let the kernel kill this process when the one that started it ends (Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 

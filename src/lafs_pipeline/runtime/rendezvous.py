@@ -93,7 +93,8 @@ def _open(hosts: Hosts, timeout_seconds: float) -> Meeting:
         except RuntimeError as error:
             if hosts.number == 0:
                 raise LafsError(
-                    f"the rendezvous {host}:{port} cannot be opened here ({error}); choose another port"
+                    f"the rendezvous {host}:{port} cannot be opened here ({str(error).splitlines()[0]}); "
+                    "choose another port"
                 ) from error
     deadline = time.monotonic() + timeout_seconds
     while time.monotonic() < deadline:

@@ -21,8 +21,7 @@ from torch.distributed import Store
 logger = logging.getLogger(__name__)
 
 LONGEST_INTERVAL = 2.0
-"""Seconds between heartbeats; shorter for short time-outs. The launcher's grace must be longer, so that every
-rank that can still do so has dumped its stacks."""
+"""Seconds between heartbeats; shorter for short time-outs."""
 VERDICT = "verdict"
 
 
@@ -121,7 +120,8 @@ class Watchdog:
         while not self._stop.wait(self._interval):
             # Written in C and without the interpreter lock: it ends this process even where neither this
             # thread nor the store gets on any more.
-            faulthandler.dump_traceback_later(1.5 * self._timeout + 2 * self._interval, exit=True)
+            patience = 1.5 * self._timeout + 2 * self._interval
+            faulthandler.dump_traceback_later(patience, exit=True, file=sys.__stderr__)
             try:
                 self._publish()
                 self._listen()
@@ -183,6 +183,7 @@ class Watchdog:
         faulthandler.dump_traceback(file=sys.__stderr__, all_threads=True)
         for child in multiprocessing.active_children():
             child.kill()
+        time.sleep(2 * self._interval)  # the others lose their connection to this process when it ends
         os._exit(1)
 
 

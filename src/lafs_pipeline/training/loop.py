@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.checkpoint_writer import CheckpointWriter
 from lafs_pipeline.training.checkpoints import Checkpoint
 from lafs_pipeline.training.health import SkippedSteps
+from lafs_pipeline.training.precision import determinism
 from lafs_pipeline.training.resume import find_checkpoint
 from lafs_pipeline.training.sampling import StepBatches
 from lafs_pipeline.training.settings import TrainingSettings
@@ -142,7 +144,7 @@ class Trainer:
             own = [JsonLinesSink(folder / METRICS_FILE, resume_step), *sinks] if processes.is_main() else []
             writer = CheckpointWriter(folder, settings.keep_checkpoints, settings.milestone_every)
             try:
-                with writer, StopSignals() as signals:
+                with writer, determinism(settings.deterministic), StopSignals() as signals:
                     self._steps(writer, own, signals)
             finally:
                 for sink in own:
@@ -166,7 +168,6 @@ class Trainer:
         clock, seen = time.perf_counter(), 0
         for step in bar:
             done = step + 1
-            watchdog.progress(step, "step")
             metrics = self.stepper((next(batches) for _ in self.plan.rows), self._progress(step))
             self.skipped.record(step, metrics.pop("skipped"))
             seen += settings.batch_size
@@ -206,11 +207,17 @@ class Trainer:
             num_workers=settings.workers,
             pin_memory=self.run.device.type == "cuda",
             persistent_workers=settings.workers > 0,
-            worker_init_fn=_leave_signals_to_the_training,
+            worker_init_fn=_belong_to_the_training,
+            multiprocessing_context="fork" if settings.workers and sys.platform == "linux" else None,
         )
+        parts = iter(loader)
         done = self.start * len(self.plan.rows)
         try:
-            for batch in loader:
+            while True:
+                step = done // len(self.plan.rows)
+                watchdog.progress(step, "loading a batch")
+                batch = next(parts)
+                watchdog.progress(step, "computing a step")
                 yield batch
                 done += 1
         except GeneratorExit:
@@ -257,7 +264,8 @@ class Trainer:
             logger.warning("%s, step %d: %s", self.stage.name, done, warning)
 
 
-def _leave_signals_to_the_training(_worker: int) -> None:
-    """A loader's process ends with its training, not before it."""
+def _belong_to_the_training(_worker: int) -> None:
+    """A loader's process ends with its training, neither before nor after it."""
+    processes.die_with_parent()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)

@@ -63,9 +63,9 @@ def _decide(folder: Path, name: str, configuration: dict[str, Any], resume: str)
     finished = checkpoint.step == checkpoint.configuration["total_steps"]
     if resume == "must" or not finished:
         raise LafsError(
-            f"{folder} holds {'a finished' if finished else 'an unfinished'} {name} run (step {checkpoint.step}) "
-            f"of another configuration; it differs in {differing}. Restore the configuration to go on with it, "
-            "or set training.resume to never to start over"
+            f"{folder} holds {'a finished' if finished else 'an unfinished'} {name} run "
+            f"(step {checkpoint.step}) of another configuration; it differs in {differing}. Restore the "
+            "configuration to go on with it, or set training.resume to never to start over"
         )
     logger.info("%s: replaces a finished run that differs in %s", name, differing)
     checkpoints.clear(folder)

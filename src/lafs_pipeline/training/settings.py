@@ -36,6 +36,7 @@ class TrainingSettings:
         "auto",
     )
     compile: bool = setting("compile the step with torch.compile; takes minutes before the first", False)
+    deterministic: bool = setting("choose GPU algorithms that repeat bit for bit; a CPU always does", False)
     recompute_activations: bool = setting(
         "compute the transformer's activations again in the backward pass, to save memory", False
     )

@@ -7,6 +7,7 @@ all-reduces.
 import torch
 import torch.distributed as dist
 import torch.distributed.nn.functional as differentiable
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -17,10 +18,13 @@ class CPUSyncBatchNorm(nn.BatchNorm2d):
         """Normalise (B, C, H, W)."""
         if not self.training:
             return super().forward(x)
-        moments = torch.stack((x.mean(dim=(0, 2, 3)), x.square().mean(dim=(0, 2, 3))))
-        mean, square = differentiable.all_reduce(moments) / dist.get_world_size()
-        variance = square - mean.square()
-        count = x.numel() // x.shape[1] * dist.get_world_size()
+        size, rank = dist.get_world_size(), dist.get_rank()
+        own = torch.stack(torch.var_mean(x, dim=(0, 2, 3), correction=0))[None]
+        placed = F.pad(own, (0, 0, 0, 0, rank, size - rank - 1))
+        variances, means = differentiable.all_reduce(placed).unbind(1)
+        mean = means.mean(dim=0)
+        variance = variances.mean(dim=0) + (means - mean).square().mean(dim=0)
+        count = x.numel() // x.shape[1] * size
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)

@@ -1,0 +1,102 @@
+"""The MLflow run of a command that did not finish, remembered beside its checkpoints."""
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lafs_pipeline.runtime.files import whole_file
+
+logger = logging.getLogger(__name__)
+
+CONTINUES = "lafs.continues"
+"""Tag of a run: the unfinished run that another command had begun in the same data folder."""
+SELECTION = (
+    "pipeline_names",
+    "tags",
+    "from_nodes",
+    "to_nodes",
+    "node_names",
+    "from_inputs",
+    "to_outputs",
+    "namespaces",
+    "load_versions",
+    "only_missing_outputs",
+)
+"""What of Kedro's run parameters decides which nodes run."""
+
+
+@dataclass(frozen=True)
+class UnfinishedRun:
+    """A run that has begun.
+
+    Attributes:
+        run_id: of the MLflow run.
+        digest: of the command.
+    """
+
+    run_id: str
+    digest: str
+
+
+def command_digest(
+    tracking_uri: str, experiment: str, run_params: dict[str, Any], parameters: dict[str, Any]
+) -> str:
+    """A digest that two commands share when they do the same and track it at the same place.
+
+    Args:
+        tracking_uri: as configured.
+        experiment: name.
+        run_params: Kedro's.
+        parameters: all groups, resolved.
+    """
+    selection = {name: run_params.get(name) or None for name in SELECTION}
+    command = [tracking_uri, experiment, run_params.get("env"), selection, parameters]
+    return hashlib.sha256(json.dumps(command, sort_keys=True, default=str).encode()).hexdigest()
+
+
+class RunRecord:
+    """The file `mlflow_run.json`, which is there while a command has not finished.
+
+    Args:
+        folder: of the checkpoints.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.path = Path(folder) / "mlflow_run.json"
+
+    def read(self) -> UnfinishedRun | None:
+        """The run that did not finish; None where there is none or the file is damaged."""
+        try:
+            text = self.path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            return self._damaged(error)
+        try:
+            values = json.loads(text)
+            found = UnfinishedRun(values["run_id"], values["digest"])
+        except (ValueError, KeyError, TypeError) as error:
+            return self._damaged(error)
+        if not all(isinstance(value, str) for value in asdict(found).values()):
+            return self._damaged("its values are no strings")
+        return found
+
+    def _damaged(self, reason: object) -> None:
+        logger.warning("%s cannot be read (%s); a new MLflow run starts", self.path, reason)
+
+    def write(self, run: UnfinishedRun) -> None:
+        """Remember a run that has started."""
+        try:
+            with whole_file(self.path) as temporary:
+                temporary.write_text(json.dumps(asdict(run)), encoding="utf-8")
+        except OSError as error:
+            logger.warning(
+                "%s cannot be written: %s; the MLflow run would not be continued", self.path, error
+            )
+
+    def remove(self) -> None:
+        """Forget it: the command has finished."""
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,68 @@
+"""What MLflow is told about a run besides Kedro's parameters."""
+
+import importlib.metadata
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from kedro.io import AbstractDataset, DataCatalog
+from kedro.pipeline import Pipeline
+from mlflow.data.code_dataset_source import CodeDatasetSource
+from mlflow.data.meta_dataset import MetaDataset
+
+TAGGED_LIBRARIES = ("lafs-pipeline", "torch", "timm", "kedro", "opencv-python-headless", "numpy")
+
+
+def describe(run_params: dict[str, Any], seed: int) -> dict[str, str]:
+    """Tags: seed, environment, git commit and library versions."""
+    tags = {f"version.{name}": importlib.metadata.version(name) for name in TAGGED_LIBRARIES}
+    tags["seed"] = str(seed)
+    tags["environment"] = run_params.get("env") or "base"
+    if commit := _git_commit(Path(run_params["project_path"])):
+        tags["mlflow.source.git.commit"] = commit
+    return tags
+
+
+def log_data(card: dict[str, Any]) -> None:
+    """Log the catalogued faces as the run's input; their digest is the fingerprint of the card."""
+    name = "+".join(card["sources"])
+    data = MetaDataset(CodeDatasetSource({"sources": name}), name=name, digest=card["fingerprint"])
+    mlflow.log_input(data, context="faces")
+
+
+def log_table(table: pd.DataFrame) -> None:
+    """Log every value of the benchmark table, so that runs can be compared."""
+    names = table["benchmark"] + "/" + table["model"] + "/" + table["metric"]
+    mlflow.log_metrics(dict(zip(names, table["value"].astype(float), strict=True)))
+
+
+def silence_artifacts(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, AbstractDataset]:
+    """Keep kedro-mlflow's artefact datasets from logging what they save.
+
+    An error there would end the run, and a process without an MLflow run would open one.
+
+    Returns:
+        What a pipeline saves and should log, by name.
+    """
+    datasets = {name: catalog.get(name) for name in pipeline.all_outputs() if name in catalog}
+    found = {name: dataset for name, dataset in datasets.items() if hasattr(dataset, "_logging_activated")}
+    for dataset in found.values():
+        dataset._logging_activated = False
+    return found
+
+
+def _git_commit(project: Path) -> str | None:
+    """The checked-out commit, marked `-dirty` where files differ from it; None outside git."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    described = subprocess.run(
+        [git, "-C", project, "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip() or None

@@ -1,0 +1,188 @@
+"""Does a training that is killed again and again end as if nothing had happened?
+
+    python -m tests.chaos [--kills 8] [--minutes 60] [--seed 0] [--folder FOLDER] [--only NAME ...]
+
+Every configuration is trained once without disturbance. The same training is then killed with SIGKILL at
+drawn moments and started again until it ends, round after round, until it was killed often enough; now and
+then its newest checkpoint is damaged besides. All weights, the optimiser's state and all metrics of every
+round must be those of the undisturbed run, bit for bit, and no process may be left behind.
+
+With --folder a run that was broken off goes on where it was. Ends with status 1 when a promise was broken.
+"""
+
+import argparse
+import json
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+from lafs_pipeline.training import checkpoints
+from tests.chaos.assault import Broken, Program, assault, newest_step
+from tests.chaos.training import CONFIGURATIONS, MANIFEST, Configuration
+from tests.training.small_trainings import difference, draw_faces
+
+DAMAGE = 0.15
+"""Share of the starts before which the newest of several checkpoints is damaged."""
+TARGETS = ("parent", "rank 0", "rank 1", "write", "loader")
+
+
+class Book:
+    """Everything that happened, one JSON object a line, so that a run can go on from it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.entries = [json.loads(line) for line in path.open()] if path.exists() else []
+
+    def note(self, configuration: Configuration, what: str, **details) -> None:
+        entry = {"configuration": configuration.name, "what": what, **details}
+        self.entries.append(entry)
+        line = json.dumps(entry)
+        with self.path.open("a") as stream:
+            stream.write(line + "\n")
+        print(line, flush=True)
+
+    def of(self, configuration: Configuration, what: str) -> list[dict]:
+        return [
+            entry
+            for entry in self.entries
+            if entry["configuration"] == configuration.name and entry["what"] == what
+        ]
+
+
+def prepare(folder: Path) -> None:
+    """Faces, once."""
+    if not (folder / MANIFEST).exists():
+        draw_faces(folder, identities=8, images=8).to_parquet(folder / MANIFEST)
+
+
+def undisturbed(configuration: Configuration, folder: Path) -> Path:
+    """The run that the others are held against."""
+    reference = folder / f"{configuration.name}-undisturbed"
+    program = Program(configuration, folder, reference, folder / f"{reference.name}.log")
+    try:
+        outcome, message = program.outcome()
+    finally:
+        program.end_all()
+    if outcome != "finished":
+        raise Broken(f"the undisturbed run ended with {outcome}: {message}; see {program.log}")
+    return reference
+
+
+def damage_newest(folder: Path, generator: random.Random) -> str | None:
+    """Shorten a file of the newest checkpoint or change a byte of it, where an older one is left."""
+    found = checkpoints.candidates(folder)
+    if len(found) < 2 or generator.random() > DAMAGE:
+        return None
+    name = generator.choice([checkpoints.WEIGHTS, checkpoints.OPTIMISER, checkpoints.RECORD])
+    path = found[0] / name
+    data = bytearray(path.read_bytes())
+    place = generator.randrange(len(data))
+    if generator.random() < 0.5:
+        data = data[:place]
+    else:
+        data[place] ^= 0x10
+    path.write_bytes(data)
+    return f"{found[0].name}/{name}"
+
+
+def disturbed(configuration: Configuration, folder: Path, book: Book, options: argparse.Namespace) -> None:
+    """Rounds of kills until there were enough."""
+    reference = undisturbed(configuration, folder)
+    while len(book.of(configuration, "kill")) < options.kills:
+        target = folder / f"{configuration.name}-round-{len(book.of(configuration, 'round'))}"
+        while True:
+            number = len(book.of(configuration, "start"))
+            generator = random.Random(f"{options.seed}/{configuration.name}/{number}")
+            damaged = damage_newest(target, generator)
+            program = Program(configuration, folder, target, folder / f"{configuration.name}-{number}.log")
+            if damaged or newest_step(target):
+                book.note(configuration, "resume", step=newest_step(target), damaged=damaged)
+            try:
+                missing = options.kills - len(book.of(configuration, "kill"))
+                for kill in assault(program, generator, missing if time.monotonic() < options.end else 0):
+                    book.note(configuration, "kill", **asdict(kill))
+                outcome, message = program.outcome()
+                program.wait_for_orphans()
+            finally:
+                program.end_all()
+            book.note(
+                configuration,
+                "start",
+                outcome=outcome,
+                restarts=program.restarts(),
+                skipped=program.skipped(),
+            )
+            if outcome == "finished":
+                break
+        found = difference(reference, target)
+        book.note(configuration, "round", difference=found)
+        if found:
+            raise Broken(f"{target} differs from {reference}: {found}")
+        shutil.rmtree(target)
+        if time.monotonic() > options.end:
+            return
+
+
+def summary(configuration: Configuration, book: Book) -> dict[str, int | float | str]:
+    """A line of the table."""
+    kills, starts, rounds = (book.of(configuration, what) for what in ("kill", "start", "round"))
+    by_target = Counter(kill["target"] for kill in kills)
+    failures = book.of(configuration, "broken")
+    return {
+        "configuration": configuration.name,
+        "kills": len(kills),
+        **{target: by_target[target] for target in TARGETS},
+        "hit a write": sum(kill["during_write"] for kill in kills),
+        "resumes": len(book.of(configuration, "resume")),
+        "restarts": sum(start["restarts"] for start in starts),
+        "damaged": sum(entry["damaged"] is not None for entry in book.of(configuration, "resume")),
+        "skipped": sum(start["skipped"] for start in starts),
+        "unnamed": sum(kill["named"] is False for kill in kills),
+        "orphans s": max((kill["orphan_seconds"] for kill in kills), default=0.0),
+        "identical": f"{sum(entry['difference'] is None for entry in rounds)}/{len(rounds)}",
+        "broken": len(failures),
+    }
+
+
+def table(rows: list[dict]) -> str:
+    """Columns of equal width."""
+    lines = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.rjust, line, widths)) for line in lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__.partition("\n")[0])
+    parser.add_argument("--kills", type=int, default=8, help="of each configuration")
+    parser.add_argument("--minutes", type=float, default=60.0, help="after which nothing more is killed")
+    parser.add_argument("--seed", type=int, default=0, help="of targets and moments")
+    parser.add_argument("--folder", type=Path, help="that is kept, and that a run goes on in")
+    parser.add_argument("--only", nargs="+", choices=CONFIGURATIONS, default=list(CONFIGURATIONS))
+    options = parser.parse_args()
+    options.end = time.monotonic() + 60 * options.minutes
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="lafs-chaos-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    book = Book(folder / "events.jsonl")
+    prepare(folder)
+    wanted = [CONFIGURATIONS[name] for name in options.only]
+    for configuration in wanted:
+        try:
+            if time.monotonic() < options.end:
+                disturbed(configuration, folder, book, options)
+        except Broken as error:
+            book.note(configuration, "broken", text=str(error))
+    rows = [summary(configuration, book) for configuration in wanted]
+    print(table(rows))
+    broken = sum(row["broken"] for row in rows)
+    if options.folder is None and not broken:
+        shutil.rmtree(folder)
+    return int(broken > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

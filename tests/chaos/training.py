@@ -1,0 +1,90 @@
+"""A program that runs one of the trainings that are going to be killed.
+
+    python -m tests.chaos.training <data> <folder> <configuration>
+
+The last line that it prints is a JSON object: what the training ended with.
+"""
+
+import json
+import logging
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from lafs_pipeline.runtime.launch import LaunchSettings
+from lafs_pipeline.training.jobs import Workplace
+from tests.training.small_trainings import SEED, STAGES, SlowSink, SmallTraining
+
+MANIFEST = "manifest.parquet"
+SECONDS_A_STEP = 0.05
+TIMEOUT_SECONDS = 60.0
+
+# Here and not in main, so that workers, which import this file, log as well.
+logging.basicConfig(level="INFO", format="%(levelname)s %(name)s: %(message)s")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A stage, in how many processes, and how often these are restarted within one launch."""
+
+    stage: str
+    processes: int
+    restarts: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.stage}-{self.processes}" + (f"-restarts-{self.restarts}" if self.restarts else "")
+
+    @property
+    def has_loaders(self) -> bool:
+        return self.stage == "adapt"
+
+    def training(self, data: Path) -> SmallTraining:
+        """Frequent checkpoints, probes, milestones, dropout; loaders in one stage, accumulation in another."""
+        return SmallTraining(
+            self.stage,
+            pd.read_parquet(data / MANIFEST),
+            {
+                "epochs": 6,
+                "checkpoint_every": 1,
+                "probe_every": 2,
+                "milestone_every": 20,
+                "workers": int(self.has_loaders),
+                "accumulation": 2 if self.stage == "pretrain" else 1,
+            },
+            probe_images=12,
+        )
+
+    def place(self, folder: Path) -> Workplace:
+        """Where it runs, in so many processes."""
+        launch = LaunchSettings(
+            processes=self.processes, max_restarts=self.restarts, timeout_seconds=TIMEOUT_SECONDS
+        )
+        return Workplace(folder, SEED, (SlowSink(SECONDS_A_STEP),), launch)
+
+
+CONFIGURATIONS = {
+    configuration.name: configuration
+    for configuration in (
+        *(Configuration(stage, 1) for stage in STAGES),
+        *(Configuration(stage, 2) for stage in STAGES),
+        *(Configuration(stage, 2, 3) for stage in STAGES),
+    )
+}
+
+
+def main(data: str, folder: str, name: str) -> int:
+    configuration = CONFIGURATIONS[name]
+    try:
+        configuration.training(Path(data)).run(configuration.place(Path(folder)))
+    except Exception as error:
+        print(json.dumps({"outcome": type(error).__name__, "message": str(error)}), flush=True)
+        return 1
+    print(json.dumps({"outcome": "finished", "message": ""}), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from lafs_pipeline.evaluation.few_shot import FewShotResult, few_shot_table, paired_differences
+from lafs_pipeline.evaluation.few_shot_plot import plot_few_shot
+from lafs_pipeline.runtime.errors import LafsError
+
+FOLDS = 10
+
+
+def made_up(gain: float, seeds: int = 5, spread: float = 0.01) -> list[FewShotResult]:
+    """LAFS is better than scratch by `gain` at 4 shots and equal at 1 shot."""
+    generator = np.random.default_rng(0)
+    results = []
+    for shots in (1, 4):
+        for seed in range(seeds):
+            difficulty = generator.normal(0.6, 0.05, FOLDS)
+            for method in ("scratch", "LAFS"):
+                own = generator.normal(0, spread, FOLDS) + gain * (method == "LAFS" and shots == 4)
+                results.append(FewShotResult(method, shots, seed, "lfw", tuple(difficulty + own)))
+    return results
+
+
+def test_the_table_is_mean_and_standard_deviation_over_seeds():
+    results = made_up(0.05)
+    table = few_shot_table(results).set_index(["shots", "method"])
+    runs = [100 * np.mean(r.fold_accuracy) for r in results if (r.shots, r.method) == (4, "LAFS")]
+    row = table.loc[(4, "LAFS")]
+    assert row["mean"] == pytest.approx(np.mean(runs))
+    assert row["std"] == pytest.approx(np.std(runs, ddof=1))
+    assert row["seeds"] == 5
+
+
+def test_differences_are_paired_and_their_intervals_find_the_gain_alone():
+    rows = paired_differences(made_up(0.05)).set_index("shots")
+    assert rows["better"].unique().tolist() == ["LAFS"]
+    assert rows["than"].unique().tolist() == ["scratch"]
+    assert rows.loc[4, "low"] < 5 < rows.loc[4, "high"]
+    assert rows.loc[4, "low"] > 0
+    assert rows.loc[1, "low"] < 0 < rows.loc[1, "high"]
+
+
+def test_one_seed_gives_the_bootstrap_of_its_folds():
+    results = made_up(0.0, seeds=1)
+    row = paired_differences(results).iloc[0]
+    first, second = (np.array(result.fold_accuracy) for result in results[:2])
+    oracle = stats.bootstrap(
+        (100 * (second - first),), np.mean, n_resamples=10_000, method="percentile", random_state=0
+    ).confidence_interval
+    assert row["low"] == pytest.approx(oracle.low, abs=0.05)
+    assert row["high"] == pytest.approx(oracle.high, abs=0.05)
+
+
+def test_missing_runs_are_named():
+    with pytest.raises(LafsError, match="lfw at 1 shots"):
+        few_shot_table(made_up(0.0)[1:])
+
+
+def test_the_picture_shows_every_method_and_shot():
+    figure = plot_few_shot(made_up(0.05))
+    (panel,) = figure.axes
+    assert [text.get_text() for text in panel.get_legend().get_texts()] == ["scratch", "LAFS"]
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["1", "4"]
+    assert panel.get_title() == "lfw, 5 seeds"

@@ -1,0 +1,181 @@
+"""Real `kedro run` processes that can be watched and killed, and a real MLflow server."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+PROJECT = Path(__file__).parents[2]
+PATIENCE = 240
+"""Seconds after which a test gives up."""
+
+
+def wait_until(condition):
+    for _ in range(10 * PATIENCE):
+        if condition():
+            return
+        time.sleep(0.1)
+    raise TimeoutError
+
+
+class KedroRun:
+    """A running `kedro run --env smoke <arguments>`."""
+
+    def __init__(self, data, *arguments, **environment):
+        variables = {
+            "LAFS_DATA": str(data),
+            "MLFLOW_TRACKING_URI": f"sqlite:///{data}/mlflow.db",
+            "OMP_NUM_THREADS": "1",
+            "COLUMNS": "250",
+            "PYTHONUNBUFFERED": "1",
+        }
+        self.process = subprocess.Popen(
+            [Path(sys.executable).with_name("kedro"), "run", "--env", "smoke", *arguments],
+            cwd=PROJECT,
+            env=os.environ | variables | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self._parts = {"stdout": [], "stderr": []}
+        self._readers = [threading.Thread(target=self._read, args=(name,)) for name in self._parts]
+        for reader in self._readers:
+            reader.start()
+
+    def _read(self, name):
+        for line in getattr(self.process, name):
+            self._parts[name].append(line)
+
+    @property
+    def stdout(self):
+        return "".join(self._parts["stdout"])
+
+    @property
+    def stderr(self):
+        return "".join(self._parts["stderr"])
+
+    def wait_for(self, text):
+        """Until the process has said something."""
+        wait_until(lambda: text in self.stdout + self.stderr or self.process.poll() is not None)
+        assert text in self.stdout + self.stderr, self.stdout[-3000:] + self.stderr[-3000:]
+
+    def wait_for_file(self, path, condition):
+        """Until the text of a file is as wanted."""
+        wait_until(lambda: self.process.poll() is not None or (path.exists() and condition(path.read_text())))
+        assert self.process.poll() is None, self.stdout[-3000:] + self.stderr[-3000:]
+
+    def finish(self):
+        """The exit status, when everything it said is read."""
+        self.process.wait(PATIENCE)
+        for reader in self._readers:
+            reader.join()
+        return self.process.returncode
+
+    def kill(self):
+        """As the kernel does when memory runs out."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.finish()
+
+
+@pytest.fixture
+def kedro_run():
+    """Starts `kedro run`, and ends it with the test."""
+    runs = []
+
+    def start(data, *arguments, **environment):
+        runs.append(KedroRun(data, *arguments, **environment))
+        return runs[-1]
+
+    yield start
+    for run in runs:
+        if run.process.poll() is None:
+            run.kill()
+
+
+@pytest.fixture(scope="session")
+def catalogued(tmp_path_factory):
+    """The data folder after cataloguing and stage 1."""
+    data = tmp_path_factory.mktemp("catalogued")
+    run = KedroRun(data, "--pipelines=cataloging,landmarks")
+    assert run.finish() == 0, run.stderr[-3000:]
+    return data
+
+
+@pytest.fixture
+def data(catalogued, tmp_path):
+    """A data folder of this test alone, ready for pretraining."""
+    return shutil.copytree(catalogued, tmp_path / "data")
+
+
+def tracked_runs(tracking_uri):
+    """Every run of the project that a store holds, from the oldest to the newest."""
+    client = MlflowClient(tracking_uri)
+    experiment = client.get_experiment_by_name("lafs_pipeline")
+    if experiment is None:
+        return []
+    return client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
+
+
+@pytest.fixture
+def runs():
+    """Every run of the project that a store holds, from the oldest to the newest."""
+    return tracked_runs
+
+
+class Server:
+    """A real `mlflow server` that can be killed and started again at the same address."""
+
+    def __init__(self, folder):
+        self.folder, self.process = folder, None
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.database = f"sqlite:///{folder}/mlflow.db"
+
+    def start(self):
+        command = [sys.executable, "-m", "mlflow", "server", "--host=127.0.0.1", f"--port={self.port}"]
+        command += [f"--backend-store-uri={self.database}", f"--artifacts-destination={self.folder}/files"]
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, "--workers=1"],
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
+                start_new_session=True,
+            )
+        wait_until(self.answers)
+
+    def answers(self):
+        try:
+            with urllib.request.urlopen(f"{self.uri}/health", timeout=1) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+    def stop(self):
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A server that is not yet started."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    server = Server(folder)
+    yield server
+    server.stop()

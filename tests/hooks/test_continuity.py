@@ -1,0 +1,181 @@
+"""Which MLflow run a command belongs to."""
+
+import json
+import logging
+import os
+import signal
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mlflow.tracking import MlflowClient
+
+from lafs_pipeline.hooks import STOPPED_STATUS
+from lafs_pipeline.hooks.continuity import RunRecord, UnfinishedRun, command_digest
+
+RUN_PARAMS = {
+    "pipeline_names": ["pretrain"],
+    "tags": (),
+    "env": "smoke",
+    "run_id": "2026-01-01",
+    "runner": "x",
+}
+PARAMETERS = {"seed": 0, "pretrain": {"training": {"epochs": 3}}}
+COMMAND = ("http://here", "lafs", RUN_PARAMS, PARAMETERS)
+SAME = UnfinishedRun("0" * 32, "f" * 64)
+
+
+def test_a_command_is_known_again_in_another_session():
+    reordered = {"pretrain": {"training": {"epochs": 3}}, "seed": 0}
+    later = dict(reversed(RUN_PARAMS.items())) | {"run_id": "2027-01-01", "tags": None, "runner": "y"}
+    assert command_digest("http://here", "lafs", later, reordered) == command_digest(*COMMAND)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ("http://there", "lafs", RUN_PARAMS, PARAMETERS),
+        ("http://here", "other", RUN_PARAMS, PARAMETERS),
+        ("http://here", "lafs", RUN_PARAMS | {"env": None}, PARAMETERS),
+        ("http://here", "lafs", RUN_PARAMS | {"pipeline_names": None}, PARAMETERS),
+        ("http://here", "lafs", RUN_PARAMS | {"from_nodes": ["view_montage"]}, PARAMETERS),
+        ("http://here", "lafs", RUN_PARAMS, PARAMETERS | {"seed": 1}),
+        ("http://here", "lafs", RUN_PARAMS, {"seed": 0, "pretrain": {"training": {"epochs": 4}}}),
+    ],
+)
+def test_another_command_has_another_digest(other):
+    assert command_digest(*other) != command_digest(*COMMAND)
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path, caplog):
+    record = RunRecord(tmp_path / "checkpoints")
+    assert record.read() is None
+    record.write(SAME)
+    assert RunRecord(tmp_path / "checkpoints").read() == SAME
+    record.remove()
+    record.remove()
+    assert record.read() is None
+    assert caplog.records == []
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(
+    st.one_of(
+        st.binary(max_size=60),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(st.sampled_from(["run_id", "digest", "x"]), inner, max_size=3)
+            ),
+            max_leaves=5,
+        ).map(lambda value: json.dumps(value).encode()),
+    )
+)
+def test_a_damaged_record_stops_nothing(tmp_path, caplog, content):
+    record = RunRecord(tmp_path)
+    record.path.write_bytes(content)
+    caplog.clear()
+    found = record.read()
+    if found is None:
+        assert "mlflow_run.json" in caplog.text
+        assert [entry.levelno for entry in caplog.records] == [logging.WARNING]
+    else:
+        values = json.loads(content)
+        assert found == UnfinishedRun(values["run_id"], values["digest"])
+        assert {type(found.run_id), type(found.digest)} == {str}
+
+
+def test_a_record_that_cannot_be_written_stops_nothing(tmp_path, caplog):
+    (tmp_path / "checkpoints").write_text("a file in the way")
+    RunRecord(tmp_path / "checkpoints").write(SAME)
+    assert "cannot be written" in caplog.text
+
+
+def steps(client, run_id):
+    return {metric.step for metric in client.get_metric_history(run_id, "pretrain/loss")}
+
+
+@pytest.mark.slow
+def test_a_stopped_run_goes_on_as_the_same_run(kedro_run, data, runs):
+    database = f"sqlite:///{data}/mlflow.db"
+    client = MlflowClient(database)
+    record = RunRecord(data / "06_models/checkpoints")
+    limited = ("--pipelines=pretrain", "--params=pretrain.training.max_minutes=0.0001")
+    before = runs(database)
+    for steps_done in (1, 2):
+        stopped = kedro_run(data, *limited)
+        assert stopped.finish() == STOPPED_STATUS
+        reason = f"pretrain stopped at step {steps_done} of 4 (training.max_minutes of 0.0001)"
+        assert reason in stopped.stderr.splitlines()[-1]
+        assert "Traceback" not in stopped.stdout + stopped.stderr
+        assert stopped.stdout.count("stopped at step") == 0
+        assert "ERROR" not in stopped.stdout
+        assert "--from-nodes" not in stopped.stdout
+        (run,) = runs(database)[len(before) :]
+        assert run.info.status == "KILLED"
+        assert record.read().run_id == run.info.run_id
+        assert steps(client, run.info.run_id) == set(range(1, steps_done + 1))
+
+    finishing = kedro_run(data, "--pipelines=pretrain")
+    assert finishing.finish() == 0, finishing.stderr[-3000:]
+    stopped_run, finished_run = runs(database)[len(before) :]
+    assert stopped_run.info.status == "KILLED"
+    assert finished_run.info.status == "FINISHED"
+    assert finished_run.data.tags["lafs.continues"] == stopped_run.info.run_id
+    assert steps(client, finished_run.info.run_id) == {3, 4}
+    assert record.read() is None
+
+    record.path.write_text('{"run_id": ')
+    again = kedro_run(data, "--pipelines=pretrain")
+    assert again.finish() == 0, again.stderr[-3000:]
+    assert "mlflow_run.json cannot be read" in again.stdout
+    *_, last = runs(database)
+    assert last.info.run_id != finished_run.info.run_id
+    assert "lafs.continues" not in last.data.tags
+
+
+@pytest.mark.slow
+def test_a_killed_and_a_terminated_run_go_on_as_the_same_run(kedro_run, data, runs):
+    database = f"sqlite:///{data}/mlflow.db"
+    client = MlflowClient(database)
+    before = runs(database)
+    command = ("--pipelines=pretrain", "--params=pretrain.training.epochs=300")
+    metrics = data / "06_models/checkpoints/pretrain/metrics.jsonl"
+
+    def begin(least):
+        """Start the command and wait until it has logged a later step than that."""
+        run = kedro_run(data, *command)
+        run.wait_for("Running node: pretrain_backbone")
+        run.wait_for_file(metrics, lambda text: text and json.loads(text.splitlines()[-1])["step"] > least)
+        return run
+
+    killed = begin(0)
+    killed.kill()
+    (first,) = runs(database)[len(before) :]
+    assert first.info.status == "RUNNING"
+    reached = max(steps(client, first.info.run_id))
+    assert reached > 0
+
+    terminated = begin(reached)
+    os.kill(terminated.process.pid, signal.SIGTERM)
+    assert terminated.finish() == STOPPED_STATUS
+    assert "(SIGTERM)" in terminated.stderr.splitlines()[-1]
+    (second,) = runs(database)[len(before) :]
+    assert second.info.run_id == first.info.run_id
+    assert second.info.status == "KILLED"
+    assert second.data.params == first.data.params
+    assert len(second.inputs.dataset_inputs) == 1
+    logged = steps(client, first.info.run_id)
+    assert logged == set(range(1, max(logged) + 1))
+    assert max(logged) > reached
+
+
+def test_an_interrupted_run_does_not_count_as_finished(kedro_run, tmp_path, runs):
+    run = kedro_run(tmp_path, "--pipelines=cataloging")
+    run.wait_for("Running node: catalog")
+    os.kill(run.process.pid, signal.SIGINT)
+    assert run.finish() != 0
+    (tracked,) = runs(f"sqlite:///{tmp_path}/mlflow.db")
+    assert tracked.info.status == "KILLED"
+    assert RunRecord(tmp_path / "06_models/checkpoints").read().run_id == tracked.info.run_id

@@ -1,0 +1,118 @@
+"""What is shown, and the exit status, when a run does not reach its end."""
+
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from lafs_pipeline.hooks.ending import FILTERS, STOPPED_STATUS, shown_error, stop_reason
+from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.launch import Stopped, WorkerFailed
+
+
+def raised(error, cause=None, context=None):
+    """An exception as it arrives after it was raised from, or while handling, another one."""
+    try:
+        try:
+            raise cause or context or error
+        except Exception as inner:
+            if inner is error:
+                raise
+            if cause is not None:
+                raise error from cause
+            raise error  # noqa: B904 - an implicit context is what is tested
+    except Exception as caught:
+        return caught
+
+
+def test_the_status_is_that_of_a_temporary_failure():
+    assert os.EX_TEMPFAIL == STOPPED_STATUS
+
+
+def test_a_stop_is_found_through_its_wrappers():
+    stop = Stopped("SIGTERM")
+    assert stop_reason(stop) == "SIGTERM"
+    assert stop_reason(raised(RuntimeError(), cause=raised(ValueError(), cause=stop))) == "SIGTERM"
+    assert stop_reason(RuntimeError()) is None
+    assert stop_reason(None) is None
+
+
+def test_what_failed_while_stopping_is_no_stop():
+    failed = raised(OSError("disk full"), context=Stopped("SIGTERM"))
+    assert isinstance(failed.__context__, Stopped)
+    assert stop_reason(failed) is None
+    assert shown_error(failed) is None
+
+
+@pytest.mark.parametrize("error", [LafsError("mend it"), WorkerFailed("rank 1 was killed")])
+def test_understood_errors_are_found_through_wrappers(error):
+    assert shown_error(error) is error
+    assert shown_error(raised(RuntimeError(), cause=error)) is error
+    assert shown_error(raised(RuntimeError(), context=error)) is error
+    assert shown_error(RuntimeError("a bug")) is None
+    assert shown_error(None) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "repeats", "advice"),
+    [
+        (Stopped("SIGTERM"), False, False),
+        (LafsError("mend it"), False, True),
+        (WorkerFailed("rank 1"), False, True),
+        (KeyError("a bug"), True, True),
+        (None, True, True),
+    ],
+)
+def test_kedro_does_not_repeat_what_is_shown_at_the_end(error, repeats, advice):
+    record = logging.makeLogRecord({"msg": "said by Kedro"})
+
+    def passes(name):
+        if error is None:
+            return FILTERS[name].filter(record)
+        try:
+            raise error
+        except Exception:
+            return FILTERS[name].filter(record)
+
+    assert passes("kedro.pipeline.node") is repeats
+    assert passes("kedro.runner.sequential_runner") is advice
+
+
+def children(process_id):
+    """Processes started by a process, with their command lines (Linux)."""
+    found = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(status.read_text().rsplit(")", 1)[1].split()[1])
+            command = status.with_name("cmdline").read_bytes()
+        except OSError:
+            continue
+        if parent == process_id:
+            found[int(status.parent.name)] = command
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for the worker in /proc")
+def test_a_lost_worker_is_named_once_and_the_run_has_failed(kedro_run, data, runs):
+    database = f"sqlite:///{data}/mlflow.db"
+    before = runs(database)
+    settings = "pretrain.training.epochs=300,launch.processes=2"
+    run = kedro_run(data, "--pipelines=pretrain", f"--params={settings}")
+    run.wait_for_file(
+        data / "06_models/checkpoints/pretrain/metrics.jsonl", lambda text: text.count("\n") > 2
+    )
+    workers = [child for child, command in children(run.process.pid).items() if b"spawn_main" in command]
+    assert len(workers) == 2
+    os.kill(workers[0], signal.SIGKILL)
+    assert run.finish() == 1
+    message = run.stderr.split("\nError: ")[1]
+    assert "SIGKILL" in message
+    assert run.stderr.count("Error: ") == 1
+    assert "kedro" not in message
+    assert "failed with error" not in run.stdout
+    (tracked,) = runs(database)[len(before) :]
+    assert tracked.info.status == "FAILED"

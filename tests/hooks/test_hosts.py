@@ -1,0 +1,131 @@
+"""Which process keeps the MLflow run when several run a pipeline together."""
+
+import json
+import socket
+
+import pytest
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline, node
+
+from lafs_pipeline.hooks.facts import silence_artifacts
+from lafs_pipeline.hooks.hosts import is_first
+from lafs_pipeline.runtime.errors import LafsError
+
+VARIABLES = "RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT SLURM_STEP_NUM_TASKS SLURM_STEP_NUM_NODES SLURM_NODEID"
+
+
+def torchrun(rank):
+    return {
+        "RANK": str(rank),
+        "WORLD_SIZE": "4",
+        "LOCAL_RANK": str(rank % 2),
+        "MASTER_ADDR": "localhost",
+        "MASTER_PORT": "29500",
+    }
+
+
+def srun(node_id, tasks, rank=0):
+    return {
+        "SLURM_STEP_NUM_TASKS": str(tasks),
+        "SLURM_STEP_NUM_NODES": "2",
+        "SLURM_NODEID": str(node_id),
+        "SLURM_PROCID": str(rank),
+        "SLURM_LOCALID": "0",
+        "SLURM_JOB_ID": "7",
+        "SLURM_STEP_ID": "0",
+        "SLURM_STEP_NODELIST": "gpu[1-2]",
+    }
+
+
+@pytest.mark.parametrize(
+    ("environment", "launch", "expected"),
+    [
+        ({}, {}, True),
+        ({}, {"nodes": 2, "node_rank": 0, "rendezvous": "10.0.0.1:29400"}, True),
+        ({}, {"nodes": 2, "node_rank": 1, "rendezvous": "10.0.0.1:29400"}, False),
+        ({}, {"nodes": 2, "node_rank": None, "rendezvous": "127.0.0.1:29400"}, True),
+        ({}, {"nodes": 2, "node_rank": None, "rendezvous": "203.0.113.9:29400"}, False),
+        (torchrun(0), {"node_rank": 1}, True),
+        (torchrun(1), {}, False),
+        (torchrun(2), {}, False),
+        (srun(0, tasks=2), {"node_rank": 1}, True),
+        (srun(1, tasks=2), {}, False),
+        (srun(0, tasks=4, rank=0), {}, True),
+        (srun(0, tasks=4, rank=1), {}, False),
+        (srun(1, tasks=4, rank=2), {}, False),
+    ],
+)
+def test_the_first_process_of_the_first_host_tracks(monkeypatch, environment, launch, expected):
+    for name in VARIABLES.split():
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert is_first(launch) is expected
+
+
+def test_an_address_that_makes_no_sense_is_refused():
+    with pytest.raises(LafsError, match=r"launch\.rendezvous is 'somewhere'"):
+        is_first({"nodes": 2, "rendezvous": "somewhere"})
+
+
+def test_artefacts_are_not_logged_when_they_are_saved(tmp_path):
+    """Nor those whose dataset is made from a pattern later on."""
+    inner = {"type": "json.JSONDataset", "filepath": f"{tmp_path}/{{name}}.json"}
+    logged = "kedro_mlflow.io.artifacts.MlflowArtifactDataset"
+    catalog = DataCatalog.from_config(
+        {
+            "card": {"type": logged, "dataset": inner | {"filepath": f"{tmp_path}/card.json"}},
+            "model_{name}": {"type": logged, "dataset": inner},
+            "plain": {"type": "json.JSONDataset", "filepath": f"{tmp_path}/plain.json"},
+        }
+    )
+    pipeline = Pipeline(
+        [
+            node(
+                lambda seed: (1, 2, 3, 4),
+                "params:seed",
+                ["card", "model_a", "plain", "kept_in_memory"],
+                name="n",
+            )
+        ]
+    )
+    assert set(silence_artifacts(pipeline, catalog)) == {"card", "model_a"}
+    for name in ("card", "model_a"):
+        catalog.save(name, {"value": 1})  # without a store or a run this would otherwise open one
+    assert json.loads((tmp_path / "a.json").read_text()) == {"value": 1}
+
+
+def test_a_second_host_tracks_nothing(kedro_run, tmp_path):
+    second = {
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_STEP_NUM_NODES": "2",
+        "SLURM_NODEID": "1",
+        "SLURM_JOB_ID": "7",
+        "SLURM_STEP_ID": "0",
+        "MASTER_ADDR": "localhost",
+    }
+    run = kedro_run(tmp_path, "--pipelines=cataloging", **second)
+    assert run.finish() == 0, run.stderr[-3000:]
+    assert (tmp_path / "08_reporting/dataset_card.json").exists()
+    assert not (tmp_path / "mlflow.db").exists()
+    assert not (tmp_path / "06_models/checkpoints/mlflow_run.json").exists()
+
+
+@pytest.mark.slow
+def test_two_hosts_are_one_run(kedro_run, data, runs):
+    database = f"sqlite:///{data}/mlflow.db"
+    before = runs(database)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = f"launch.nodes=2,launch.processes=1,launch.rendezvous=127.0.0.1:{port}"
+    hosts = [
+        kedro_run(data, "--pipelines=pretrain", f"--params={settings},launch.node_rank={number}")
+        for number in (0, 1)
+    ]
+    for host in hosts:
+        assert host.finish() == 0, host.stderr[-3000:]
+    (run,) = runs(database)[len(before) :]
+    assert run.info.status == "FINISHED"
+    assert run.data.params["launch.node_rank"] == "0"
+    assert run.data.metrics["pretrain/loss"] > 0

@@ -1,0 +1,58 @@
+"""What the processes of a group do in the tests of several processes; run in place, one process does the same."""
+
+import os
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from lafs_pipeline.faces.dataset import FaceImages
+from lafs_pipeline.runtime import processes
+from lafs_pipeline.runtime.launch import Stopped
+from lafs_pipeline.training.jobs import Workplace
+from tests.training.small_trainings import SEED, SmallTraining
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Several steps of several trainings, with a stop and a resume after each step.
+
+    Attributes:
+        trainings: what is trained, by its folder.
+        count: steps of each; None goes on to the end of each training without a stop.
+    """
+
+    trainings: Mapping[Path, SmallTraining]
+    count: int | None
+
+
+def take_steps(steps: Steps) -> None:
+    """Train, and note in `<folder>/seen-<rank>` the keys of the images in the order in which they are read."""
+    for folder, training in steps.trainings.items():
+        changes = {} if steps.count is None else {"max_minutes": 1e-9}
+        short = replace(training, training={**training.training, **changes})
+        with keys_noted(folder / f"seen-{processes.rank()}"):
+            for _ in range(steps.count or 1):
+                with suppress(Stopped):
+                    short.job(Workplace(folder, SEED)).run()
+
+
+@contextmanager
+def keys_noted(path: Path) -> Iterator[None]:
+    """Append the key of every image that is read to a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    read = FaceImages.__getitem__
+
+    def noting(faces: FaceImages, index: int) -> np.ndarray:
+        with path.open("a") as stream:
+            stream.write(f"{faces.keys[index]}\n")
+        return read(faces, index)
+
+    FaceImages.__getitem__ = noting
+    try:
+        yield
+    finally:
+        FaceImages.__getitem__ = read
