@@ -11,7 +11,7 @@ from lafs_pipeline.hooks.facts import silence_artifacts
 from lafs_pipeline.hooks.hosts import is_first
 from lafs_pipeline.runtime.errors import LafsError
 
-VARIABLES = "RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT SLURM_STEP_NUM_TASKS SLURM_STEP_NUM_NODES SLURM_NODEID"
+DECIDING = ("RANK", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_NUM_NODES", "SLURM_NODEID")
 
 
 def torchrun(rank):
@@ -56,7 +56,7 @@ def srun(node_id, tasks, rank=0):
     ],
 )
 def test_the_first_process_of_the_first_host_tracks(monkeypatch, environment, launch, expected):
-    for name in VARIABLES.split():
+    for name in DECIDING:
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -79,16 +79,8 @@ def test_artefacts_are_not_logged_when_they_are_saved(tmp_path):
             "plain": {"type": "json.JSONDataset", "filepath": f"{tmp_path}/plain.json"},
         }
     )
-    pipeline = Pipeline(
-        [
-            node(
-                lambda seed: (1, 2, 3, 4),
-                "params:seed",
-                ["card", "model_a", "plain", "kept_in_memory"],
-                name="n",
-            )
-        ]
-    )
+    outputs = ["card", "model_a", "plain", "kept_in_memory"]
+    pipeline = Pipeline([node(lambda seed: (1, 2, 3, 4), "params:seed", outputs, name="all")])
     assert set(silence_artifacts(pipeline, catalog)) == {"card", "model_a"}
     for name in ("card", "model_a"):
         catalog.save(name, {"value": 1})  # without a store or a run this would otherwise open one

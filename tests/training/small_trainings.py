@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from lafs_pipeline.training.jobs import PretrainJob, RecognitionJob, Workplace, 
 from lafs_pipeline.training.self_supervised import PretrainSettings
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.supervised import RecognitionSettings
-from lafs_pipeline.views.settings import AugmentationSettings, ViewSettings
+from lafs_pipeline.views.settings import ViewSettings
 
 STAGES = ("landmarks", "pretrain", "adapt")
 SEED = 3
@@ -60,15 +60,15 @@ class SmallTraining:
         stage: one of :data:`STAGES`.
         manifest: the faces.
         training: changes to the schedule.
-        augmentation: changes to the augmentation of the supervised stages.
+        objective: changes to the stage's other settings.
         random_layers: whether dropout and stochastic depth are active.
         probe_images: of the k-NN probe.
     """
 
     stage: str
     manifest: pd.DataFrame
-    training: Mapping[str, Any]
-    augmentation: Mapping[str, Any] | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
+    objective: Mapping[str, Any] = field(default_factory=dict)
     random_layers: bool = True
     probe_images: int = 0
 
@@ -83,23 +83,17 @@ class SmallTraining:
 
     def options(self) -> PretrainSettings | RecognitionSettings:
         """The recipe."""
-        training = replace(TRAINING, **self.training)
         if self.stage == "pretrain":
-            return PretrainSettings(
+            options = PretrainSettings(
                 views=ViewSettings(local_views=2, local_landmarks=4),
                 prototypes=24,
                 head_hidden_dim=16,
                 head_bottleneck_dim=8,
-                probe_images=self.probe_images,
-                training=training,
             )
-        return RecognitionSettings(
-            scale=16.0,
-            augmentation=AugmentationSettings(**self.augmentation or {}),
-            layer_decay=0.58 if self.stage == "adapt" else 1.0,
-            probe_images=self.probe_images,
-            training=training,
-        )
+        else:
+            options = RecognitionSettings(scale=16.0, layer_decay=0.58 if self.stage == "adapt" else 1.0)
+        training = replace(TRAINING, **self.training)
+        return replace(options, training=training, probe_images=self.probe_images, **self.objective)
 
     def job(self, place: Workplace) -> PretrainJob | RecognitionJob:
         """What each of its processes runs."""

@@ -1,6 +1,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -231,3 +233,25 @@ def test_the_best_by_probe_stays(tmp_path):
     stage.scores = [0.2, 0.9, 0.4, 0.3]
     Trainer(stage, Points(), replace(SETTINGS, keep_checkpoints=1, probe_every=1), run(tmp_path)).train()
     assert sorted(path.name for path in tmp_path.glob("step-*")) == ["step-00000008", "step-00000016"]
+
+
+STOPPED = """
+import os, signal, sys, threading, importlib.util
+from dataclasses import replace
+from pathlib import Path
+spec = importlib.util.spec_from_file_location("loop_tests", sys.argv[1])
+tests = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tests)
+stage = tests.Regression()
+stage.signal_at = 4
+tests.Trainer(stage, tests.Points(), replace(tests.SETTINGS, workers=2), tests.run(Path(sys.argv[2]))).train()
+"""
+
+
+def test_a_stopped_process_with_loaders_ends(tmp_path):
+    """An exception keeps the frames of the loop, and with them the loader, until the interpreter ends."""
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED, __file__, tmp_path], capture_output=True, text=True, timeout=120
+    )
+    assert "Stopped: regression stopped at step 5 of 16 (SIGUSR1)" in done.stderr
+    assert checkpoints.load_latest(tmp_path).step == 5

@@ -7,14 +7,21 @@ import pytest
 
 from lafs_pipeline.runtime.launch import LaunchSettings, launch
 from lafs_pipeline.training import checkpoints
+from lafs_pipeline.views.settings import AugmentationSettings
 from tests.training.rank_workers import Steps, take_steps
-from tests.training.small_trainings import TRAINING, SmallTraining, draw_faces, losses
+from tests.training.small_trainings import TRAINING, SmallTraining, curve, draw_faces
 
 BEFORE, TOGETHER, TOTAL = 3, 3, 8
+# AdamW gives directions without a gradient steps of their rounding's sign, and landmarks that start close
+# together stretch them: with larger rates two runs in one process whose weights differ by 1e-7 come apart too.
+GENTLE = {"learning_rate": 1e-5}
 CHANGES = {
-    "landmarks": {"augmentation": {"mixup_probability": 1.0}},
+    "landmarks": {
+        "training": GENTLE,
+        "objective": {"scale": 4.0, "augmentation": AugmentationSettings(mixup_probability=1.0)},
+    },
     "pretrain": {"training": {"accumulation": 2}},
-    "adapt": {},
+    "adapt": {"training": GENTLE, "objective": {"scale": 4.0, "landmark_regularisation": 0.01}},
 }
 
 pytestmark = pytest.mark.slow
@@ -24,7 +31,7 @@ pytestmark = pytest.mark.slow
 def folder(tmp_path_factory) -> Path:
     """Every stage without a break in one process, and with eight breaks in one process, two, and one again."""
     folder = tmp_path_factory.mktemp("ranks")
-    plain = SmallTraining("", draw_faces(folder), {}, random_layers=False)
+    plain = SmallTraining("", draw_faces(folder), random_layers=False)
     trainings = {stage: replace(plain, stage=stage, **changes) for stage, changes in CHANGES.items()}
     unbroken, broken = (
         {folder / kind / stage: training for stage, training in trainings.items()}
@@ -44,6 +51,11 @@ def keys(path: Path, images: int) -> list[list[str]]:
     return [found[start : start + images] for start in range(0, len(found), images)]
 
 
+def by_step(folder: Path) -> dict[int, dict[str, float]]:
+    """The metrics of every step."""
+    return {line["step"]: line for line in curve(folder)}
+
+
 @pytest.mark.parametrize("stage", CHANGES)
 def test_every_step_sees_the_same_images(folder, stage):
     batch = TRAINING.batch_size
@@ -52,8 +64,10 @@ def test_every_step_sees_the_same_images(folder, stage):
     first = (folder / "broken" / stage / "seen-0").read_text().split()
     shared = first[BEFORE * batch :][: TOGETHER * batch // 2]
     alone = [*first[: BEFORE * batch], *first[BEFORE * batch + len(shared) :]]
-    alone = [alone[start : start + batch] for start in range(0, len(alone), batch)]
-    assert [*alone[:BEFORE], *alone[BEFORE:]] == expected[:BEFORE] + expected[BEFORE + TOGETHER :]
+    assert [alone[start : start + batch] for start in range(0, len(alone), batch)] == [
+        *expected[:BEFORE],
+        *expected[BEFORE + TOGETHER :],
+    ]
     second = keys(folder / "broken" / stage / "seen-1", batch // 2)
     assert len(second) == TOGETHER
     for step in range(TOGETHER):
@@ -62,8 +76,10 @@ def test_every_step_sees_the_same_images(folder, stage):
 
 
 @pytest.mark.parametrize("stage", CHANGES)
-def test_the_loss_curve_is_the_same(folder, stage):
-    expected, found = losses(folder / "unbroken" / stage), losses(folder / "broken" / stage)
+def test_losses_and_gradients_are_the_same(folder, stage):
+    expected, found = (by_step(folder / kind / stage) for kind in ("unbroken", "broken"))
     assert list(expected) == list(found) == list(range(1, TOTAL + 1))
-    assert max(abs(found[step] - expected[step]) for step in expected) < 1e-4
-    assert max(expected.values()) - min(expected.values()) > 0.01
+    for step, line in expected.items():
+        assert found[step]["loss"] == pytest.approx(line["loss"], abs=1e-4)
+        assert found[step]["gradient_norm"] == pytest.approx(line["gradient_norm"], rel=1e-2)
+    assert len({line["loss"] for line in expected.values()}) == TOTAL

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,42 +54,55 @@ def model_digest(model: nn.Module) -> str:
 
 
 def embed_faces(
-    model: nn.Module, digest: str, faces: pd.DataFrame, options: EvaluateSettings, processes_used: LaunchSettings
-) -> Embeddings:
-    """Embed faces, or read their embeddings where this model has embedded these faces before.
+    model: nn.Module,
+    digest: str,
+    tables: Mapping[str, pd.DataFrame],
+    options: EvaluateSettings,
+    launching: LaunchSettings,
+) -> dict[str, Embeddings]:
+    """Embed the faces of benchmarks, or read embeddings where this model has embedded these faces before.
 
-    The file is named by the digests of model and faces, by flip and precision, and appears whole or not at
-    all. Several processes write a share of the rows each; the folder must be shared between hosts.
+    Files are named by the digests of model and faces, by flip and precision, and appear whole or not at all.
+    Several processes write a share of the rows each; the folder must be shared between hosts.
 
     Args:
         model: images (B, 3, 112, 112) in [-1, 1] -> (B, D).
         digest: `model_digest` of it.
-        faces: rows of the manifest.
+        tables: by benchmark, rows of the manifest.
         options: flip, precision, folder and sizes of the work.
-        processes_used: how many processes embed.
+        launching: how many processes embed.
+
+    Returns:
+        By benchmark.
 
     Raises:
         LafsError: an image cannot be read, or the folder cannot be written.
-        Stopped: after a signal; what is not whole is not kept.
+        Stopped: after a signal; files that are not whole are not kept.
     """
-    faces = faces.sort_values("key", ignore_index=True)
-    prints = fingerprint(faces)
     flags = f"{'flip' if options.flip else 'plain'}-{options.precision}"
-    path = Path(options.embeddings) / digest[:32] / f"{prints}-{flags}.npy"
-    vectors = _kept(path, len(faces))
-    if vectors is None:
-        temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.npy")
+    folder = Path(options.embeddings) / digest[:32]
+    prints = {name: fingerprint(faces) for name, faces in tables.items()}
+    tables = {name: faces.sort_values("key", ignore_index=True) for name, faces in tables.items()}
+    paths = {name: folder / f"{prints[name]}-{flags}.npy" for name in tables}
+    absent = {path: tables[name] for name, path in paths.items() if _kept(path, len(tables[name])) is None}
+    if absent:
+        temporary = folder / f".{uuid.uuid4().hex}.npy"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            launch(_extract, _Extraction(model, faces, options, path, temporary), processes_used)
+            folder.mkdir(parents=True, exist_ok=True)
+            launch(_extract, _Extraction(model.cpu(), absent, options, temporary), launching)
         except OSError as error:
-            raise LafsError(f"embeddings cannot be written to {path} ({error.strerror})") from error
+            raise LafsError(f"embeddings cannot be written to {folder} ({error.strerror})") from error
         finally:
             temporary.unlink(missing_ok=True)
-        vectors = _kept(path, len(faces))
-    if vectors is None:
-        raise LafsError(f"{path} is not there; is the folder of `evaluate.embeddings` shared by all hosts?")
-    return Embeddings(pd.Series(range(len(faces)), index=faces["key"]), vectors, prints)
+    found = {}
+    for name, faces in tables.items():
+        vectors = _kept(paths[name], len(faces))
+        if vectors is None:
+            raise LafsError(
+                f"{paths[name]} is not there; do all hosts share the folder `evaluate.embeddings`?"
+            )
+        found[name] = Embeddings(pd.Series(range(len(faces)), index=faces["key"]), vectors, prints[name])
+    return found
 
 
 def _kept(path: Path, count: int) -> np.ndarray | None:
@@ -111,47 +125,63 @@ class _Extraction:
     """What every process gets; only the first one's `temporary` is written."""
 
     model: nn.Module
-    faces: pd.DataFrame
+    tables: dict[Path, pd.DataFrame]
     options: EvaluateSettings
-    path: Path
     temporary: Path
 
 
 @torch.inference_mode()
 def _extract(job: _Extraction) -> None:
-    """Embed this process's share of the faces into the one file."""
-    options, device = job.options, processes.local_device()
+    """Embed this process's share of every table."""
+    device = processes.local_device()
     model = job.model.to(device).eval()
-    embed = flip_sum(model) if options.flip else model
-    place = None
-    if processes.is_main():
-        width = embed(torch.zeros(1, 3, 112, 112, device=device)).shape[1]
-        empty = np.lib.format.open_memmap(job.temporary, "w+", options.precision, (len(job.faces), width))
-        place = str(job.temporary), empty.offset, empty.strides[0]
-        del empty
-    temporary, offset, row_bytes = processes.broadcast_object(place)
-    bounds = np.linspace(0, len(job.faces), processes.world_size() + 1).astype(int)
+    embed = flip_sum(model) if job.options.flip else model
+    width = embed(torch.zeros(1, 3, 112, 112, device=device)).shape[1]
+    temporary = Path(processes.broadcast_object(str(job.temporary)))
+    with StopSignals() as signals:
+        for path, faces in job.tables.items():
+            if processes.is_main():
+                offset = _reserve(temporary, (len(faces), width), job.options.precision)
+            offset = processes.broadcast_object(offset if processes.is_main() else None)
+            _write_share(temporary, offset, width, faces, embed, device, job.options, signals)
+            processes.barrier()
+            if processes.is_main():
+                temporary.replace(path)
+            processes.barrier()
+
+
+def _reserve(path: Path, shape: tuple[int, int], precision: str) -> int:
+    """Lay out an array of this shape; returns the byte where its numbers start."""
+    return np.lib.format.open_memmap(path, "w+", precision, shape).offset
+
+
+def _write_share(
+    path: Path,
+    offset: int,
+    width: int,
+    faces: pd.DataFrame,
+    embed: Callable[[Tensor], Tensor],
+    device: torch.device,
+    options: EvaluateSettings,
+    signals: StopSignals,
+) -> None:
+    """Embed this process's rows into the file that all write."""
+    bounds = np.linspace(0, len(faces), processes.world_size() + 1).astype(int)
     first, end = bounds[processes.rank()], bounds[processes.rank() + 1]
     steps = -(-int(np.diff(bounds).max()) // options.batch_size)
-    loader = DataLoader(
-        FaceImages(job.faces.iloc[first:end]), batch_size=options.batch_size, num_workers=options.workers
-    )
-    batches = iter(loader)
+    images = FaceImages(faces.iloc[first:end])
+    batches = iter(DataLoader(images, batch_size=options.batch_size, num_workers=options.workers))
     hidden = None if processes.is_main() else True
-    with open(temporary, "r+b") as stream, StopSignals() as signals:  # noqa: PTH123
-        stream.seek(offset + int(first) * row_bytes)
+    with open(path, "r+b") as stream:  # noqa: PTH123
+        stream.seek(offset + int(first) * width * np.dtype(options.precision).itemsize)
         for step in tqdm(range(steps), desc="embeddings", unit="batch", disable=hidden):
             watchdog.progress(step, "embedding a batch")
-            images: Tensor | None = next(batches, None)
-            if images is not None:
-                vectors = embed(to_input(images.to(device))).cpu().numpy()
+            batch: Tensor | None = next(batches, None)
+            if batch is not None:
+                vectors = embed(to_input(batch.to(device))).cpu().numpy()
                 stream.write(vectors.astype(options.precision).tobytes())
             reason = processes.agree_on_stop(signals.requested)
-            if reason:
+            if reason and step + 1 < steps:
                 raise Stopped(f"embedding stopped ({reason}); the same command starts it again")
         stream.flush()
         os.fsync(stream.fileno())
-    processes.barrier()
-    if processes.is_main():
-        Path(temporary).replace(job.path)
-    processes.barrier()

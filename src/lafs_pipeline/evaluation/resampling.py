@@ -157,6 +157,8 @@ def percentile_intervals(
         resamples: how often; 0 gives no intervals.
         seed: of the draws.
     """
+    if not resamples:
+        return {}
     values = pd.DataFrame([statistic(drawn) for drawn in units.draws(resamples, seed)])
     bounds = values.quantile([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return {str(name): Interval(*map(float, bounds[name])) for name in values}

@@ -4,7 +4,8 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -144,15 +145,26 @@ class Trainer:
             own = [JsonLinesSink(folder / METRICS_FILE, resume_step), *sinks] if processes.is_main() else []
             writer = CheckpointWriter(folder, settings.keep_checkpoints, settings.milestone_every)
             try:
-                with writer, determinism(settings.deterministic), StopSignals() as signals:
-                    self._steps(writer, own, signals)
+                with (
+                    writer,
+                    determinism(settings.deterministic),
+                    StopSignals() as signals,
+                    closing(self._loaded(writer)) as batches,
+                ):
+                    self._steps(writer, own, signals, batches)
             finally:
                 for sink in own:
                     sink.close()
             processes.barrier()
         return self.stage.modules.eval()
 
-    def _steps(self, writer: CheckpointWriter, sinks: list[MetricSink], signals: StopSignals) -> None:
+    def _steps(
+        self,
+        writer: CheckpointWriter,
+        sinks: list[MetricSink],
+        signals: StopSignals,
+        batches: Iterator[dict[str, Tensor]],
+    ) -> None:
         settings, stage = self.settings, self.stage
         limit = None if settings.max_minutes is None else time.monotonic() + 60 * settings.max_minutes
         bar = tqdm(
@@ -163,7 +175,6 @@ class Trainer:
             unit="step",
             disable=None if processes.is_main() else True,
         )
-        batches = self._loaded(writer)
         stage.modules.train()
         clock, seen = time.perf_counter(), 0
         for step in bar:
@@ -198,7 +209,7 @@ class Trainer:
     def _progress(self, step: int) -> Progress:
         return Progress(step, self.total_steps, self.steps_per_epoch)
 
-    def _loaded(self, writer: CheckpointWriter) -> Iterator[dict[str, Tensor]]:
+    def _loaded(self, writer: CheckpointWriter) -> Generator[dict[str, Tensor], None, None]:
         """Batches of this process's parts; when one cannot be loaded, a checkpoint is written first."""
         settings = self.settings
         loader = DataLoader(
@@ -265,7 +276,12 @@ class Trainer:
 
 
 def _belong_to_the_training(_worker: int) -> None:
-    """A loader's process ends with its training, neither before nor after it."""
+    """A loader's process ends with its training, neither before nor after it.
+
+    The first SIGTERM may have been sent to all processes of a job; when a loader is to end by one, another
+    follows.
+    """
     processes.die_with_parent()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    for number in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))

@@ -1,0 +1,119 @@
+"""What a benchmark says of a model, and the table of many such results."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from lafs_pipeline.evaluation.resampling import LEVEL, Interval
+
+TABLE_COLUMNS = ["model", "benchmark", "group", "metric", "value", "low", "high", "interval"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a figure must be read with: how it came about. The columns of every row.
+
+    Attributes:
+        pairs: compared.
+        folds: of the accuracy; None without one.
+        templates: pooled; None where images are compared.
+        excluded_images: of the benchmark, that could not be used.
+        excluded_pairs: of the benchmark, because of those images or because they were listed twice.
+        overlap: images of the benchmark that training has a duplicate of; None without training images.
+        flip: whether image and mirror image were summed (flag F).
+        normalised: whether images were brought to length 1 before pooling (flag N).
+        detector_score: whether images were weighted by it (flag D).
+        alignment: template, and where the points came from.
+        model_digest: SHA-256 of sizes and weights.
+        data_fingerprint: of the benchmark's faces.
+    """
+
+    pairs: int
+    folds: int | None
+    templates: int | None
+    excluded_images: int
+    excluded_pairs: int
+    overlap: int | None
+    flip: bool
+    normalised: bool
+    detector_score: bool
+    alignment: str
+    model_digest: str
+    data_fingerprint: str
+
+
+FACT_COLUMNS = list(Facts.__dataclass_fields__)
+
+
+@dataclass(frozen=True, eq=False)
+class BenchmarkResult:
+    """One model on one benchmark, or on one group of its faces.
+
+    Attributes:
+        benchmark: name.
+        group: of the faces; None for all.
+        metrics: fractions by name.
+        intervals: by name of the metric, for those that have one.
+        drawn: what was resampled for the intervals: `identity`, `template`, `pair`; empty for nothing.
+        resamples: how often.
+        facts: how it came about.
+        false_accept_rate: (points,) ascending, with `true_accept_rate` the ROC curve as far as it is known.
+        true_accept_rate: (points,).
+        fold_accuracy: (folds,) of pairs of images; empty for templates.
+    """
+
+    benchmark: str
+    group: str | None
+    metrics: dict[str, float]
+    intervals: dict[str, Interval]
+    drawn: str
+    resamples: int
+    facts: Facts
+    false_accept_rate: np.ndarray
+    true_accept_rate: np.ndarray
+    fold_accuracy: np.ndarray
+
+    @property
+    def name(self) -> str:
+        """Benchmark, and group after a slash."""
+        return self.benchmark if self.group is None else f"{self.benchmark}/{self.group}"
+
+    def headline(self) -> str:
+        """The one figure that is quoted, with its interval, in per cent."""
+        known = [metric for metric in ("accuracy", "tar_at_far_0.0001") if metric in self.metrics]
+        metric = (known or list(self.metrics))[0]
+        shown = f"{metric} {self.metrics[metric]:.2%}"
+        interval = self.intervals.get(metric)
+        return shown if interval is None else f"{shown} [{interval.low:.2%}, {interval.high:.2%}]"
+
+
+def benchmark_table(results: Mapping[str, Iterable[BenchmarkResult]]) -> pd.DataFrame:
+    """One row a model, benchmark (a group's is `<benchmark>/<group>`) and metric.
+
+    Args:
+        results: by model.
+
+    Returns:
+        model, benchmark, group, metric, value, low and high (missing without an interval), interval (how it
+        was made), and the columns of `Facts`. Values are fractions.
+    """
+    rows = []
+    for model, benchmarks in results.items():
+        for result in benchmarks:
+            facts = vars(result.facts)
+            for metric, value in result.metrics.items():
+                interval = result.intervals.get(metric)
+                low, high = (None, None) if interval is None else (interval.low, interval.high)
+                made = "" if interval is None else _made(result)
+                rows.append(
+                    [model, result.name, result.group, metric, value, low, high, made, *facts.values()]
+                )
+    table = pd.DataFrame(rows, columns=[*TABLE_COLUMNS, *FACT_COLUMNS])
+    whole = dict.fromkeys(["folds", "templates", "overlap"], "Int64")
+    return table.astype(whole | {"low": "float64", "high": "float64"})
+
+
+def _made(result: BenchmarkResult) -> str:
+    return f"{LEVEL:.0%}, bootstrap by {result.drawn}, {result.resamples} resamples"
