@@ -18,7 +18,7 @@ def kedro():
         variables = {
             "LAFS_DATA": str(data),
             "MLFLOW_TRACKING_URI": f"sqlite:///{data}/mlflow.db",
-            "OMP_NUM_THREADS": "2",
+            "OMP_NUM_THREADS": "1",
             "COLUMNS": "200",
         }
         return subprocess.run(

@@ -1,7 +1,7 @@
 """What the processes of a group do in the tests of several processes; run in place, one process does the same."""
 
-import os
-import signal
+import itertools
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.launch import Stopped
 from lafs_pipeline.training.jobs import Workplace
-from tests.training.small_trainings import SEED, SmallTraining
+from tests.training.small_trainings import SEED, TRAINING, SmallTraining
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,12 @@ def take_steps(steps: Steps) -> None:
                     short.job(Workplace(folder, SEED)).run()
 
 
+def take_all(plan: Sequence[Steps]) -> None:
+    """Several such groups of steps, one after the other."""
+    for steps in plan:
+        take_steps(steps)
+
+
 @contextmanager
 def keys_noted(path: Path) -> Iterator[None]:
     """Append the key of every image that is read to a file."""
@@ -56,3 +62,32 @@ def keys_noted(path: Path) -> Iterator[None]:
         yield
     finally:
         FaceImages.__getitem__ = read
+
+
+@dataclass(frozen=True)
+class Hang:
+    """A training in which an image never comes.
+
+    Attributes:
+        training: what is trained.
+        folder: where.
+        step: whose images do not come.
+    """
+
+    training: SmallTraining
+    folder: Path
+    step: int
+
+
+def hang_in_rank_1(hang: Hang) -> None:
+    """Train until rank 1 wants the first image of a step."""
+    before = hang.step * TRAINING.batch_size // processes.world_size()
+    read, count = FaceImages.__getitem__, itertools.count()
+
+    def reading(faces: FaceImages, index: int) -> np.ndarray:
+        if processes.rank() == 1 and next(count) == before:
+            time.sleep(1000)
+        return read(faces, index)
+
+    FaceImages.__getitem__ = reading
+    hang.training.job(Workplace(hang.folder, SEED)).run()

@@ -61,6 +61,7 @@ class SmallTraining:
         manifest: the faces.
         training: changes to the schedule.
         objective: changes to the stage's other settings.
+        sizes: changes to the model's sizes.
         random_layers: whether dropout and stochastic depth are active.
         probe_images: of the k-NN probe.
     """
@@ -69,6 +70,7 @@ class SmallTraining:
     manifest: pd.DataFrame
     training: Mapping[str, Any] = field(default_factory=dict)
     objective: Mapping[str, Any] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
     random_layers: bool = True
     probe_images: int = 0
 
@@ -76,7 +78,7 @@ class SmallTraining:
         """The start."""
         torch.manual_seed(seed)
         off = {} if self.random_layers else {"dropout": 0.0, "drop_path": 0.0}
-        model = PartFViT(**SIZES, **off)
+        model = PartFViT(**{**SIZES, **off, **self.sizes})
         if not self.random_layers:
             model.landmark_network.dropout.p = 0.0
         return model

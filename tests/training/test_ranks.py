@@ -8,8 +8,8 @@ import pytest
 from lafs_pipeline.runtime.launch import LaunchSettings, launch
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.views.settings import AugmentationSettings
-from tests.training.rank_workers import Steps, take_steps
-from tests.training.small_trainings import TRAINING, SmallTraining, curve, draw_faces
+from tests.training.rank_workers import Steps, take_all, take_steps
+from tests.training.small_trainings import TRAINING, SmallTraining, curve, difference, draw_faces
 
 BEFORE, TOGETHER, TOTAL = 3, 3, 8
 # AdamW gives directions without a gradient steps of their rounding's sign, and landmarks that start close
@@ -83,3 +83,13 @@ def test_losses_and_gradients_are_the_same(folder, stage):
         assert found[step]["loss"] == pytest.approx(line["loss"], abs=1e-4)
         assert found[step]["gradient_norm"] == pytest.approx(line["gradient_norm"], rel=1e-2)
     assert len({line["loss"] for line in expected.values()}) == TOTAL
+
+
+@pytest.mark.parametrize("stage", ["landmarks", "pretrain"])
+def test_three_processes_resume_bit_for_bit(tmp_path, stage):
+    """With three, unlike with two, a sum of gradients depends on the order in which it is formed."""
+    training = SmallTraining(stage, draw_faces(tmp_path), {"batch_size": 12, "epochs": 3})
+    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    plan = [Steps({unbroken: training}, None), Steps({broken: training}, 3), Steps({broken: training}, None)]
+    launch(take_all, plan, LaunchSettings(processes=3))
+    assert difference(unbroken, broken) is None

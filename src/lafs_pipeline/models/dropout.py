@@ -84,7 +84,6 @@ class DropPath(nn.Module):
         if x.device.type != "cpu" or torch.compiler.is_compiling():
             kept = torch.rand(len(x), 1, 1, device=x.device) >= self.probability
             return residual + branch(x) * (kept * scale).to(x.dtype)
+        # Zero samples are computed as well: parameters without gradients would leave other processes waiting.
         kept = random_mask(torch.Size((len(x),)), self.probability).nonzero()[:, 0]
-        if len(kept) == 0:
-            return residual
         return residual.index_add(0, kept, branch(x[kept]).to(residual.dtype), alpha=scale)

@@ -149,7 +149,7 @@ class Trainer:
                     writer,
                     determinism(settings.deterministic),
                     StopSignals() as signals,
-                    closing(self._loaded(writer)) as batches,
+                    closing(self._loaded()) as batches,
                 ):
                     self._steps(writer, own, signals, batches)
             finally:
@@ -179,7 +179,8 @@ class Trainer:
         clock, seen = time.perf_counter(), 0
         for step in bar:
             done = step + 1
-            metrics = self.stepper((next(batches) for _ in self.plan.rows), self._progress(step))
+            parts = self._parts(step, batches, writer, signals, limit)
+            metrics = self.stepper(parts, self._progress(step))
             self.skipped.record(step, metrics.pop("skipped"))
             seen += settings.batch_size
             last = done == self.total_steps
@@ -193,66 +194,81 @@ class Trainer:
                 self._log(sinks, values, done)
             score = None
             if done % (settings.probe_every * self.steps_per_epoch) == 0 or last:
-                score = self._probe(sinks, done)
+                score = self._probe(writer, sinks, done)
                 clock, seen = time.perf_counter(), 0
-            reason = self._reason_to_stop(signals, limit)
-            if done % settings.checkpoint_every == 0 or score is not None or last or reason:
+            if done % settings.checkpoint_every == 0 or score is not None or last:
                 self._save(writer, done, score)
-            if reason and not last:
-                writer.drain()
-                processes.barrier()
-                raise Stopped(
-                    f"{stage.name} stopped at step {done} of {self.total_steps} ({reason}); the same command "
-                    f"goes on from its checkpoint in {self.run.folder}"
-                )
+
+    def _parts(
+        self,
+        step: int,
+        batches: Iterator[dict[str, Tensor]],
+        writer: CheckpointWriter,
+        signals: StopSignals,
+        limit: float | None,
+    ) -> list[dict[str, Tensor]]:
+        """This process's parts of a step, or the end: all processes agree on which before they compute.
+
+        When it is the end, a checkpoint of the step before is written first.
+
+        Raises:
+            Stopped: after a signal, the time limit, or another process's failure to load.
+            Exception: what made it impossible to load the parts.
+        """
+        parts, failure = [], None
+        over = limit is not None and step > self.start and time.monotonic() > limit
+        minutes = f"training.max_minutes of {self.settings.max_minutes:g}" if over else None
+        reason = signals.requested or minutes
+        watchdog.progress(step, "loading a batch")
+        if reason is None:
+            try:
+                parts = [next(batches) for _ in self.plan.rows]
+            except Exception as error:
+                failure, reason = error, str(error)
+        agreed = processes.agree_on_stop(reason)
+        watchdog.progress(step, "computing a step")
+        if agreed is None:
+            return parts
+        if step > self.start:
+            self._save(writer, step, None)
+            writer.drain()
+            processes.barrier()
+        if failure is not None:
+            raise failure
+        raise Stopped(
+            f"{self.stage.name} stopped at step {step} of {self.total_steps} ({agreed}); the same command "
+            f"goes on from its checkpoint in {self.run.folder}"
+        )
 
     def _progress(self, step: int) -> Progress:
         return Progress(step, self.total_steps, self.steps_per_epoch)
 
-    def _loaded(self, writer: CheckpointWriter) -> Generator[dict[str, Tensor], None, None]:
-        """Batches of this process's parts; when one cannot be loaded, a checkpoint is written first."""
+    def _loaded(self) -> Generator[dict[str, Tensor], None, None]:
+        """Batches of this process's parts; closed, it ends the processes that load them."""
         settings = self.settings
-        loader = DataLoader(
+        yield from DataLoader(
             self.samples,
             batch_sampler=self._batches(self.start),
             num_workers=settings.workers,
             pin_memory=self.run.device.type == "cuda",
-            persistent_workers=settings.workers > 0,
             worker_init_fn=_belong_to_the_training,
             multiprocessing_context="fork" if settings.workers and sys.platform == "linux" else None,
         )
-        parts = iter(loader)
-        done = self.start * len(self.plan.rows)
-        try:
-            while True:
-                step = done // len(self.plan.rows)
-                watchdog.progress(step, "loading a batch")
-                batch = next(parts)
-                watchdog.progress(step, "computing a step")
-                yield batch
-                done += 1
-        except GeneratorExit:
-            raise
-        except Exception:
-            if (finished := done // len(self.plan.rows)) > self.start:
-                self._save(writer, finished, None)
-            raise
 
-    def _probe(self, sinks: list[MetricSink], done: int) -> float | None:
+    def _probe(self, writer: CheckpointWriter, sinks: list[MetricSink], done: int) -> float | None:
         """Measure in the first process, while the others wait."""
         watchdog.progress(done, "probe")
         if not processes.is_main():
             return None
         self.stage.modules.eval()
-        values = self.stage.probe()
+        try:
+            values = self.stage.probe()
+        except Exception:
+            self._save(writer, done, None)
+            raise
         self.stage.modules.train()
         self._log(sinks, values, done)
         return values.get(SCORE)
-
-    def _reason_to_stop(self, signals: StopSignals, limit: float | None) -> str | None:
-        over = limit is not None and time.monotonic() > limit
-        minutes = f"training.max_minutes of {self.settings.max_minutes:g}" if over else None
-        return processes.agree_on_stop(signals.requested or minutes)
 
     def _save(self, writer: CheckpointWriter, done: int, score: float | None) -> None:
         skipped = self.skipped.settle()

@@ -23,8 +23,8 @@ from lafs_pipeline.training.sync_batch_norm import synchronise_batch_norm
 class Stepper:
     """Everything that changes the weights of a stage.
 
-    A step whose loss or gradient is not finite changes neither weights nor optimiser nor buffers; nothing
-    on the way waits for the device.
+    A step whose loss or gradient is not finite changes neither the trained weights nor the optimiser nor
+    buffers (a teacher goes on following its student); nothing on the way waits for the device.
 
     Args:
         stage: what is trained.
@@ -71,9 +71,14 @@ class Stepper:
     def share(self) -> None:
         """Let all processes train one set of weights; to be called when those are in place."""
         if processes.world_size() > 1:
-            devices = [self.device] if self.device.type == "cuda" else None
+            on_cpu = self.device.type == "cpu"
             self.stage.call = DistributedDataParallel(
-                self.stage.trained, device_ids=devices, broadcast_buffers=False
+                self.stage.trained,
+                device_ids=None if on_cpu else [self.device],
+                broadcast_buffers=False,
+                # Otherwise buckets change after the first step, and with them, in three processes and more,
+                # the order of sums: a run that goes on would differ in its last bits.
+                find_unused_parameters=on_cpu,
             )
 
     def state(self) -> dict[str, Any]:

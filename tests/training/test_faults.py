@@ -1,0 +1,219 @@
+"""What goes wrong while a training runs: the message, and that nothing of it is lost."""
+
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from lafs_pipeline.faces.recordio import RecordIOReader
+from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.launch import LaunchSettings, Stopped, WorkerFailed, launch
+from lafs_pipeline.training import checkpoints
+from lafs_pipeline.training.jobs import Workplace
+from lafs_pipeline.training.sampling import StepBatches
+from tests.training.rank_workers import Hang, hang_in_rank_1
+from tests.training.small_trainings import SEED, TRAINING, SmallTraining, difference, draw_faces
+
+RARELY = {"checkpoint_every": 100}
+
+
+class Interruption:
+    """Receives metrics, and does something after a step."""
+
+    def __init__(self, step: int, action) -> None:
+        self.step, self.action = step, action
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        if step == self.step:
+            self.action()
+
+    def close(self) -> None:
+        pass
+
+
+def stop_this() -> None:
+    os.kill(os.getpid(), signal.SIGUSR1)
+
+
+def stop_parent() -> None:
+    os.kill(os.getppid(), signal.SIGTERM)
+
+
+def kill_loaders() -> None:
+    for loader in multiprocessing.active_children():
+        os.kill(loader.pid, signal.SIGKILL)
+
+
+def place(folder: Path, *sinks, processes: int = 1, **launch_settings) -> Workplace:
+    return Workplace(folder, SEED, sinks, LaunchSettings(processes=processes, **launch_settings))
+
+
+def steps(folder: Path) -> list[int]:
+    """The checkpoints of a folder, newest first."""
+    return [checkpoints.step_of(path) for path in checkpoints.candidates(folder)]
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory) -> pd.DataFrame:
+    return draw_faces(tmp_path_factory.mktemp("faces"))
+
+
+@pytest.fixture(scope="module")
+def training(faces) -> SmallTraining:
+    return SmallTraining("landmarks", faces)
+
+
+@pytest.fixture(scope="module")
+def unbroken(training, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("unbroken")
+    training.run(place(folder))
+    return folder
+
+
+@pytest.fixture
+def small_disk(tmp_path, unbroken):
+    """A folder on a file system of its own, with room for one checkpoint and a half; `grow` gives it more."""
+    size = sum(file.stat().st_size for file in checkpoints.candidates(unbroken)[0].iterdir())
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(*options: str) -> subprocess.CompletedProcess:
+        return subprocess.run(["mount", *options, folder], capture_output=True, check=False)
+
+    if shutil.which("mount") is None or mount("-t", "tmpfs", "-o", f"size={size * 3 // 2}", "tmpfs").returncode:
+        pytest.skip("mounting a file system is not permitted here")
+    yield folder, lambda: mount("-o", f"remount,size={8 * size}")
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_is_named_and_costs_nothing(training, unbroken, small_disk):
+    folder, grow = small_disk
+    with pytest.raises(LafsError, match=re.escape(str(folder))) as refused:
+        training.run(place(folder))
+    found = re.search(r"step 4 could not be written.* It needs ([\d,]+) bytes, ([\d,]+) are free", str(refused.value))
+    needed, free = (int(number.replace(",", "")) for number in found.groups())
+    assert free < needed < sum(file.stat().st_size for file in folder.rglob("*")) * 1.1
+    assert steps(folder) == [2]
+    assert not list(folder.glob(f"{checkpoints.TEMPORARY}*"))
+    grow()
+    training.run(place(folder))
+    assert difference(folder, unbroken) is None
+
+
+@pytest.mark.parametrize("name", [checkpoints.WEIGHTS, checkpoints.OPTIMISER, checkpoints.RECORD])
+def test_a_shortened_checkpoint_is_skipped_and_costs_nothing(training, unbroken, tmp_path, caplog, name):
+    with pytest.raises(Stopped):
+        training.run(place(tmp_path, Interruption(5, stop_this)))
+    assert steps(tmp_path) == [5, 4]
+    damaged = tmp_path / "step-00000005" / name
+    os.truncate(damaged, damaged.stat().st_size // 2)
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        training.run(place(tmp_path))
+    assert re.search(rf"skipped checkpoint: {damaged}", caplog.text)
+    assert "continues at step 4 of 8" in caplog.text
+    assert difference(tmp_path, unbroken) is None
+
+
+def test_a_checkpoint_of_another_model_is_refused(training, unbroken, tmp_path):
+    with pytest.raises(Stopped):
+        training.run(place(tmp_path, Interruption(3, stop_this)))
+    other = replace(training, sizes={"depth": 3})
+    with pytest.raises(LafsError, match=r"unfinished landmarks run \(step 3\).*model\.depth \(2 -> 3\)"):
+        other.run(place(tmp_path))
+    whole = checkpoints.load_latest(tmp_path)
+    renamed = {name.replace("blocks.1", "blocks.7"): value for name, value in whole.weights.items()}
+    checkpoints.write(tmp_path, replace(whole, weights=renamed))
+    with pytest.raises(LafsError, match=r"step 3 .*of another model; missing: .*blocks\.1.*unexpected: .*blocks\.7"):
+        training.run(place(tmp_path))
+    checkpoints.write(tmp_path, whole)
+    training.run(place(tmp_path))
+    assert difference(tmp_path, unbroken) is None
+
+
+@pytest.fixture
+def damaged(faces, tmp_path):
+    """Damages the image at a place of a step's batch in a copy of the faces.
+
+    Returns the manifest of the copy, the row of the image, and a function that mends it.
+    """
+
+    def damage(step: int, spot: int) -> tuple[pd.DataFrame, pd.Series, callable]:
+        store = Path(shutil.copy(faces["store"][0], tmp_path / "faces.rec"))
+        manifest = faces.assign(store=str(store))
+        plan = StepBatches(len(faces), TRAINING.batch_size, 1, TRAINING.epochs, SEED)
+        row = manifest.iloc[plan.step_indices(step)[spot]]
+        whole = store.read_bytes()
+        encoded = RecordIOReader(faces["store"][0]).read_image(row["record"]).encoded
+        start = whole.index(encoded)
+        store.write_bytes(whole[:start] + bytes(len(encoded)) + whole[start + len(encoded) :])
+        return manifest, row, lambda: store.write_bytes(whole)
+
+    return damage
+
+
+@pytest.mark.parametrize("changes", [{}, {"workers": 1}, {"accumulation": 2}], ids=str)
+@pytest.mark.parametrize("spot", [0, 5])
+def test_a_damaged_image_is_named_and_costs_no_finished_step(faces, tmp_path, damaged, changes, spot):
+    training = SmallTraining("landmarks", faces, {**RARELY, **changes})
+    training.run(place(tmp_path / "unbroken"))
+    manifest, row, mend = damaged(2, spot)
+    broken = replace(training, manifest=manifest)
+    with pytest.raises(LafsError) as refused:
+        broken.run(place(tmp_path / "broken"))
+    assert f"{row['store']}, record {row['record']} ({row['key']})" in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert steps(tmp_path / "broken") == [2]
+    mend()
+    broken.run(place(tmp_path / "broken"))
+    assert difference(tmp_path / "broken", tmp_path / "unbroken") is None
+
+
+def test_a_killed_loader_is_named_and_costs_no_finished_step(faces, tmp_path):
+    training = SmallTraining("landmarks", faces, {**RARELY, "workers": 1})
+    training.run(place(tmp_path / "unbroken"))
+    with pytest.raises(LafsError, match="loads the images.*SIGKILL.*memory.*workers"):
+        training.run(place(tmp_path / "broken", Interruption(3, kill_loaders)))
+    assert steps(tmp_path / "broken") == [3]
+    training.run(place(tmp_path / "broken"))
+    assert difference(tmp_path / "broken", tmp_path / "unbroken") is None
+
+
+@pytest.mark.slow
+def test_a_damaged_image_of_another_rank_costs_no_finished_step(faces, tmp_path, damaged):
+    training = SmallTraining("landmarks", faces, RARELY)
+    training.run(place(tmp_path / "unbroken"))
+    manifest, row, mend = damaged(2, 3)
+    broken = replace(training, manifest=manifest)
+    with pytest.raises(LafsError, match=re.escape(f"record {row['record']} ({row['key']})")):
+        broken.run(place(tmp_path / "broken", processes=2))
+    assert steps(tmp_path / "broken") == [2]
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_parent_stops_all_ranks_at_one_step_and_costs_nothing(faces, tmp_path):
+    training = SmallTraining("landmarks", faces, RARELY)
+    training.run(place(tmp_path / "unbroken", processes=2))
+    with pytest.raises(Stopped, match=r"stopped at step (\d) of 8 \(SIGTERM\)") as stopped:
+        training.run(place(tmp_path / "broken", Interruption(3, stop_parent), processes=2))
+    assert steps(tmp_path / "broken") == [int(re.search(r"step (\d)", stopped.value.reason)[1])]
+    assert steps(tmp_path / "broken")[0] < 8
+    training.run(place(tmp_path / "broken", processes=2))
+    assert difference(tmp_path / "broken", tmp_path / "unbroken") is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_sample_that_never_comes_ends_the_group_and_is_named(faces, tmp_path, workers):
+    training = SmallTraining("landmarks", faces, {"workers": workers})
+    with pytest.raises(WorkerFailed, match=r"rank 1 on \S+ \(process \d+\) made no progress at step 2 \(loading a batch"):
+        launch(hang_in_rank_1, Hang(training, tmp_path, step=2), LaunchSettings(processes=2, timeout_seconds=8))
+    assert checkpoints.load_latest(tmp_path).step == 2
