@@ -23,6 +23,9 @@ test: setup lint
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
 
+chaos: setup
+	$(BIN)/python -m tests.chaos
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline
 
-from lafs_pipeline.pipelines import adapt, cataloging, evaluate, landmarks, pretrain
+from lafs_pipeline.pipelines import adapt, cataloging, evaluate, landmarks, pretrain, study
 
 STATIONS = {
     "cataloging": cataloging,
@@ -14,6 +14,7 @@ STATIONS = {
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """The five stations, and all of them as the default."""
+    """The five stations, all of them as the default, and the few-shot study."""
     pipelines = {name: station.create_pipeline() for name, station in STATIONS.items()}
-    return {"__default__": sum(pipelines.values(), start=Pipeline([])), **pipelines}
+    whole = sum(pipelines.values(), start=Pipeline([]))
+    return {"__default__": whole, **pipelines, "study": study.create_pipeline()}

@@ -14,6 +14,7 @@ import argparse
 import json
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -21,10 +22,11 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
-from lafs_pipeline.training import checkpoints
-from tests.chaos.assault import Broken, Program, assault, newest_step
+from tests.chaos.assault import BrokenPromiseError, Program, assault, newest_step
 from tests.chaos.training import CONFIGURATIONS, MANIFEST, Configuration
 from tests.training.small_trainings import difference, draw_faces
+
+from lafs_pipeline.training import checkpoints
 
 DAMAGE = 0.15
 """Share of the starts before which the newest of several checkpoints is damaged."""
@@ -60,16 +62,20 @@ def prepare(folder: Path) -> None:
         draw_faces(folder, identities=8, images=8).to_parquet(folder / MANIFEST)
 
 
-def undisturbed(configuration: Configuration, folder: Path) -> Path:
-    """The run that the others are held against."""
+def undisturbed(configuration: Configuration, folder: Path, book: Book) -> Path:
+    """The run that the others are held against, once."""
     reference = folder / f"{configuration.name}-undisturbed"
+    if book.of(configuration, "undisturbed"):
+        return reference
+    shutil.rmtree(reference, ignore_errors=True)
     program = Program(configuration, folder, reference, folder / f"{reference.name}.log")
     try:
         outcome, message = program.outcome()
     finally:
         program.end_all()
     if outcome != "finished":
-        raise Broken(f"the undisturbed run ended with {outcome}: {message}; see {program.log}")
+        raise BrokenPromiseError(f"the undisturbed run ended with {outcome}: {message}; see {program.log}")
+    book.note(configuration, "undisturbed")
     return reference
 
 
@@ -92,40 +98,43 @@ def damage_newest(folder: Path, generator: random.Random) -> str | None:
 
 def disturbed(configuration: Configuration, folder: Path, book: Book, options: argparse.Namespace) -> None:
     """Rounds of kills until there were enough."""
-    reference = undisturbed(configuration, folder)
-    while len(book.of(configuration, "kill")) < options.kills:
+    reference = undisturbed(configuration, folder, book)
+    while len(book.of(configuration, "kill")) < options.kills and time.monotonic() < options.end:
         target = folder / f"{configuration.name}-round-{len(book.of(configuration, 'round'))}"
-        while True:
-            number = len(book.of(configuration, "start"))
-            generator = random.Random(f"{options.seed}/{configuration.name}/{number}")
-            damaged = damage_newest(target, generator)
-            program = Program(configuration, folder, target, folder / f"{configuration.name}-{number}.log")
-            if damaged or newest_step(target):
-                book.note(configuration, "resume", step=newest_step(target), damaged=damaged)
-            try:
-                missing = options.kills - len(book.of(configuration, "kill"))
-                for kill in assault(program, generator, missing if time.monotonic() < options.end else 0):
-                    book.note(configuration, "kill", **asdict(kill))
-                outcome, message = program.outcome()
-                program.wait_for_orphans()
-            finally:
-                program.end_all()
-            book.note(
-                configuration,
-                "start",
-                outcome=outcome,
-                restarts=program.restarts(),
-                skipped=program.skipped(),
-            )
-            if outcome == "finished":
-                break
+        while not started_and_killed(configuration, folder, target, book, options):
+            pass
         found = difference(reference, target)
         book.note(configuration, "round", difference=found)
         if found:
-            raise Broken(f"{target} differs from {reference}: {found}")
+            raise BrokenPromiseError(f"{target} differs from {reference}: {found}")
         shutil.rmtree(target)
-        if time.monotonic() > options.end:
-            return
+
+
+def started_and_killed(
+    configuration: Configuration, folder: Path, target: Path, book: Book, options: argparse.Namespace
+) -> bool:
+    """One start with its kills; whether the training has come to its end."""
+    number = len(book.of(configuration, "start"))
+    generator = random.Random(f"{options.seed}/{configuration.name}/{number}")
+    damaged = damage_newest(target, generator)
+    if newest_step(target):
+        book.note(configuration, "resume", step=newest_step(target), damaged=damaged)
+    missing = options.kills - len(book.of(configuration, "kill"))
+    program = Program(configuration, folder, target, folder / f"{configuration.name}-{number}.log")
+    kills = 0
+    try:
+        for kill in assault(program, generator, missing if time.monotonic() < options.end else 0):
+            book.note(configuration, "kill", **asdict(kill))
+            kills += 1
+        outcome, message = program.outcome()
+        program.wait_for_orphans()
+    finally:
+        program.end_all()
+    counts = {"restarts": program.restarts(), "skipped": program.skipped()}
+    book.note(configuration, "start", outcome=outcome, **counts)
+    if outcome != "finished" and not kills:
+        raise BrokenPromiseError(f"nobody was killed and yet: {outcome} {message}; see {program.log}")
+    return outcome == "finished"
 
 
 def summary(configuration: Configuration, book: Book) -> dict[str, int | float | str]:
@@ -164,6 +173,9 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="that is kept, and that a run goes on in")
     parser.add_argument("--only", nargs="+", choices=CONFIGURATIONS, default=list(CONFIGURATIONS))
     options = parser.parse_args()
+    signal.signal(
+        signal.SIGTERM, lambda number, _: sys.exit(128 + number)
+    )  # not without ending the trainings
     options.end = time.monotonic() + 60 * options.minutes
     folder = options.folder or Path(tempfile.mkdtemp(prefix="lafs-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -174,10 +186,13 @@ def main() -> int:
         try:
             if time.monotonic() < options.end:
                 disturbed(configuration, folder, book, options)
-        except Broken as error:
+        except BrokenPromiseError as error:
             book.note(configuration, "broken", text=str(error))
     rows = [summary(configuration, book) for configuration in wanted]
     print(table(rows))
+    for count in (1, 2):
+        killed = [row["kills"] for row in rows if CONFIGURATIONS[row["configuration"]].processes == count]
+        print(f"kills with {count} process{'es' if count > 1 else ''}: {sum(killed)}")
     broken = sum(row["broken"] for row in rows)
     if options.folder is None and not broken:
         shutil.rmtree(folder)

@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from lafs_pipeline.training import checkpoints
 from tests.chaos import processes
 from tests.chaos.training import Configuration
+
+from lafs_pipeline.training import checkpoints
 
 PROJECT = Path(__file__).parents[2]
 PATIENCE = 180.0
@@ -56,7 +57,7 @@ class Kill:
     orphan_seconds: float = 0.0
 
 
-class Broken(AssertionError):
+class BrokenPromiseError(AssertionError):
     """A promise of the training was not kept."""
 
 
@@ -83,7 +84,9 @@ class Program:
             processes.kill(pid)
         self.process.wait()
 
-    def wait_until(self, condition: Callable[[], bool], seconds: float = PATIENCE, every: float = 0.02) -> bool:
+    def wait_until(
+        self, condition: Callable[[], bool], seconds: float = PATIENCE, every: float = 0.02
+    ) -> bool:
         """Whether it held before the program ended; a program that gets nowhere is an error."""
         deadline, step = time.monotonic() + seconds, newest_step(self.folder)
         while not condition():
@@ -92,7 +95,7 @@ class Program:
             if (now := newest_step(self.folder)) != step:
                 deadline, step = time.monotonic() + seconds, now
             if time.monotonic() > deadline:
-                raise Broken(f"no progress for {seconds:g} s after step {step}, see {self.log}")
+                raise BrokenPromiseError(f"no progress for {seconds:g} s after step {step}, see {self.log}")
             time.sleep(every)
         return True
 
@@ -122,7 +125,9 @@ class Program:
         start = time.monotonic()
         while left := processes.marked(self.mark):
             if time.monotonic() - start > ORPHANS_ALLOWED:
-                raise Broken(f"processes {left} outlive the training of {self.log} by {ORPHANS_ALLOWED:g} s")
+                raise BrokenPromiseError(
+                    f"processes {left} outlive the training of {self.log} by {ORPHANS_ALLOWED:g} s"
+                )
             time.sleep(0.05)
         return time.monotonic() - start
 
@@ -225,10 +230,10 @@ def _judge(program: Program, kill: Kill, victim: int) -> None:
     """Hold the end of a program against what it promises."""
     if victim == program.process.pid:
         if kill.outcome != "signal 9":
-            raise Broken(f"the killed parent ended with {kill.outcome}, see {program.log}")
+            raise BrokenPromiseError(f"the killed parent ended with {kill.outcome}, see {program.log}")
         return
     if kill.outcome not in ("restarted", "WorkerFailed", "LafsError", "RuntimeError"):
-        raise Broken(f"killed {kill.target} led to {asdict(kill)}, see {program.log}")
+        raise BrokenPromiseError(f"killed {kill.target} led to {asdict(kill)}, see {program.log}")
     if kill.target.startswith(("rank", "write")):
         rank = int(kill.target[-1]) if kill.target != "write" else 0
         kill.named = (rank, victim) in program.killed_ranks()

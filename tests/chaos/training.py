@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from tests.training.small_trainings import SEED, STAGES, SlowSink, SmallTraining
 
 from lafs_pipeline.runtime.launch import LaunchSettings
 from lafs_pipeline.training.jobs import Workplace
-from tests.training.small_trainings import SEED, STAGES, SlowSink, SmallTraining
 
 MANIFEST = "manifest.parquet"
 SECONDS_A_STEP = 0.05
@@ -42,7 +42,7 @@ class Configuration:
         return self.stage == "adapt"
 
     def training(self, data: Path) -> SmallTraining:
-        """Frequent checkpoints, probes, milestones, dropout; loaders in one stage, accumulation in another."""
+        """Frequent checkpoints, probes and milestones; loaders in one stage, accumulation in another."""
         return SmallTraining(
             self.stage,
             pd.read_parquet(data / MANIFEST),

@@ -46,7 +46,7 @@ def start(tmp_path_factory):
     yield begin
     for process in programs:
         process.kill()
-        process.communicate()
+        process.communicate(timeout=60)  # for ever, if a process that it started still held its output
 
 
 @pytest.fixture

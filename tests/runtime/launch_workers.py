@@ -137,10 +137,12 @@ def until_told(folder):
 
 
 def never_stop(folder):
-    """Forks a child as a data loader does and pays no attention to signals."""
+    """Has a child that is tied to it as a data loader is, and pays no attention to signals."""
     child = os.fork()
     if child == 0:
+        processes.die_with_parent()
         time.sleep(1000)
+        os._exit(1)
     (Path(folder) / f"started-{processes.rank()}").write_text(json.dumps([os.getpid(), child]))
     for step in range(100_000):
         watchdog.progress(step, "forward")

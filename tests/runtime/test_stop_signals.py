@@ -1,15 +1,13 @@
 """Signals are counted, the second ends, forks and threads stay out of it."""
 
-import os
 import signal
 import subprocess
 import sys
 import threading
 
 import pytest
-import torch
 
-from lafs_pipeline.runtime.stop_signals import SAME_REQUEST, STOP_SIGNALS, StopSignals, outlive_signals
+from lafs_pipeline.runtime.stop_signals import SAME_REQUEST, STOP_SIGNALS, StopSignals
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)
@@ -99,28 +97,3 @@ def test_a_forked_loader_outlives_an_interrupt_but_not_its_termination():
         [sys.executable, "-c", FORKED], capture_output=True, text=True, check=True, timeout=60
     )
     assert finished.stdout.split() == ["0", "None", str(128 + signal.SIGTERM)]
-
-
-class Numbers(torch.utils.data.Dataset):
-    def __len__(self):
-        return 6
-
-    def __getitem__(self, index):
-        return index, os.getpid()
-
-
-@pytest.mark.parametrize("number", STOP_SIGNALS)
-def test_a_loader_outlives_signals_sent_to_all_and_ends_when_its_parent_says_so(number):
-    loader = torch.utils.data.DataLoader(
-        Numbers(), batch_size=1, num_workers=1, prefetch_factor=1, worker_init_fn=outlive_signals
-    )
-    batches = iter(loader)
-    for expected in range(4):
-        index, pid = next(batches)
-        assert int(index) == expected
-        subprocess.run(["kill", f"-{int(number)}", str(int(pid))], check=True)
-    (process,) = batches._workers
-    assert process.is_alive()
-    process.terminate()
-    process.join()
-    assert process.exitcode == 0

@@ -10,7 +10,7 @@ ROUNDS = 3
 
 
 def small_network() -> nn.Sequential:
-    """Two trained layers, of which the inputs of the second depend on the statistics of the first, and a frozen one."""
+    """Two trained layers, one behind the other, and a frozen one."""
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(3, 5, 3),
@@ -27,8 +27,10 @@ def small_network() -> nn.Sequential:
 def whole_batch(number: int) -> tuple[Tensor, Tensor]:
     """Images (8, 3, 7, 7) far from zero mean and unit variance, and a weight for each output."""
     generator = torch.Generator().manual_seed(number)
-    images = torch.randn(8, 3, 7, 7, generator=generator, dtype=torch.float64) * 3 + torch.arange(8.0)[:, None, None, None]
-    return images, torch.randn(8, 4, 3, 3, generator=generator, dtype=torch.float64)
+    images = 3 * torch.randn(8, 3, 7, 7, generator=generator, dtype=torch.float64)
+    return images + torch.arange(8.0)[:, None, None, None], torch.randn(
+        8, 4, 3, 3, generator=generator, dtype=torch.float64
+    )
 
 
 def far_from_zero() -> Tensor:
@@ -48,7 +50,7 @@ def step(network: nn.Module, images: Tensor, weights: Tensor) -> dict[str, Tenso
 
 
 def train_a_share(_: None) -> list[dict[str, Tensor]] | None:
-    """Take the steps with every second sample; what they gave for all samples, and the state, in the first process."""
+    """Take the steps with every second sample; in the first process, what they gave for all samples."""
     network, rank, size = small_network(), processes.rank(), processes.world_size()
     names = list(network.state_dict())
     frozen = network[3][2]

@@ -1,4 +1,4 @@
-"""What the processes of a group do in the tests of several processes; run in place, one process does the same."""
+"""What the processes of a group do in the tests of several; in place, one process does the same."""
 
 import itertools
 import time
@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from tests.training.small_trainings import SEED, TRAINING, SmallTraining
 
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.launch import Stopped
 from lafs_pipeline.training.jobs import Workplace
-from tests.training.small_trainings import SEED, TRAINING, SmallTraining
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Steps:
 
 
 def take_steps(steps: Steps) -> None:
-    """Train, and note in `<folder>/seen-<rank>` the keys of the images in the order in which they are read."""
+    """Train, and note in `<folder>/seen-<rank>` the keys of the images, in the order of reading."""
     for folder, training in steps.trainings.items():
         changes = {} if steps.count is None else {"max_minutes": 1e-9}
         short = replace(training, training={**training.training, **changes})

@@ -162,7 +162,8 @@ def _difference(mine: Any, theirs: Any, name: str) -> str | None:
     if isinstance(mine, dict):
         if mine.keys() != theirs.keys():
             return f"{name} has {list(mine)} and {list(theirs)}"
-        return next(filter(None, (_difference(mine[key], theirs[key], f"{name}.{key}") for key in mine)), None)
+        found = (_difference(mine[key], theirs[key], f"{name}.{key}") for key in mine)
+        return next(filter(None, found), None)
     return None if mine == theirs else f"{name}: {mine!r} and {theirs!r}"
 
 

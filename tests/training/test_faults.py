@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
+from tests.training.rank_workers import Hang, hang_in_rank_1
+from tests.training.small_trainings import SEED, TRAINING, SmallTraining, difference, draw_faces
 
 from lafs_pipeline.faces.recordio import RecordIOReader
 from lafs_pipeline.runtime.errors import LafsError
@@ -19,8 +22,6 @@ from lafs_pipeline.runtime.launch import LaunchSettings, Stopped, WorkerFailed, 
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.jobs import Workplace
 from lafs_pipeline.training.sampling import StepBatches
-from tests.training.rank_workers import Hang, hang_in_rank_1
-from tests.training.small_trainings import SEED, TRAINING, SmallTraining, difference, draw_faces
 
 RARELY = {"checkpoint_every": 100}
 
@@ -88,7 +89,8 @@ def small_disk(tmp_path, unbroken):
     def mount(*options: str) -> subprocess.CompletedProcess:
         return subprocess.run(["mount", *options, folder], capture_output=True, check=False)
 
-    if shutil.which("mount") is None or mount("-t", "tmpfs", "-o", f"size={size * 3 // 2}", "tmpfs").returncode:
+    tmpfs = ("-t", "tmpfs", "-o", f"size={size * 3 // 2}", "tmpfs")
+    if shutil.which("mount") is None or mount(*tmpfs).returncode:
         pytest.skip("mounting a file system is not permitted here")
     yield folder, lambda: mount("-o", f"remount,size={8 * size}")
     subprocess.run(["umount", folder], check=True)
@@ -98,7 +100,8 @@ def test_a_full_disk_is_named_and_costs_nothing(training, unbroken, small_disk):
     folder, grow = small_disk
     with pytest.raises(LafsError, match=re.escape(str(folder))) as refused:
         training.run(place(folder))
-    found = re.search(r"step 4 could not be written.* It needs ([\d,]+) bytes, ([\d,]+) are free", str(refused.value))
+    expected = r"step 4 could not be written.* It needs ([\d,]+) bytes, ([\d,]+) are free"
+    found = re.search(expected, str(refused.value))
     needed, free = (int(number.replace(",", "")) for number in found.groups())
     assert free < needed < sum(file.stat().st_size for file in folder.rglob("*")) * 1.1
     assert steps(folder) == [2]
@@ -132,7 +135,8 @@ def test_a_checkpoint_of_another_model_is_refused(training, unbroken, tmp_path):
     whole = checkpoints.load_latest(tmp_path)
     renamed = {name.replace("blocks.1", "blocks.7"): value for name, value in whole.weights.items()}
     checkpoints.write(tmp_path, replace(whole, weights=renamed))
-    with pytest.raises(LafsError, match=r"step 3 .*of another model; missing: .*blocks\.1.*unexpected: .*blocks\.7"):
+    message = r"step 3 .*of another model; missing: .*blocks\.1.*unexpected: .*blocks\.7"
+    with pytest.raises(LafsError, match=message):
         training.run(place(tmp_path))
     checkpoints.write(tmp_path, whole)
     training.run(place(tmp_path))
@@ -180,22 +184,48 @@ def test_a_damaged_image_is_named_and_costs_no_finished_step(faces, tmp_path, da
 def test_a_killed_loader_is_named_and_costs_no_finished_step(faces, tmp_path):
     training = SmallTraining("landmarks", faces, {**RARELY, "workers": 1})
     training.run(place(tmp_path / "unbroken"))
-    with pytest.raises(LafsError, match="loads the images.*SIGKILL.*memory.*workers"):
+    with pytest.raises(LafsError, match=r"load.*images.*memory.*training\.workers"):
         training.run(place(tmp_path / "broken", Interruption(3, kill_loaders)))
     assert steps(tmp_path / "broken") == [3]
     training.run(place(tmp_path / "broken"))
     assert difference(tmp_path / "broken", tmp_path / "unbroken") is None
 
 
+def test_a_second_training_in_the_same_folder_is_refused(training, unbroken, tmp_path):
+    context = multiprocessing.get_context("fork")
+    outcomes = context.SimpleQueue()
+
+    def second() -> None:
+        torch.set_num_threads(1)
+        try:
+            training.run(place(tmp_path))
+            outcomes.put("trained")
+        except LafsError as error:
+            outcomes.put(str(error))
+
+    def begin_second() -> None:
+        child = context.Process(target=second)
+        child.start()
+        child.join()
+
+    training.run(place(tmp_path, Interruption(3, begin_second)))
+    holder = rf"\(process {os.getpid()} on \S+\)"
+    assert re.match(rf"{re.escape(str(tmp_path))} is in use by another training {holder}", outcomes.get())
+    assert difference(tmp_path, unbroken) is None
+
+
 @pytest.mark.slow
 def test_a_damaged_image_of_another_rank_costs_no_finished_step(faces, tmp_path, damaged):
     training = SmallTraining("landmarks", faces, RARELY)
     training.run(place(tmp_path / "unbroken"))
-    manifest, row, mend = damaged(2, 3)
+    manifest, row, mend = damaged(2, 3)  # the second rank's
     broken = replace(training, manifest=manifest)
     with pytest.raises(LafsError, match=re.escape(f"record {row['record']} ({row['key']})")):
         broken.run(place(tmp_path / "broken", processes=2))
     assert steps(tmp_path / "broken") == [2]
+    mend()
+    broken.run(place(tmp_path / "broken", processes=2))
+    assert steps(tmp_path / "broken")[0] == 8
 
 
 @pytest.mark.slow
@@ -214,6 +244,8 @@ def test_a_signal_to_the_parent_stops_all_ranks_at_one_step_and_costs_nothing(fa
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_sample_that_never_comes_ends_the_group_and_is_named(faces, tmp_path, workers):
     training = SmallTraining("landmarks", faces, {"workers": workers})
-    with pytest.raises(WorkerFailed, match=r"rank 1 on \S+ \(process \d+\) made no progress at step 2 \(loading a batch"):
-        launch(hang_in_rank_1, Hang(training, tmp_path, step=2), LaunchSettings(processes=2, timeout_seconds=8))
+    settings = LaunchSettings(processes=2, timeout_seconds=8)
+    message = r"rank 1 on \S+ \(process \d+\) made no progress at step 2 \(loading a batch"
+    with pytest.raises(WorkerFailed, match=message):
+        launch(hang_in_rank_1, Hang(training, tmp_path, step=2), settings)
     assert checkpoints.load_latest(tmp_path).step == 2

@@ -4,16 +4,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.training.rank_workers import Steps, take_all, take_steps
+from tests.training.small_trainings import TRAINING, SmallTraining, curve, difference, draw_faces
 
 from lafs_pipeline.runtime.launch import LaunchSettings, launch
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.views.settings import AugmentationSettings
-from tests.training.rank_workers import Steps, take_all, take_steps
-from tests.training.small_trainings import TRAINING, SmallTraining, curve, difference, draw_faces
 
 BEFORE, TOGETHER, TOTAL = 3, 3, 8
 # AdamW gives directions without a gradient steps of their rounding's sign, and landmarks that start close
-# together stretch them: with larger rates two runs in one process whose weights differ by 1e-7 come apart too.
+# together stretch them: at larger rates two runs in one process whose weights differ by 1e-7 come apart too.
 GENTLE = {"learning_rate": 1e-5}
 CHANGES = {
     "landmarks": {
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Every stage without a break in one process, and with eight breaks in one process, two, and one again."""
+    """Every stage in one process without a break, and with many, in one process, two, and one again."""
     folder = tmp_path_factory.mktemp("ranks")
     plain = SmallTraining("", draw_faces(folder), random_layers=False)
     trainings = {stage: replace(plain, stage=stage, **changes) for stage, changes in CHANGES.items()}

@@ -2,11 +2,18 @@
 
 import pytest
 import torch
+from tests.training.batch_norm_workers import (
+    ROUNDS,
+    far_from_zero,
+    small_network,
+    step,
+    train_a_share,
+    whole_batch,
+)
 from torch import nn
 
 from lafs_pipeline.runtime.launch import LaunchSettings, launch
 from lafs_pipeline.training.sync_batch_norm import synchronise_batch_norm
-from tests.training.batch_norm_workers import ROUNDS, far_from_zero, small_network, step, train_a_share, whole_batch
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +35,14 @@ def alone() -> list[dict[str, torch.Tensor]]:
 def test_outputs_and_gradients_are_those_of_the_whole_batch(shared, alone, number):
     assert shared[number].keys() == alone[number].keys()
     for name, expected in alone[number].items():
-        torch.testing.assert_close(shared[number][name], expected, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(shared[number][name], expected, msg=f"{name} differs")
 
 
 def test_so_are_running_statistics_and_what_they_give_in_eval_mode(shared, alone):
     for mine, theirs in zip(shared[ROUNDS : ROUNDS + 2], alone[ROUNDS:], strict=True):
         assert mine.keys() == theirs.keys()
         for name, expected in theirs.items():
-            torch.testing.assert_close(mine[name], expected, msg=lambda text, name=name: f"{name}: {text}")
+            torch.testing.assert_close(mine[name], expected, msg=f"{name} differs")
 
 
 def test_a_mean_far_from_zero_costs_no_accuracy(shared):

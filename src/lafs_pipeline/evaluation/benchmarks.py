@@ -63,15 +63,7 @@ def evaluate_model(
         LafsError: a benchmark that cannot be evaluated; names it.
     """
     digest = model_digest(model)
-    members = {
-        str(name): data.faces["key"].isin(keys)
-        for table, columns in ((data.pairs, ["key_a", "key_b"]), (data.templates, ["key"]))
-        for name, rows in table.groupby("benchmark", sort=False, observed=True)
-        for keys in [pd.unique(rows[columns].to_numpy().ravel())]
-    }
-    embeddings = embed_faces(
-        model, digest, {name: data.faces[rows] for name, rows in members.items()}, options, launching
-    )
+    embeddings = embed_faces(model, digest, _faces_of_benchmarks(data), options, launching)
     results: list[BenchmarkResult] = []
     for name, own in embeddings.items():
         benchmark = _Benchmark(data, name, own, options, seed, _facts(data, name, digest, own, options))
@@ -81,6 +73,17 @@ def evaluate_model(
         except LafsError as error:
             raise LafsError(f"benchmark '{name}': {error}") from error
     return results
+
+
+def _faces_of_benchmarks(data: BenchmarkData) -> dict[str, pd.DataFrame]:
+    """Rows of the manifest that each benchmark compares, in the order of `protocols`."""
+    tables = {}
+    for name in data.protocols["benchmark"]:
+        pairs = data.pairs[data.pairs["benchmark"] == name]
+        images = data.templates.loc[data.templates["benchmark"] == name, "key"]
+        keys = pd.concat([pairs["key_a"], pairs["key_b"], images]).unique()
+        tables[str(name)] = data.faces[data.faces["key"].isin(keys)]
+    return tables
 
 
 def _facts(data: BenchmarkData, name: str, digest: str, own: Embeddings, options: EvaluateSettings) -> Facts:
@@ -162,7 +165,7 @@ class _Benchmark:
         evaluate: Callable[[pd.DataFrame, str], BenchmarkResult],
     ) -> Iterator[BenchmarkResult]:
         first, second = (groups.reindex(pairs[side]).to_numpy(object) for side in sides)
-        for group in sorted(set(first[first == second])):
+        for group in sorted(set(first[pd.notna(first) & (first == second)])):
             try:
                 yield evaluate(pairs[(first == group) & (second == group)], group)
             except LafsError as error:

@@ -86,14 +86,7 @@ def embed_faces(
     paths = {name: folder / f"{prints[name]}-{flags}.npy" for name in tables}
     absent = {path: tables[name] for name, path in paths.items() if _kept(path, len(tables[name])) is None}
     if absent:
-        temporary = folder / f".{uuid.uuid4().hex}.npy"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            launch(_extract, _Extraction(model.cpu(), absent, options, temporary), launching)
-        except OSError as error:
-            raise LafsError(f"embeddings cannot be written to {folder} ({error.strerror})") from error
-        finally:
-            temporary.unlink(missing_ok=True)
+        _extract_all(model.cpu(), absent, options, folder, launching)
     found = {}
     for name, faces in tables.items():
         vectors = _kept(paths[name], len(faces))
@@ -103,6 +96,25 @@ def embed_faces(
             )
         found[name] = Embeddings(pd.Series(range(len(faces)), index=faces["key"]), vectors, prints[name])
     return found
+
+
+def _extract_all(
+    model: nn.Module,
+    tables: dict[Path, pd.DataFrame],
+    options: EvaluateSettings,
+    folder: Path,
+    launching: LaunchSettings,
+) -> None:
+    """Write the embeddings of each table to its path."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / f".{uuid.uuid4().hex}.npy"
+        try:
+            launch(_extract, _Extraction(model, tables, options, temporary), launching)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise LafsError(f"embeddings cannot be written to {folder} ({error.strerror})") from error
 
 
 def _kept(path: Path, count: int) -> np.ndarray | None:

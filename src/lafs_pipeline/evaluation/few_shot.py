@@ -32,6 +32,11 @@ class FewShotResult:
     benchmark: str
     fold_accuracy: tuple[float, ...]
 
+    @property
+    def accuracy(self) -> float:
+        """Mean over the folds."""
+        return float(np.mean(self.fold_accuracy))
+
 
 def few_shot_table(results: Sequence[FewShotResult]) -> pd.DataFrame:
     """One row a benchmark, number of shots and method.
@@ -120,7 +125,7 @@ def _accuracies(results: Sequence[FewShotResult]) -> pd.DataFrame:
                 "benchmark": result.benchmark,
                 "shots": result.shots,
                 "method": result.method,
-                "accuracy": 100 * float(np.mean(result.fold_accuracy)),
+                "accuracy": 100 * result.accuracy,
             }
             for result in results
         ]

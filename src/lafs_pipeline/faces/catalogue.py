@@ -1,4 +1,4 @@
-"""Sources and benchmarks become one manifest, one packed file, a list of pairs and one of duplicates."""
+"""Sources and benchmarks become a manifest, a packed file, and lists of what is compared and doubled."""
 
 import logging
 import os
@@ -10,10 +10,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from lafs_pipeline.faces.benchmarks import BenchmarkSettings
+from lafs_pipeline.faces.comparisons import compare, with_groups
 from lafs_pipeline.faces.duplicates import find_duplicates
 from lafs_pipeline.faces.manifest import (
     MANIFEST_TYPES,
-    PAIR_TYPES,
     REJECTED_TYPES,
     TRAIN,
     TableBuilder,
@@ -21,7 +21,7 @@ from lafs_pipeline.faces.manifest import (
     typed_table,
 )
 from lafs_pipeline.faces.overlap import exclude_overlap, find_overlap
-from lafs_pipeline.faces.planning import CatalogSettings, Plan, PlannedImages, held_out_pairs, plan_catalogue
+from lafs_pipeline.faces.planning import CatalogSettings, Plan, PlannedImages, plan_catalogue
 from lafs_pipeline.faces.shards import STORED_TYPES, ShardFolder, pack_stores
 from lafs_pipeline.runtime.errors import LafsError
 
@@ -35,9 +35,15 @@ class Catalogue:
     """What cataloguing yields.
 
     Attributes:
-        manifest: One row an image; columns in :mod:`lafs_pipeline.faces.manifest`.
+        manifest: One row an image; columns in :mod:`lafs_pipeline.faces.manifest`, and `group` where a
+            benchmark has groups.
         rejected: source, key, reason of every image that was left out.
         pairs: benchmark, pair (from 0, in file order), key_a, key_b, is_same, fold (missing for none).
+        templates: Of benchmarks that compare templates: benchmark, key, template, media, score.
+        template_pairs: benchmark, template_a, template_b, is_same.
+        template_subjects: Galleries and probes: benchmark, template, subject, role (`probe`, or the gallery).
+        protocols: One row a benchmark: kind, alignment, and how many lines of its files, images, templates
+            and pairs were left out, duplicate pairs among the last.
         duplicates: As :func:`find_duplicates`, of all images that could be used.
         overlap: As :func:`find_overlap`, of training images with benchmarks, before any exclusion.
     """
@@ -45,6 +51,10 @@ class Catalogue:
     manifest: pd.DataFrame
     rejected: pd.DataFrame
     pairs: pd.DataFrame
+    templates: pd.DataFrame
+    template_pairs: pd.DataFrame
+    template_subjects: pd.DataFrame
+    protocols: pd.DataFrame
     duplicates: pd.DataFrame
     overlap: pd.DataFrame
 
@@ -71,7 +81,7 @@ def catalog_faces(settings: CatalogSettings, seed: int, packed_path: Path | str)
     threads = settings.threads or usable_cores()
     plan = plan_catalogue(settings, seed, packed_path.parent)
     manifest, rejected = _take_in(plan, ShardFolder(folder, settings.shard_images, seed), threads)
-    pairs = _draw_and_list_pairs(settings, plan, manifest, seed)
+    compared = compare(settings, plan, manifest, seed)
     duplicates = find_duplicates(manifest, settings.near_distance, settings.near_similarity, threads)
     overlap = find_overlap(manifest, duplicates)
     manifest, excluded = exclude_overlap(manifest, overlap, settings.exclude_overlap)
@@ -80,9 +90,15 @@ def catalog_faces(settings: CatalogSettings, seed: int, packed_path: Path | str)
             "No image is left for training: all are duplicates of benchmark images. Check that source and "
             "benchmark are not the same images, or set `exclude_overlap: none`."
         )
-    manifest = pack_stores(manifest, folder, packed_path)
+    manifest = pack_stores(with_groups(manifest, plan.groups), folder, packed_path)
     shutil.rmtree(folder, ignore_errors=True)
-    return Catalogue(manifest, join_tables([rejected, excluded]), pairs, duplicates, overlap)
+    return Catalogue(
+        manifest,
+        join_tables([rejected, excluded]),
+        **vars(compared),
+        duplicates=duplicates,
+        overlap=overlap,
+    )
 
 
 def usable_cores() -> int:
@@ -137,31 +153,3 @@ def _manifest_rows(planned: PlannedImages, table: pd.DataFrame) -> pd.DataFrame:
     types = {name: MANIFEST_TYPES[name] for name in own}
     stored = table[list(STORED_TYPES)].reset_index(drop=True)
     return pd.concat([typed_table(types, list(own.values())), stored], axis=1)
-
-
-def _draw_and_list_pairs(
-    settings: CatalogSettings, plan: Plan, manifest: pd.DataFrame, seed: int
-) -> pd.DataFrame:
-    pairs = TableBuilder(PAIR_TYPES)
-    for name, benchmark in settings.benchmarks.items():
-        if benchmark.kind == "held_out":
-            members = manifest[manifest["split"] == name]
-            drawn = held_out_pairs(name, benchmark, members["identity"].tolist(), seed)
-            _add_pairs(name, drawn, members["key"].tolist(), pairs)
-        else:
-            usable = set(manifest["key"][manifest["source"] == name])
-            planned = plan.images[name]
-            keys = [key if (key := planned.key(i)) in usable else None for i in range(len(planned.source))]
-            _add_pairs(name, plan.fixed_pairs[name], keys, pairs)
-    return pairs.table()
-
-
-def _add_pairs(name: str, drawn: pd.DataFrame, keys: list[str | None], pairs: TableBuilder) -> None:
-    dropped = 0
-    for number, pair in enumerate(drawn.itertuples()):
-        if keys[pair.a] is None or keys[pair.b] is None:
-            dropped += 1
-        else:
-            pairs.append(name, number, keys[pair.a], keys[pair.b], pair.is_same, pair.fold)
-    if dropped:
-        logger.warning("Benchmark '%s': %d of %d pairs have a rejected image.", name, dropped, len(drawn))

@@ -8,7 +8,13 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from lafs_pipeline.faces.benchmarks import BenchmarkSettings, hold_out_identities, open_benchmark
+from lafs_pipeline.faces.benchmarks import (
+    BenchmarkSettings,
+    FixedBenchmark,
+    hold_out_identities,
+    open_benchmark,
+    read_groups,
+)
 from lafs_pipeline.faces.intake import FaceIntake
 from lafs_pipeline.faces.manifest import TRAIN
 from lafs_pipeline.faces.pair_sets import draw_pairs
@@ -107,11 +113,13 @@ class Plan:
 
     Attributes:
         images: By name of source or benchmark.
-        fixed_pairs: By name of a benchmark that brings its own images: a, b (positions), is_same, fold.
+        fixed: By name, the benchmarks that bring their own images.
+        groups: By key, of the benchmarks that have any.
     """
 
     images: dict[str, PlannedImages]
-    fixed_pairs: dict[str, pd.DataFrame]
+    fixed: dict[str, FixedBenchmark]
+    groups: dict[str, str]
 
 
 def plan_catalogue(settings: CatalogSettings, seed: int, index_folder: Path | str | None = None) -> Plan:
@@ -130,25 +138,16 @@ def plan_catalogue(settings: CatalogSettings, seed: int, index_folder: Path | st
         name: _planned_source(name, source, settings, seed, index_folder)
         for name, source in settings.sources.items()
     }
-    fixed_pairs = {}
+    fixed = {}
     for name, benchmark in settings.benchmarks.items():
         if benchmark.kind == "held_out":
             _hold_out(name, benchmark, images, seed)
             continue
-        opened = open_benchmark(name, benchmark, seed)
-        fixed_pairs[name] = opened.pairs
-        images[name] = PlannedImages(
-            name=name,
-            source=opened.source,
-            intake=_intake(f"Benchmark '{name}'", opened.settings, settings.check_images),
-            identities=[opened.source.identity(index) for index in range(len(opened.source))],
-            splits=[name] * len(opened.source),
-            wanted=np.unique(opened.pairs[["a", "b"]].to_numpy()).tolist(),
-            merged=settings.identities == "merged",
-        )
+        fixed[name] = open_benchmark(name, benchmark, seed)
+        images[name] = _planned_benchmark(name, fixed[name], settings)
     _keep_benchmarks_out_of_training(settings, images)
     _check_training_identities(settings, images)
-    return Plan(images, fixed_pairs)
+    return Plan(images, fixed, _groups(settings))
 
 
 def held_out_pairs(
@@ -210,6 +209,34 @@ def _planned_source(
     return PlannedImages(
         name, source, intake, identities, [TRAIN] * len(source), range(len(source)), merged, refused
     )
+
+
+def _planned_benchmark(name: str, opened: FixedBenchmark, settings: CatalogSettings) -> PlannedImages:
+    source, tree = opened.source, opened.templates
+    used = range(len(source)) if tree else np.unique(opened.pairs[["a", "b"]].to_numpy()).tolist()
+    return PlannedImages(
+        name=name,
+        source=source,
+        intake=_intake(f"Benchmark '{name}'", opened.settings, settings.check_images),
+        identities=[source.identity(index) for index in range(len(source))],
+        splits=[name] * len(source),
+        wanted=used,
+        merged=settings.identities == "merged",
+        refused=dict.fromkeys(tree.missing, "its file does not exist") if tree else {},
+    )
+
+
+def _groups(settings: CatalogSettings) -> dict[str, str]:
+    groups = {}
+    for name, benchmark in settings.benchmarks.items():
+        if benchmark.groups is not None:
+            source = benchmark.source if benchmark.kind == "held_out" else name
+            try:
+                found = read_groups(benchmark.groups)
+            except LafsError as error:
+                raise LafsError(f"Benchmark '{name}': {error}") from error
+            groups |= {f"{source}/{key}": group for key, group in found.items()}
+    return groups
 
 
 def _hold_out(name: str, settings: BenchmarkSettings, images: dict[str, PlannedImages], seed: int) -> None:

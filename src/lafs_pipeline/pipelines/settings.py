@@ -19,17 +19,10 @@ class ExportSettings:
     pair_sets: dict[str, str] = setting("benchmark name -> .bin or .rec file of its pairs", {})
 
 
-@settings
-class EvaluateSettings:
-    """How models are benchmarked."""
-
-    flip: bool = setting("sum the embeddings of image and mirror image", True)
-    batch_size: int = setting("images a forward pass", 64, ge=1)
-    workers: int = setting("processes that decode images", 1, ge=0)
-
-
 def parameter_groups() -> dict[str, type]:
     """The groups of `parameters*.yml` and the settings that each becomes."""
+    from lafs_pipeline.evaluation.settings import EvaluateSettings
+    from lafs_pipeline.evaluation.study import StudySettings
     from lafs_pipeline.faces.planning import CatalogSettings
     from lafs_pipeline.runtime.launch import LaunchSettings
     from lafs_pipeline.training.recipes import AdaptSettings, StageOneSettings
@@ -44,4 +37,5 @@ def parameter_groups() -> dict[str, type]:
         "pretrain": PretrainSettings,
         "adapt": AdaptSettings,
         "evaluate": EvaluateSettings,
+        "study": StudySettings,
     }

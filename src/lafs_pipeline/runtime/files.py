@@ -1,10 +1,20 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and folders that one process holds alone."""
 
+import errno
+import fcntl
+import logging
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from lafs_pipeline.runtime.errors import LafsError
+
+logger = logging.getLogger(__name__)
+
+WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @contextmanager
@@ -33,3 +43,32 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+@contextmanager
+def held_alone(folder: Path | str) -> Iterator[None]:
+    """Let no other process hold `folder` meanwhile; the kernel lets go of it however this process ends.
+
+    Raises:
+        LafsError: another process holds it.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+", encoding="utf-8") as stream:
+        try:
+            # Not flock, which forked processes would share and keep.
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            stream.seek(0)
+            raise LafsError(
+                f"{folder} is in use by another training ({stream.read()}); wait for its end, or give "
+                "this one another data folder (LAFS_DATA)"
+            ) from error
+        except OSError as error:
+            if error.errno not in WITHOUT_LOCKS:
+                raise
+            logger.warning("%s is on a file system without locks: start no second training there", folder)
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()} on {socket.gethostname()}")
+        stream.flush()
+        yield

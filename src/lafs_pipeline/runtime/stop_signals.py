@@ -97,25 +97,6 @@ def _ignore(_: int) -> None:
     pass
 
 
-def outlive_signals(_: int) -> None:
-    """Let a data-loader process end on SIGTERM from its parent alone; for `DataLoader(worker_init_fn=...)`.
-
-    A job manager sends its signal to every process of a job. The loaders must outlive it while the training
-    finishes its step.
-    """
-    for number in STOP_SIGNALS:
-        if number != signal.SIGTERM:
-            signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    threading.Thread(target=_end_when_the_parent_says_so, daemon=True).start()
-
-
-def _end_when_the_parent_says_so() -> None:
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
-        pass
-    os._exit(0)
-
-
 @contextmanager
 def signals_held() -> Iterator[None]:
     """Hold signals back while workers are started, and keep the handlers that are installed.

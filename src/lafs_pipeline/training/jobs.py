@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,18 @@ from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.files import held_alone
 from lafs_pipeline.runtime.launch import LaunchSettings, launch
 from lafs_pipeline.runtime.seeding import derive_seed, random_generator
 from lafs_pipeline.runtime.sinks import MetricSink
 from lafs_pipeline.training.checkpoints import load_latest
+from lafs_pipeline.training.loading import Samples
 from lafs_pipeline.training.loop import Run, Trainer
 from lafs_pipeline.training.probes import IdentityProbe
 from lafs_pipeline.training.sampling import StepBatches
 from lafs_pipeline.training.self_supervised import PretrainSamples, PretrainSettings, SelfSupervisedStage
-from lafs_pipeline.training.settings import deciding_configuration
+from lafs_pipeline.training.settings import TrainingSettings, deciding_configuration
+from lafs_pipeline.training.stage import Stage
 from lafs_pipeline.training.supervised import RecognitionSamples, RecognitionSettings, RecognitionStage
 from lafs_pipeline.views.supervised import SupervisedAugmentation
 
@@ -85,7 +89,7 @@ class PretrainJob:
         )
         stage = self.stage()
         run = _run(stage.name, self.options, self.model, self.manifest, self.place)
-        Trainer(stage, samples, self.options.training, run).train()
+        _train_alone(stage, samples, self.options.training, run)
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ class RecognitionJob:
         labels, _ = identity_labels(self.manifest)
         samples = RecognitionSamples(FaceImages(self.manifest), labels, augmentation, self.place.seed)
         run = _run(self.name, self.options, self.model, self.manifest, self.place)
-        Trainer(self.stage(), samples, self.options.training, run).train()
+        _train_alone(self.stage(), samples, self.options.training, run)
 
 
 def pretrain(
@@ -178,6 +182,12 @@ def _train(job: PretrainJob | RecognitionJob) -> PartFViT | FViT:
         )
     stage.modules.load_state_dict(checkpoint.weights)
     return stage.result().eval()
+
+
+def _train_alone(stage: Stage, samples: Samples, training: TrainingSettings, run: Run) -> None:
+    """Train while no other training may use the folder."""
+    with held_alone(run.folder) if processes.is_main() else nullcontext():
+        Trainer(stage, samples, training, run).train()
 
 
 def _work(job: PretrainJob | RecognitionJob) -> None:

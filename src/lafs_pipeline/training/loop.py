@@ -1,18 +1,15 @@
 """The one loop that trains every stage."""
 
 import logging
-import signal
-import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from lafs_pipeline.runtime import processes, watchdog
@@ -23,6 +20,7 @@ from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.checkpoint_writer import CheckpointWriter
 from lafs_pipeline.training.checkpoints import Checkpoint
 from lafs_pipeline.training.health import SkippedSteps
+from lafs_pipeline.training.loading import Samples, loaded
 from lafs_pipeline.training.precision import determinism
 from lafs_pipeline.training.resume import find_checkpoint
 from lafs_pipeline.training.sampling import StepBatches
@@ -34,17 +32,6 @@ logger = logging.getLogger(__name__)
 
 METRICS_FILE = "metrics.jsonl"
 SCORE = "knn_accuracy"
-
-
-class Samples(Protocol):
-    """Training images, indexed by (epoch, index); a sample is a dict of arrays."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, draw: tuple[int, int]) -> dict[str, Any]: ...
-
-    def key(self, index: int) -> str:
-        """The name of an image, for messages."""
 
 
 @dataclass
@@ -224,7 +211,7 @@ class Trainer:
             try:
                 parts = [next(batches) for _ in self.plan.rows]
             except Exception as error:
-                failure, reason = error, str(error)
+                failure, reason = error, str(error) or type(error).__name__
         agreed = processes.agree_on_stop(reason)
         watchdog.progress(step, "computing a step")
         if agreed is None:
@@ -244,16 +231,8 @@ class Trainer:
         return Progress(step, self.total_steps, self.steps_per_epoch)
 
     def _loaded(self) -> Generator[dict[str, Tensor], None, None]:
-        """Batches of this process's parts; closed, it ends the processes that load them."""
-        settings = self.settings
-        yield from DataLoader(
-            self.samples,
-            batch_sampler=self._batches(self.start),
-            num_workers=settings.workers,
-            pin_memory=self.run.device.type == "cuda",
-            worker_init_fn=_belong_to_the_training,
-            multiprocessing_context="fork" if settings.workers and sys.platform == "linux" else None,
-        )
+        batches = self._batches(self.start)
+        return loaded(self.samples, batches, self.settings.workers, self.run.device.type == "cuda")
 
     def _probe(self, writer: CheckpointWriter, sinks: list[MetricSink], done: int) -> float | None:
         """Measure in the first process, while the others wait."""
@@ -289,15 +268,3 @@ class Trainer:
             sink.log(metrics, done)
         if processes.is_main() and (warning := self.stage.diagnose(metrics, self._progress(done))):
             logger.warning("%s, step %d: %s", self.stage.name, done, warning)
-
-
-def _belong_to_the_training(_worker: int) -> None:
-    """A loader's process ends with its training, neither before nor after it.
-
-    The first SIGTERM may have been sent to all processes of a job; when a loader is to end by one, another
-    follows.
-    """
-    processes.die_with_parent()
-    for number in (signal.SIGINT, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))

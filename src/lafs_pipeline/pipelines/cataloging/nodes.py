@@ -14,15 +14,12 @@ if TYPE_CHECKING:
     Table = pd.DataFrame
 
 
-def catalog(
-    parameters: dict[str, Any], seed: int, packed: str
-) -> "tuple[Table, Table, Table, Table, Table, Path]":
-    """Manifest, rejected images, pairs, duplicates, overlap of training and benchmarks, packed images."""
+def catalog(parameters: dict[str, Any], seed: int, packed: str) -> "dict[str, Table | Path]":
+    """The tables of a catalogue by name, and the packed images."""
     from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
 
     result = catalog_faces(parse(CatalogSettings, parameters, "cataloging"), seed, packed)
-    tables = (result.manifest, result.rejected, result.pairs, result.duplicates, result.overlap)
-    return *tables, Path(packed)
+    return vars(result) | {"packed_faces": Path(packed)}
 
 
 def export(faces: "Table", pairs: "Table", parameters: dict[str, Any]) -> None:

@@ -4,15 +4,29 @@ from kedro.pipeline import Node, Pipeline
 
 from lafs_pipeline.pipelines.cataloging import nodes
 
+TABLES = (
+    "rejected",
+    "pairs",
+    "templates",
+    "template_pairs",
+    "template_subjects",
+    "protocols",
+    "duplicates",
+    "overlap",
+)
+
 
 def create_pipeline() -> Pipeline:
-    """Parameters -> faces, packed_faces, pairs, what was left out, what is doubled, and pictures of it."""
+    """Parameters -> faces, packed_faces, what benchmarks compare, what is left out or doubled, pictures."""
     return Pipeline(
         [
             Node(
                 nodes.catalog,
                 inputs=["params:cataloging", "params:seed", "params:paths.packed_faces"],
-                outputs=["faces", "rejected", "pairs", "duplicates", "overlap", "packed_faces"],
+                outputs={
+                    "manifest": "faces",
+                    **{name: name for name in (*TABLES, "packed_faces")},
+                },
                 name="catalog_faces",
             ),
             Node(nodes.export, inputs=["faces", "pairs", "params:export"], outputs=None, name="export"),

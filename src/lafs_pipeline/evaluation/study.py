@@ -1,0 +1,193 @@
+"""The few-shot study: {from scratch, grid DINO, LAFS} x shots x seeds, each adapted alike and benchmarked."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from lafs_pipeline.evaluation.benchmarks import BenchmarkData, evaluate_model
+from lafs_pipeline.evaluation.embeddings import model_digest
+from lafs_pipeline.evaluation.few_shot import FewShotResult
+from lafs_pipeline.evaluation.settings import EvaluateSettings
+from lafs_pipeline.faces.card import fingerprint
+from lafs_pipeline.models.landmark_network import LandmarkNetwork
+from lafs_pipeline.models.part_fvit import FViT, PartFViT
+from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.files import whole_file
+from lafs_pipeline.runtime.settings import setting, settings
+from lafs_pipeline.training.checkpoints import clear
+from lafs_pipeline.training.jobs import Workplace, train_recognition
+from lafs_pipeline.training.recipes import AdaptSettings, choose_adaptation_faces, forget_transformer
+from lafs_pipeline.training.self_supervised import PretrainSettings
+from lafs_pipeline.training.supervised import RecognitionSettings
+
+RESULT = "result.json"
+Method = Literal["scratch", "scratch_grid", "grid", "lafs"]
+
+
+@settings
+class StudySettings:
+    """Which adaptations are compared."""
+
+    methods: tuple[Method, ...] = setting(
+        "how the transformer starts; scratch has landmarks and scratch_grid the plain grid",
+        ("scratch", "grid", "lafs"),
+        min_length=1,
+    )
+    shots: tuple[int, ...] = setting("labelled images an identity", (1, 2, 4, 10), min_length=1)
+    seeds: tuple[int, ...] = setting("of shots, start and order of an adaptation", (0, 1, 2), min_length=1)
+    steps: int | None = setting(
+        "optimiser steps of every adaptation, however many images it has; null keeps adapt's epochs",
+        None,
+        ge=1,
+    )
+    grid_local_size: int = setting("side of grid DINO's local views in pixels", 48, ge=8)
+    grid_local_scale: tuple[float, float] = setting("share of the image in them", (0.05, 0.4))
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """One adaptation."""
+
+    method: Method
+    shots: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """As in folders and in MLflow."""
+        return f"{self.method}-{self.shots}shots-seed{self.seed}"
+
+
+def plan_study(options: StudySettings) -> list[StudyRun]:
+    """All runs; a seed and its shots are finished for all methods before the next begins.
+
+    Raises:
+        LafsError: for doubled values.
+    """
+    for name in ("methods", "shots", "seeds"):
+        values = getattr(options, name)
+        if len(set(values)) < len(values):
+            raise LafsError(f"study.{name} is {list(values)}; each value may stand once")
+    return [
+        StudyRun(method, shots, seed)
+        for seed in options.seeds
+        for shots in options.shots
+        for method in options.methods
+    ]
+
+
+def fit_recognition(options: RecognitionSettings, images: int, steps: int | None) -> RecognitionSettings:
+    """A recipe for `images` images: batches no larger than those, and as many epochs as give `steps`.
+
+    Args:
+        options: the recipe.
+        images: of the adaptation.
+        steps: wanted; None keeps the epochs.
+    """
+    training = options.training
+    batch_size = min(training.batch_size, images // training.accumulation * training.accumulation)
+    epochs = training.epochs if steps is None else -(-steps // (images // batch_size))
+    return replace(options, training=replace(training, batch_size=batch_size, epochs=epochs))
+
+
+def grid_pretraining(options: PretrainSettings, study: StudySettings) -> PretrainSettings:
+    """The same pretraining as plain DINO on the grid, with its small local views."""
+    views = replace(options.views, local_size=study.grid_local_size, local_scale=study.grid_local_scale)
+    return replace(options, tokens="grid", views=views)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What all runs share.
+
+    Attributes:
+        backbones: `lafs`, and `grid` where a method needs it.
+        network: frozen landmark network that landmarks stay near.
+        data: training faces and benchmarks.
+        adapt: the recipe; shots and seed come from the run.
+        evaluate: how benchmarks are run.
+        place: the runs' parent folder, and processes.
+        steps: of every adaptation; None keeps the recipe's epochs.
+    """
+
+    backbones: Mapping[str, PartFViT | FViT]
+    network: LandmarkNetwork
+    data: BenchmarkData
+    adapt: AdaptSettings
+    evaluate: EvaluateSettings
+    place: Workplace
+    steps: int | None
+
+    def folder(self, run: StudyRun) -> Path:
+        """Of a run's checkpoints, metrics and result."""
+        return self.place.folder / run.name
+
+    def start(self, run: StudyRun) -> PartFViT | FViT:
+        """The model that a run adapts."""
+        backbone = self.backbones["grid" if "grid" in run.method else "lafs"]
+        return forget_transformer(backbone, run.seed) if "scratch" in run.method else backbone
+
+    def configuration(self, run: StudyRun) -> dict[str, Any]:
+        """Everything that decides a run's result."""
+        values = {
+            "run": asdict(run),
+            "adapt": asdict(replace(self.adapt, shots=run.shots)),
+            "steps": self.steps,
+            "start": model_digest(self.start(run)),
+            "landmark_network": model_digest(self.network),
+            "data": fingerprint(self.data.faces),
+            "flip": self.evaluate.flip,
+        }
+        return json.loads(json.dumps(values))
+
+    def finished(self, run: StudyRun) -> list[FewShotResult] | None:
+        """The results of a run that was finished with the same configuration; None otherwise."""
+        try:
+            record = json.loads((self.folder(run) / RESULT).read_text(encoding="utf-8"))
+            if record["configuration"] != self.configuration(run):
+                return None
+            return list(_restored(record["results"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def execute(self, run: StudyRun, sinks: Sequence[Any]) -> list[FewShotResult]:
+        """Adapt and benchmark; an adaptation that broke off goes on.
+
+        Its checkpoints are removed when the result is there.
+        """
+        options = replace(self.adapt, shots=run.shots)
+        place = replace(self.place, folder=self.folder(run), seed=run.seed, sinks=sinks)
+        faces = choose_adaptation_faces(self.data.faces, options, run.seed)
+        recipe = fit_recognition(options.recognition, len(faces), self.steps)
+        model = train_recognition(run.name, self.start(run), faces, recipe, place, self.network)
+        found = evaluate_model(model, self.data, self.evaluate, self.place.launch, run.seed)
+        results = [
+            FewShotResult(*astuple(run), result.name, tuple(map(float, result.fold_accuracy)))
+            for result in found
+            if len(result.fold_accuracy)
+        ]
+        record = {"configuration": self.configuration(run), "results": [asdict(result) for result in results]}
+        with whole_file(place.folder / RESULT) as temporary:
+            temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
+        clear(place.folder)
+        return results
+
+
+def study_frame(results: Sequence[FewShotResult]) -> pd.DataFrame:
+    """One row a run and benchmark, with the accuracy of every fold."""
+    rows = [asdict(result) | {"fold_accuracy": list(result.fold_accuracy)} for result in results]
+    return pd.DataFrame(rows)
+
+
+def study_results(frame: pd.DataFrame) -> list[FewShotResult]:
+    """The results of :func:`study_frame`."""
+    return list(_restored(frame.to_dict("records")))
+
+
+def _restored(rows: list[dict[str, Any]]) -> Iterator[FewShotResult]:
+    for row in rows:
+        yield FewShotResult(**{**row, "fold_accuracy": tuple(row["fold_accuracy"])})

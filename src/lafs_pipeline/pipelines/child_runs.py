@@ -1,0 +1,51 @@
+"""MLflow runs under the one that Kedro has open."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from lafs_pipeline.runtime.files import whole_file
+
+CHILD_RUN = "mlflow_child_run"
+"""Name of the file that holds the id of a run that is not finished."""
+
+
+@contextmanager
+def child_run(
+    name: str, parameters: Mapping[str, Any], folder: Path
+) -> Iterator[Callable[[Mapping[str, float]], None]]:
+    """A run under the active one, to which sinks made inside log; without an active run nothing is tracked.
+
+    Args:
+        name: of the run.
+        parameters: of the run.
+        folder: remembers the run until it is finished, so that one that broke off is continued.
+
+    Yields:
+        What logs metrics to the child run.
+    """
+    parent = mlflow.active_run()
+    if parent is None:
+        yield lambda metrics: None
+        return
+    record = folder / CHILD_RUN
+    unfinished = record.read_text(encoding="utf-8").strip() if record.exists() else None
+    known = unfinished is not None and _belongs_to(unfinished, parent.info.run_id)
+    with mlflow.start_run(run_id=unfinished if known else None, run_name=name, nested=True) as child:
+        with whole_file(record) as temporary:
+            temporary.write_text(child.info.run_id, encoding="utf-8")
+        mlflow.log_params(parameters)
+        yield mlflow.log_metrics
+    record.unlink()
+
+
+def _belongs_to(run_id: str, parent_id: str) -> bool:
+    try:
+        return mlflow.get_run(run_id).data.tags.get(MLFLOW_PARENT_RUN_ID) == parent_id
+    except MlflowException:
+        return False

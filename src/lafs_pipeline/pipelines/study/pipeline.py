@@ -1,0 +1,53 @@
+"""The few-shot study, from backbones to one table and one plot."""
+
+from kedro.pipeline import Node, Pipeline
+
+from lafs_pipeline.pipelines.evaluate.pipeline import TABLES
+from lafs_pipeline.pipelines.study import nodes
+
+
+def create_pipeline() -> Pipeline:
+    """Faces, benchmarks, landmark_network, lafs_backbone -> grid_backbone, study_runs, its table and plot."""
+    return Pipeline(
+        [
+            Node(
+                nodes.pretrain_grid,
+                inputs=[
+                    "faces",
+                    "params:model",
+                    "params:pretrain",
+                    "params:study",
+                    "params:launch",
+                    "params:seed",
+                    "params:paths.checkpoints",
+                ],
+                outputs="grid_backbone",
+                name="pretrain_grid",
+            ),
+            Node(
+                nodes.run_study,
+                inputs={
+                    "lafs": "lafs_backbone",
+                    "grid": "grid_backbone",
+                    "network": "landmark_network",
+                    "study_parameters": "params:study",
+                    "adapt_parameters": "params:adapt",
+                    "evaluate_parameters": "params:evaluate",
+                    "launch": "params:launch",
+                    "seed": "params:seed",
+                    "checkpoints": "params:paths.checkpoints",
+                    **{name: name for name in TABLES},
+                },
+                outputs="study_runs",
+                name="run_study",
+            ),
+            Node(
+                nodes.tabulate,
+                inputs=["study_runs", "params:seed"],
+                outputs=["study_table", "study_differences"],
+                name="study_table",
+            ),
+            Node(nodes.draw, inputs="study_runs", outputs="study_plot", name="study_plot"),
+        ],
+        tags="study",
+    )

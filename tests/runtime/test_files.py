@@ -1,0 +1,42 @@
+import subprocess
+import sys
+
+import pytest
+
+from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.files import held_alone, whole_file
+
+HOLD = """
+import sys
+from lafs_pipeline.runtime.files import held_alone
+with held_alone(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_file_appears_whole_or_stays_as_it_was(tmp_path):
+    path = tmp_path / "folder/file.txt"
+    with whole_file(path) as temporary:
+        temporary.write_text("first")
+        assert not path.exists()
+    with pytest.raises(FileNotFoundError), whole_file(path) as temporary:
+        (temporary.write_text("second"), (tmp_path / "nowhere").read_text())
+    assert path.read_text() == "first"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_folder_is_held_by_one_process_and_let_go_when_that_is_killed(tmp_path):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout.readline() == "held\n"
+    with (
+        pytest.raises(LafsError, match=rf"in use by another training \(process {holder.pid} on "),
+        held_alone(tmp_path),
+    ):
+        pass
+    holder.kill()
+    holder.wait()
+    with held_alone(tmp_path):
+        pass
