@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -67,10 +68,10 @@ class Program:
     def __init__(self, configuration: Configuration, data: Path, folder: Path, log: Path) -> None:
         self.configuration, self.folder, self.log, self.mark = configuration, folder, log, uuid4().hex
         self.first_step, self.leftovers = newest_step(folder), unfinished(folder)
-        command = [sys.executable, "-m", "tests.chaos.training", str(data), str(folder), configuration.name]
+        command = [sys.executable, "-X", "faulthandler", "-m", "tests.chaos.training"]
         with log.open("wb") as stream:
             self.process = subprocess.Popen(
-                command,
+                [*command, str(data), str(folder), configuration.name],
                 cwd=PROJECT,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
@@ -95,6 +96,8 @@ class Program:
             if (now := newest_step(self.folder)) != step:
                 deadline, step = time.monotonic() + seconds, now
             if time.monotonic() > deadline:
+                for pid in processes.marked(self.mark):
+                    os.kill(pid, signal.SIGABRT)  # writes where it hangs into the log
                 raise BrokenPromiseError(f"no progress for {seconds:g} s after step {step}, see {self.log}")
             time.sleep(every)
         return True

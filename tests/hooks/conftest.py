@@ -15,7 +15,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 PROJECT = Path(__file__).parents[2]
-PATIENCE = 240
+PATIENCE = 600
 """Seconds after which a test gives up."""
 
 

@@ -80,10 +80,12 @@ FORKED = """
 import os, signal, time
 from lafs_pipeline.runtime.stop_signals import StopSignals
 with StopSignals() as signals:
+    here, there = os.pipe()
     child = os.fork()
     if child == 0:
+        os.write(there, b"ready")
         time.sleep(1000)
-    time.sleep(0.2)
+    os.read(here, 5)
     os.kill(child, signal.SIGINT)
     time.sleep(0.2)
     print(os.waitpid(child, os.WNOHANG)[0], signals.requested)

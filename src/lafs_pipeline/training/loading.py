@@ -63,8 +63,8 @@ def loaded(
             raise
         raise LafsError(
             "a process that loads the images ended unexpectedly, often killed by the kernel for want of "
-            f"memory ({error}); lower training.workers, or give the job more memory; the same command goes on "
-            "from its checkpoint"
+            f"memory ({error}); lower training.workers, or give the job more memory; the same command "
+            "goes on from its checkpoint"
         ) from error
 
 
