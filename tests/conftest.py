@@ -3,8 +3,15 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Every test draws the same numbers in every run, alone or after others."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
