@@ -11,7 +11,6 @@ faster than that). Every run is a process of its own, whose peak memory is read 
 import argparse
 import json
 import multiprocessing
-import resource
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ import numpy as np
 from sklearn.metrics import roc_curve
 from sklearn.preprocessing import normalize
 
+from benchmarks.memory import peak_mb
 from lafs_pipeline.evaluation.templates import (
     FALSE_ACCEPT_RATES,
     Templates,
@@ -119,7 +119,7 @@ def _measure(evaluate: Callable[[Protocol], dict[float, float]], folder: Path, r
     start = time.perf_counter()
     table = evaluate(protocol)
     seconds = time.perf_counter() - start
-    results.put((table, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20))
+    results.put((table, seconds, peak_mb() / 2**10))
 
 
 def _in_a_child(work: Callable, *arguments: object) -> None:

@@ -12,7 +12,6 @@ in a process of its own, whose growth in peak memory is read at its end.
 import argparse
 import json
 import multiprocessing
-import resource
 import tarfile
 import tempfile
 import time
@@ -27,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import PILToTensor, ToTensor
 
+from benchmarks.memory import peak_mb
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.decode import decode_image, encode_jpeg
 from lafs_pipeline.faces.recordio import RecordIOWriter
@@ -99,15 +99,6 @@ def open_records(path: Path, results: SimpleQueue) -> None:
     assert source.read(RECORDS // 2).encoded == b"tiny"
     seconds = time.perf_counter() - start
     results.put((seconds, peak_mb() - before))
-
-
-def peak_mb() -> float:
-    """Peak resident memory of this process alone; `ru_maxrss` would begin at its parent's."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
 
 
 def main() -> None:

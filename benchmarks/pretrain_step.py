@@ -10,7 +10,6 @@ quickest counts. Peak memory is that of a process of its own which makes two ste
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from benchmarks.memory import peak_mb
 from benchmarks.reference import ReferenceStep, as_input, reference_patches, view_batch, whole_batch
 from benchmarks.views import measure as measure_views
 from lafs_pipeline.models.part_fvit import build_model
@@ -285,7 +285,7 @@ def main() -> None:
         call = SIDES[arguments.peak_of](FULL, arguments.batch_sizes[0])
         call()
         call()
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
+        print(peak_mb() * 2**20 / 1e9)
         return
     figures = measure(arguments.batch_sizes, arguments.rounds)
     for name, value in figures.items():

@@ -86,4 +86,4 @@ class DropPath(nn.Module):
             return residual + branch(x) * (kept * scale).to(x.dtype)
         # Zero samples are computed as well: parameters without gradients would leave other processes waiting.
         kept = random_mask(torch.Size((len(x),)), self.probability).nonzero()[:, 0]
-        return residual.index_add(0, kept, branch(x[kept]).to(residual.dtype), alpha=scale)
+        return residual.index_add(0, kept, branch(x.index_select(0, kept)).to(residual.dtype), alpha=scale)
