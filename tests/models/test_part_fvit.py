@@ -3,9 +3,10 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from lafs_pipeline.models.dino_head import DINOHead
-from lafs_pipeline.models.landmark_network import LandmarkNetwork, normalise_landmarks
+from lafs_pipeline.models.landmark_network import LandmarkNetwork, frozen_network, normalise_landmarks
 from lafs_pipeline.models.part_fvit import FViT, PartFViT, build_model
 from lafs_pipeline.runtime.errors import LafsError
 
@@ -76,6 +77,19 @@ def test_identity_gradients_train_the_landmark_network():
     model(torch.randn(4, 3, 112, 112))[:, 0].sum().backward()
     gradient = model.landmark_network.features[0][0].weight.grad
     assert gradient.abs().max() > 0
+
+
+@torch.no_grad()
+def test_a_frozen_network_finds_the_same_landmarks():
+    network = LandmarkNetwork(9, 0.25)
+    network.train()
+    for _ in range(3):
+        network(torch.randn(8, 3, 112, 112))
+    images = torch.randn(4, 3, 112, 112)
+    frozen = frozen_network(network)
+    assert network.training
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in frozen.modules())
+    torch.testing.assert_close(frozen(images), network.eval()(images), rtol=0, atol=0.01)
 
 
 def test_a_narrow_landmark_network_is_smaller():

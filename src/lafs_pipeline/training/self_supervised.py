@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.dino_head import DINOHead
+from lafs_pipeline.models.landmark_network import frozen_network
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.models.patches import sample_patches
 from lafs_pipeline.objectives.dino import TEACHER_VIEWS, DINOLoss, teacher_entropy
@@ -187,6 +188,7 @@ class SelfSupervisedStage:
         self.student = self.trained = self.call = Projector(model, head)
         if isinstance(model, PartFViT):
             model.landmark_network.requires_grad_(False)
+            self.landmark_network = frozen_network(model.landmark_network)
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         self.criterion = DINOLoss(options.prototypes, options.student_temperature, options.center_momentum)
         self.modules = nn.ModuleDict(
@@ -243,16 +245,16 @@ class SelfSupervisedStage:
         views = self._views(batch)
         if self.options.tokens == "grid":
             return views.global_appearance, views.local_appearance
-        model, options = self.student.model, self.options.views
+        options, patch_size = self.options.views, self.student.model.patch_size
         if self.options.landmarks == "cached":
             landmarks = move_landmarks(batch["landmarks"], batch["boxes"], batch["flips"], options.size)
         else:
             clean = torch.cat((views.global_clean, views.local_clean))
-            landmarks = predict_landmarks(model.landmark_network, clean)
+            landmarks = predict_landmarks(self.landmark_network.to(clean.device), clean)
         whole, local = augment_landmarks(landmarks, options, part)
         return (
-            sample_patches(views.global_appearance, whole, model.patch_size),
-            sample_patches(views.local_appearance, local, model.patch_size),
+            sample_patches(views.global_appearance, whole, patch_size),
+            sample_patches(views.local_appearance, local, patch_size),
         )
 
     def _views(self, batch: dict[str, Tensor]) -> ViewBatch:
