@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-slow chaos lint format bench bench-gpu profile clean
+.PHONY: setup demo test test-slow chaos lint format docs bench bench-gpu profile clean
 
 setup: $(READY)
 
@@ -34,6 +34,9 @@ lint: setup
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: setup
+	$(BIN)/python -m lafs_pipeline.pipelines.reference docs/pipelines
 
 bench: setup
 	$(BIN)/python -m benchmarks.views
