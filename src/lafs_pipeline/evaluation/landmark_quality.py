@@ -137,7 +137,7 @@ def _find(network: LandmarkNetwork, changed: ChangedFaces) -> Tensor:
 
 def _title(name: str, values: dict[str, float]) -> str:
     moved = ", ".join(f"{change} {values[f'{change}_px']:.1f}" for change in CHANGES)
-    return f"{name} training\nmoved by {moved} px; {values['covered']:.0%} of the face covered"
+    return f"{name} training, {values['covered']:.0%} of the image covered;\nmoved by {moved} px"
 
 
 def landmark_quality(landmarks: Tensor, crops: Tensor) -> dict[str, float]:

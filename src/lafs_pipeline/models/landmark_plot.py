@@ -27,7 +27,7 @@ def plot_landmarks(images: np.ndarray, landmarks: Mapping[str, np.ndarray]) -> "
     figure = Figure(figsize=(2 * columns * len(landmarks), 2 * rows + 0.6), layout="constrained")
     blocks = figure.subfigures(1, len(landmarks), squeeze=False)[0]
     for block, (title, points) in zip(blocks, landmarks.items(), strict=True):
-        block.suptitle(title)
+        block.suptitle(title, fontsize="medium")
         axes = block.subplots(rows, columns, squeeze=False).ravel()
         for axis in axes:
             axis.set_axis_off()
