@@ -2,13 +2,20 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
-METHODS, SHOTS, SEEDS = {"scratch", "grid", "lafs"}, {1, 2}, {0, 1}
+from lafs_pipeline.evaluation.embeddings import model_digest
+from lafs_pipeline.interop.model_files import load_model
+from lafs_pipeline.models.part_fvit import FViT
+
+METHODS = {"scratch", "grid", "lafs", "lafs_no_noise", "lafs_all_landmarks"}
+SHOTS, SEEDS = {0, 2}, {0, 1}
+RUNS = len(METHODS) * len(SHOTS) * len(SEEDS)
 COMMAND = ("run", "--env", "smoke", "--pipelines=study")
 
 
@@ -22,7 +29,7 @@ def studied(kedro, smoke, tmp_path_factory):
     runs = data / "06_models/checkpoints/study"
     before = pd.read_csv(data / "08_reporting/study_table.csv")
     (runs / "lafs-2shots-seed1/result.json").unlink()
-    damaged = runs / "scratch-1shots-seed0/result.json"
+    damaged = runs / "scratch-0shots-seed0/result.json"
     damaged.write_text(damaged.read_text()[:100])
     second = kedro(data, *COMMAND)
     assert second.returncode == 0, second.stderr[-3000:]
@@ -46,17 +53,18 @@ def test_every_method_shot_and_seed_is_a_child_run_with_curves_and_result(studie
         (r.data.params["method"], int(r.data.params["shots"]), int(r.data.params["seed"])) for r in children
     }
     assert facts == {(m, k, s) for m in METHODS for k in SHOTS for s in SEEDS}
-    assert len(children) == 12 + 2
+    assert len(children) == RUNS + 2
     for run in children:
         assert run.info.status == "FINISHED"
         assert 0 <= run.data.metrics["held_out/accuracy"] <= 1
-        assert len(client.get_metric_history(run.info.run_id, "adapt/loss")) > 1
+        steps = client.get_metric_history(run.info.run_id, "adapt/loss")
+        assert (len(steps) > 1) == (run.data.params["shots"] != "0")
 
 
 @pytest.mark.slow
 def test_finished_runs_are_not_run_again_and_others_give_the_same(studied):
     data, before, printed = studied
-    assert printed.count("finished before") == 10
+    assert printed.count("finished before") == RUNS - 2
     pd.testing.assert_frame_equal(pd.read_csv(data / "08_reporting/study_table.csv"), before)
     assert not list((data / "06_models/checkpoints/study").glob("*/step-*"))
 
@@ -69,13 +77,46 @@ def test_the_table_is_that_of_the_runs(studied):
         for path in (data / "06_models/checkpoints/study").glob("*/result.json")
         for row in json.loads(path.read_text())["results"]
     ]
-    assert len(results) == 12
+    assert len(results) == RUNS
     lafs = [np.mean(row["fold_accuracy"]) for row in results if (row["method"], row["shots"]) == ("lafs", 2)]
     row = table[(table["method"] == "lafs") & (table["shots"] == 2)].iloc[0]
     assert row["mean"] == pytest.approx(100 * np.mean(lafs))
     assert row["seeds"] == 2
     differences = pd.read_csv(data / "08_reporting/study_differences.csv")
-    assert len(differences) == 2 * 3
+    assert len(differences) == 2 * 10
     assert (differences["low"] <= differences["difference"]).all()
     assert (differences["difference"] <= differences["high"]).all()
     assert (data / "08_reporting/study.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_every_way_of_pretraining_leaves_its_own_backbone(studied):
+    data, *_ = studied
+    names = METHODS - {"scratch"}
+    files = {path.stem: path for path in (data / "06_models/study_backbones").iterdir()}
+    assert files.keys() == names
+    models = {name: load_model(path) for name, path in files.items()}
+    assert {name for name, model in models.items() if isinstance(model, FViT)} == {"grid"}
+    digests = {name: model_digest(model) for name, model in models.items()}
+    assert len(set(digests.values())) == len(names)
+    assert digests["lafs"] == model_digest(load_model(data / "06_models/lafs_backbone.safetensors"))
+    network = model_digest(load_model(data / "06_models/landmark_network.safetensors"))
+    for name in names - {"grid"}:
+        assert model_digest(models[name].landmark_network) == network
+    trainings = {path.name for path in (data / "06_models/checkpoints").glob("pretrain_*")}
+    assert trainings == {f"pretrain_{name}" for name in names - {"lafs"}}
+    client, children = child_runs(data)
+    for parent in {run.data.tags["mlflow.parentRunId"] for run in children}:
+        logged = {Path(item.path).stem for item in client.list_artifacts(parent, "study_backbones")}
+        assert logged == names
+
+
+@pytest.mark.slow
+def test_without_shots_a_pretrained_start_is_the_same_for_every_seed_and_a_blank_one_is_not(studied):
+    data, table, _ = studied
+    frozen = table[table["shots"] == 0].set_index("method")
+    assert (frozen["std"].drop("scratch") == 0).all()
+    for method in METHODS:
+        records = (data / "06_models/checkpoints/study").glob(f"{method}-0shots-*/result.json")
+        starts = {json.loads(path.read_text())["configuration"]["start"] for path in records}
+        assert len(starts) == (2 if method == "scratch" else 1)

@@ -102,7 +102,19 @@ def test_other_programs_can_read_what_is_exported(smoke, kedro, tmp_path, faces)
     assert pair_set.images[0] == FaceImages(faces).encoded(first)
 
 
-@pytest.mark.parametrize("name", ["contact_sheet", "dataset_card", "landmark_overlay", "view_montage", "roc"])
+def test_the_landmark_network_is_measured_before_and_after_its_training(smoke):
+    table = pd.read_csv(smoke / "08_reporting/landmark_quality.csv").set_index("training")
+    assert table.index.tolist() == ["before", "after"]
+    assert table["landmarks"].tolist() == [49, 49]
+    assert table["faces"].tolist() == [24, 24]
+    assert (table.loc["before"] != table.loc["after"]).drop(["landmarks", "faces"]).all()
+    assert table["covered"].between(0, 1).all()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["contact_sheet", "dataset_card", "landmark_overlay", "landmark_quality", "view_montage", "roc"],
+)
 def test_plots_show_something(smoke, name):
     picture = cv2.imread(str(smoke / f"08_reporting/{name}.png"))
     assert picture.shape[0] > 200

@@ -63,3 +63,13 @@ def test_the_picture_shows_every_method_and_shot():
     assert [text.get_text() for text in panel.get_legend().get_texts()] == ["scratch", "LAFS"]
     assert [label.get_text() for label in panel.get_xticklabels()] == ["1", "4"]
     assert panel.get_title() == "lfw, 5 seeds"
+
+
+def test_no_shots_stand_first_and_no_method_is_left_out():
+    methods = [f"method {number}" for number in range(8)]
+    results = [
+        FewShotResult(method, shots, 0, "lfw", (0.5, 0.6)) for shots in (4, 0, 1) for method in methods
+    ]
+    (panel,) = plot_few_shot(results).axes
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["0", "1", "4"]
+    assert [text.get_text() for text in panel.get_legend().get_texts()] == methods

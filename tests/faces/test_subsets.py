@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lafs_pipeline.faces.subsets import identity_labels, read_keys, select_shots, subset_keys
+from lafs_pipeline.faces.subsets import evenly_spaced, identity_labels, read_keys, select_shots, subset_keys
 from lafs_pipeline.runtime.errors import LafsError
 
 
@@ -127,3 +127,13 @@ def test_labels_are_contiguous_and_sorted_by_name():
     manifest.loc[2, "identity"] = pd.NA
     with pytest.raises(LafsError, match="1 of 4 images have no identity, first s/a/0"):
         identity_labels(manifest)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, len(MANIFEST), 1000])
+def test_rows_at_equal_distances(count):
+    places = MANIFEST.index.get_indexer(evenly_spaced(MANIFEST, count).index)
+    assert len(set(places)) == min(count, len(MANIFEST))
+    assert places[0] == 0
+    if count > 1:
+        assert places[-1] == len(MANIFEST) - 1
+        assert np.ptp(np.diff(places)) <= 1

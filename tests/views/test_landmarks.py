@@ -8,6 +8,7 @@ from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.views.landmarks import (
     draw_subsets,
     perturb_landmarks,
+    restore_landmarks,
     take_landmarks,
     transform_landmarks,
 )
@@ -118,3 +119,11 @@ def test_a_landmark_set_for_every_view():
     landmarks = torch.tensor([[[0.0, 0.0]], [[10.0, 20.0]]])
     moved = transform_landmarks(landmarks, boxes, flips, 112)
     torch.testing.assert_close(moved, torch.tensor([[[112.0, 0.0]], [[0.0, 0.0]]]))
+
+
+def test_moving_into_views_and_back_changes_nothing():
+    boxes = torch.tensor([[0, 0, 112, 112], [10, 20, 56, 28], [3, 0, 90, 101]])
+    flips = torch.tensor([True, False, True])
+    landmarks = torch.rand(3, 20, 2) * 112
+    moved = transform_landmarks(landmarks, boxes, flips, 48)
+    torch.testing.assert_close(restore_landmarks(moved, boxes, flips, 48), landmarks, atol=1e-4, rtol=0)

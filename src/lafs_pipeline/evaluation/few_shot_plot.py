@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MARKERS = "osD^v"
+MARKERS = "osD^vP"
 
 
 def plot_few_shot(results: Sequence[FewShotResult]) -> Figure:
@@ -27,7 +28,7 @@ def plot_few_shot(results: Sequence[FewShotResult]) -> Figure:
     for panel, benchmark in zip(panels, benchmarks, strict=True):
         rows = table[table["benchmark"] == benchmark]
         shots = sorted(rows["shots"].unique())
-        for marker, (method, line) in zip(MARKERS, rows.groupby("method", sort=False), strict=False):
+        for marker, (method, line) in zip(cycle(MARKERS), rows.groupby("method", sort=False), strict=False):
             _draw_line(panel, method, line.sort_values("shots"), shots, marker)
         panel.set_xticks(range(len(shots)), [str(count) for count in shots])
         panel.set_xlabel("labelled images an identity")

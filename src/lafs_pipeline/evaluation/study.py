@@ -1,5 +1,6 @@
-"""The few-shot study: {from scratch, grid DINO, LAFS} x shots x seeds, each adapted alike and benchmarked."""
+"""The few-shot study: ways of pretraining x shots x seeds, each adapted alike and benchmarked."""
 
+import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, replace
@@ -20,24 +21,39 @@ from lafs_pipeline.runtime.files import whole_file
 from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.training.checkpoints import clear
 from lafs_pipeline.training.jobs import Workplace, train_recognition
-from lafs_pipeline.training.recipes import AdaptSettings, choose_adaptation_faces, forget_transformer
+from lafs_pipeline.training.recipes import (
+    AdaptSettings,
+    choose_adaptation_faces,
+    forget_transformer,
+    grid_sizes,
+)
 from lafs_pipeline.training.self_supervised import PretrainSettings
 from lafs_pipeline.training.supervised import RecognitionSettings
 
 RESULT = "result.json"
-Method = Literal["scratch", "scratch_grid", "grid", "lafs"]
+Method = Literal["scratch", "scratch_grid", "grid", "lafs", "lafs_no_noise", "lafs_all_landmarks"]
+FROM_SCRATCH = ("scratch", "scratch_grid")
 
 
 @settings
 class StudySettings:
-    """Which adaptations are compared."""
+    """Which adaptations are compared.
+
+    Raises:
+        LafsError: for doubled values and negative shots.
+    """
 
     methods: tuple[Method, ...] = setting(
-        "how the transformer starts; scratch has landmarks and scratch_grid the plain grid",
+        "how the transformer starts; scratch has landmarks and scratch_grid the plain grid; lafs_no_noise is "
+        "LAFS without landmark noise, lafs_all_landmarks without subsets of them in local views",
         ("scratch", "grid", "lafs"),
         min_length=1,
     )
-    shots: tuple[int, ...] = setting("labelled images an identity", (1, 2, 4, 10), min_length=1)
+    shots: tuple[int, ...] = setting(
+        "labelled images an identity; 0 benchmarks the start as it is, without adaptation",
+        (1, 2, 4, 10),
+        min_length=1,
+    )
     seeds: tuple[int, ...] = setting("of shots, start and order of an adaptation", (0, 1, 2), min_length=1)
     steps: int | None = setting(
         "optimiser steps of every adaptation, however many images it has; null keeps adapt's epochs",
@@ -46,6 +62,14 @@ class StudySettings:
     )
     grid_local_size: int = setting("side of grid DINO's local views in pixels", 48, ge=8)
     grid_local_scale: tuple[float, float] = setting("share of the image in them", (0.05, 0.4))
+
+    def __post_init__(self):
+        for name in ("methods", "shots", "seeds"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise LafsError(f"{name} is {list(values)}; each value may stand once")
+        if any(count < 0 for count in self.shots):
+            raise LafsError(f"shots is {list(self.shots)}; expected 0 (no adaptation) or more")
 
 
 @dataclass(frozen=True)
@@ -63,15 +87,7 @@ class StudyRun:
 
 
 def plan_study(options: StudySettings) -> list[StudyRun]:
-    """All runs; a seed and its shots are finished for all methods before the next begins.
-
-    Raises:
-        LafsError: for doubled values.
-    """
-    for name in ("methods", "shots", "seeds"):
-        values = getattr(options, name)
-        if len(set(values)) < len(values):
-            raise LafsError(f"study.{name} is {list(values)}; each value may stand once")
+    """All runs; a seed and its shots are finished for all methods before the next begins."""
     return [
         StudyRun(method, shots, seed)
         for seed in options.seeds
@@ -94,10 +110,32 @@ def fit_recognition(options: RecognitionSettings, images: int, steps: int | None
     return replace(options, training=replace(training, batch_size=batch_size, epochs=epochs))
 
 
-def grid_pretraining(options: PretrainSettings, study: StudySettings) -> PretrainSettings:
-    """The same pretraining as plain DINO on the grid, with its small local views."""
-    views = replace(options.views, local_size=study.grid_local_size, local_scale=study.grid_local_scale)
-    return replace(options, tokens="grid", views=views)
+def pretraining_variants(options: PretrainSettings, study: StudySettings) -> dict[str, PretrainSettings]:
+    """The pretrainings, besides LAFS itself, that `study.methods` start from.
+
+    Each has as many steps as LAFS. `grid` is plain DINO on the grid, with its small local views.
+    `lafs_no_noise` cuts patches exactly where landmarks are found. `lafs_all_landmarks` gives local views
+    every landmark, in order, as global views have them: drawing all of them without replacement would still
+    shuffle them. Its steps cost more.
+
+    Raises:
+        LafsError: when LAFS already lacks what an ablation leaves out.
+    """
+    views = options.views
+    small = {"local_size": study.grid_local_size, "local_scale": study.grid_local_scale}
+    variants = {
+        "grid": replace(options, tokens="grid", views=replace(views, **small)),
+        "lafs_no_noise": replace(options, views=replace(views, landmark_sigma=0.0)),
+        "lafs_all_landmarks": replace(options, views=replace(views, local_landmarks=None)),
+    }
+    wanted = {name: variant for name, variant in variants.items() if name in study.methods}
+    for name, variant in wanted.items():
+        if name != "grid" and (options.tokens == "grid" or variant == options):
+            raise LafsError(
+                f"study.methods has {name}, but pretrain.tokens and pretrain.views already lack what it "
+                "leaves out; remove it, or set them to those of LAFS"
+            )
+    return wanted
 
 
 @dataclass(frozen=True)
@@ -105,7 +143,7 @@ class Study:
     """What all runs share.
 
     Attributes:
-        backbones: `lafs`, and `grid` where a method needs it.
+        backbones: `lafs`, and by method what the others that are not from scratch start from.
         network: frozen landmark network that landmarks stay near.
         data: training faces and benchmarks.
         adapt: the recipe; shots and seed come from the run.
@@ -127,21 +165,33 @@ class Study:
         return self.place.folder / run.name
 
     def start(self, run: StudyRun) -> PartFViT | FViT:
-        """The model that a run adapts."""
-        backbone = self.backbones["grid" if "grid" in run.method else "lafs"]
-        return forget_transformer(backbone, run.seed) if "scratch" in run.method else backbone
+        """The model that a run adapts.
+
+        Raises:
+            LafsError: when its method has not been pretrained.
+        """
+        if run.method in FROM_SCRATCH:
+            lafs = self.backbones["lafs"]
+            like = lafs if run.method == "scratch" else FViT(**grid_sizes(lafs.sizes))
+            return forget_transformer(like, run.seed)
+        if run.method not in self.backbones:
+            raise LafsError(f"{run.method} has not been pretrained; first run: kedro run --pipelines=study")
+        return self.backbones[run.method]
 
     def configuration(self, run: StudyRun) -> dict[str, Any]:
         """Everything that decides a run's result."""
         values = {
             "run": asdict(run),
-            "adapt": asdict(replace(self.adapt, shots=run.shots)),
-            "steps": self.steps,
             "start": model_digest(self.start(run)),
-            "landmark_network": model_digest(self.network),
             "data": fingerprint(self.data.faces),
             "flip": self.evaluate.flip,
         }
+        if run.shots:
+            values |= {
+                "adapt": asdict(replace(self.adapt, shots=run.shots)),
+                "steps": self.steps,
+                "landmark_network": model_digest(self.network),
+            }
         return json.loads(json.dumps(values))
 
     def finished(self, run: StudyRun) -> list[FewShotResult] | None:
@@ -155,15 +205,11 @@ class Study:
             return None
 
     def execute(self, run: StudyRun, sinks: Sequence[Any]) -> list[FewShotResult]:
-        """Adapt and benchmark; an adaptation that broke off goes on.
+        """Adapt, if there are shots, and benchmark; an adaptation that broke off goes on.
 
         Its checkpoints are removed when the result is there.
         """
-        options = replace(self.adapt, shots=run.shots)
-        place = replace(self.place, folder=self.folder(run), seed=run.seed, sinks=sinks)
-        faces = choose_adaptation_faces(self.data.faces, options, run.seed)
-        recipe = fit_recognition(options.recognition, len(faces), self.steps)
-        model = train_recognition(run.name, self.start(run), faces, recipe, place, self.network)
+        model = self._adapt(run, sinks) if run.shots else copy.deepcopy(self.start(run))
         found = evaluate_model(model, self.data, self.evaluate, self.place.launch, run.seed)
         results = [
             FewShotResult(*astuple(run), result.name, tuple(map(float, result.fold_accuracy)))
@@ -171,10 +217,17 @@ class Study:
             if len(result.fold_accuracy)
         ]
         record = {"configuration": self.configuration(run), "results": [asdict(result) for result in results]}
-        with whole_file(place.folder / RESULT) as temporary:
+        with whole_file(self.folder(run) / RESULT) as temporary:
             temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
-        clear(place.folder)
+        clear(self.folder(run))
         return results
+
+    def _adapt(self, run: StudyRun, sinks: Sequence[Any]) -> PartFViT | FViT:
+        options = replace(self.adapt, shots=run.shots)
+        place = replace(self.place, folder=self.folder(run), seed=run.seed, sinks=sinks)
+        faces = choose_adaptation_faces(self.data.faces, options, run.seed)
+        recipe = fit_recognition(options.recognition, len(faces), self.steps)
+        return train_recognition(run.name, self.start(run), faces, recipe, place, self.network)
 
 
 def study_frame(results: Sequence[FewShotResult]) -> pd.DataFrame:

@@ -67,6 +67,12 @@ def select_shots(
     return chosen.iloc[np.sort(order[(place < shots).to_numpy()])]
 
 
+def evenly_spaced(manifest: pd.DataFrame, count: int) -> pd.DataFrame:
+    """`count` rows at equal distances, the first and the last among them; all where there are no more."""
+    places = np.linspace(0, len(manifest) - 1, min(count, len(manifest))).astype(int)
+    return manifest.iloc[places]
+
+
 def subset_keys(chosen: pd.DataFrame) -> pd.DataFrame:
     """What is kept of a subset: one column `key`, sorted, the same on every machine for the same images."""
     return pd.DataFrame({"key": sorted(chosen["key"].astype(str))}, dtype="string")

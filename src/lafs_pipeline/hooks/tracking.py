@@ -130,7 +130,7 @@ class TrackingHooks:
             self._fallback.attempt(lambda: log_table(data))
 
     def _log_artifact(self, dataset: Any) -> None:
-        path = str(dataset._filepath)
+        path = str(dataset._filepath if hasattr(dataset, "_filepath") else dataset._path)
         try:
             self._fallback.attempt(lambda: mlflow.log_artifact(path, dataset.artifact_path))
         except Exception as error:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from lafs_pipeline.faces.dataset import FaceImages
@@ -15,7 +15,7 @@ from lafs_pipeline.views.normalise import to_input
 @torch.inference_mode()
 def map_faces(
     function: Callable[[Tensor], Tensor],
-    faces: FaceImages,
+    faces: FaceImages | Dataset,
     device: torch.device,
     batch_size: int = 64,
     workers: int = 0,
@@ -25,7 +25,7 @@ def map_faces(
 
     Args:
         function: images (B, 3, 112, 112) in [-1, 1] -> (B, ...).
-        faces: n images.
+        faces: n images, or n stacks of V images (V, 112, 112, 3) uint8, which come as (B, V, 3, 112, 112).
         device: where the function runs.
         batch_size: images a call.
         workers: processes that decode.

@@ -1,36 +1,43 @@
 """What the landmark network looks at."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLUMNS = 6
 
 
-def plot_landmarks(images: np.ndarray, landmarks: np.ndarray, title: str) -> "Figure":
+def plot_landmarks(images: np.ndarray, landmarks: Mapping[str, np.ndarray]) -> "Figure":
     """Faces with their landmarks; colour is a landmark's number, so the same part has the same colour.
 
     Args:
         images: (n, H, W, 3) uint8 RGB.
-        landmarks: (n, N, 2) in pixels, where the centre of the first pixel stands at 0.5.
-        title: above the figure.
+        landmarks: by title, (n, N, 2) in pixels, where the centre of the first pixel stands at 0.5. Several
+            sets stand side by side, each on all faces.
     """
     from matplotlib.figure import Figure
 
-    rows = -(-len(images) // COLUMNS)
-    figure = Figure(figsize=(2 * COLUMNS, 2 * rows + 0.5), layout="constrained")
-    figure.suptitle(title)
-    axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
-    for axis in axes:
-        axis.set_axis_off()
-    for axis, image, points in zip(axes, images, landmarks, strict=False):
-        height, width = image.shape[:2]
-        axis.imshow(image, extent=(0, width, height, 0))
-        axis.scatter(
-            *points.T, c=np.arange(len(points)), cmap="turbo", s=14, edgecolors="white", linewidths=0.4
-        )
-        axis.set(xlim=(0, width), ylim=(height, 0))
+    columns = COLUMNS // len(landmarks)
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(2 * columns * len(landmarks), 2 * rows + 0.6), layout="constrained")
+    blocks = figure.subfigures(1, len(landmarks), squeeze=False)[0]
+    for block, (title, points) in zip(blocks, landmarks.items(), strict=True):
+        block.suptitle(title, fontsize="medium")
+        axes = block.subplots(rows, columns, squeeze=False).ravel()
+        for axis in axes:
+            axis.set_axis_off()
+        for axis, image, own in zip(axes, images, points, strict=False):
+            _draw_face(axis, image, own)
     return figure
+
+
+def _draw_face(axis: "Axes", image: np.ndarray, points: np.ndarray) -> None:
+    height, width = image.shape[:2]
+    axis.imshow(image, extent=(0, width, height, 0))
+    axis.scatter(*points.T, c=np.arange(len(points)), cmap="turbo", s=14, edgecolors="white", linewidths=0.4)
+    axis.set(xlim=(0, width), ylim=(height, 0))

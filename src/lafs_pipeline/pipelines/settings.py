@@ -21,6 +21,7 @@ class ExportSettings:
 
 def parameter_groups() -> dict[str, type]:
     """The groups of `parameters*.yml` and the settings that each becomes."""
+    from lafs_pipeline.evaluation.landmark_quality import LandmarkQualitySettings
     from lafs_pipeline.evaluation.settings import EvaluateSettings
     from lafs_pipeline.evaluation.study import StudySettings
     from lafs_pipeline.faces.planning import CatalogSettings
@@ -34,6 +35,7 @@ def parameter_groups() -> dict[str, type]:
         "launch": LaunchSettings,
         "model": ModelSettings,
         "landmarks": StageOneSettings,
+        "landmark_quality": LandmarkQualitySettings,
         "pretrain": PretrainSettings,
         "adapt": AdaptSettings,
         "evaluate": EvaluateSettings,

@@ -71,14 +71,39 @@ def fresh_model(
     return model
 
 
+def fresh_landmark_network(sizes: dict[str, int | float], seed: int) -> LandmarkNetwork:
+    """The landmark network that :func:`fresh_model` of the same seed has."""
+    torch.manual_seed(derive_seed(seed, "model"))
+    return LandmarkNetwork(**sizes)
+
+
 def fresh_grid_model(name: str, sizes: dict[str, int | float], seed: int) -> FViT:
     """The grid model whose transformer has the sizes of a Part fViT."""
     part = fresh_model(name, sizes, seed)
-    own = {
-        size: value for size, value in part.sizes.items() if size not in ("num_landmarks", "landmark_width")
-    }
     torch.manual_seed(derive_seed(seed, "model"))
-    return FViT(**own)
+    return FViT(**grid_sizes(part.sizes))
+
+
+def grid_sizes(sizes: dict[str, int | float]) -> dict[str, int | float]:
+    """The sizes of a face model that do not speak of landmarks."""
+    return {name: value for name, value in sizes.items() if name not in ("num_landmarks", "landmark_width")}
+
+
+def pretraining_start(
+    name: str,
+    sizes: dict[str, int | float],
+    seed: int,
+    network: LandmarkNetwork,
+    options: PretrainSettings,
+) -> PartFViT | FViT:
+    """The fresh model that a pretraining begins with: one with `network`, or one on the grid.
+
+    Raises:
+        LafsError: when the sizes do not fit, as :func:`fresh_model`.
+    """
+    if options.tokens == "grid":
+        return fresh_grid_model(name, sizes, seed)
+    return fresh_model(name, sizes, seed, network)
 
 
 def forget_transformer(model: PartFViT | FViT, seed: int) -> PartFViT | FViT:

@@ -47,7 +47,7 @@ def move_landmarks(landmarks: Tensor, boxes: Tensor, flips: Tensor, size: int) -
 
 
 def augment_landmarks(landmarks: Tensor, options: ViewSettings, part: Part) -> tuple[Tensor, Tensor]:
-    """Perturb all landmarks, shuffle those of global views, draw a subset for local views.
+    """Perturb all landmarks, shuffle those of global views, draw a subset (or keep all) for local views.
 
     Args:
         landmarks: (V * b, N, 2), view-major, global views first.
@@ -67,9 +67,13 @@ def augment_landmarks(landmarks: Tensor, options: ViewSettings, part: Part) -> t
 
     origin = torch.zeros((whole + local) * batch, count, 2, device=device)
     landmarks = landmarks + of_part(perturb_landmarks(origin, options.landmark_sigma, generator))
-    chosen = draw_subsets(local * batch, count, options.local_landmarks, generator, options.with_replacement)
     whole_points, local_points = landmarks.split([whole * len(rows), local * len(rows)])
+    if options.local_landmarks is not None:
+        chosen = draw_subsets(
+            local * batch, count, options.local_landmarks, generator, options.with_replacement
+        )
+        local_points = take_landmarks(local_points, of_part(chosen))
     if options.shuffle_global:
         order = draw_subsets(whole * batch, count, count, generator, with_replacement=False)
         whole_points = take_landmarks(whole_points, of_part(order))
-    return whole_points, take_landmarks(local_points, of_part(chosen))
+    return whole_points, local_points

@@ -77,3 +77,23 @@ def transform_landmarks(
     boxes = boxes.to(landmarks.dtype)[:, None]
     x, y = ((landmarks - boxes[..., :2]) * (size / boxes[..., 2:])).unbind(-1)
     return torch.stack([torch.where(flips[:, None], size - x, x), y], dim=-1)
+
+
+def restore_landmarks(
+    landmarks: torch.Tensor, boxes: torch.Tensor, flips: torch.Tensor, size: int
+) -> torch.Tensor:
+    """Move landmarks of views back into the source image: the inverse of :func:`transform_landmarks`.
+
+    Args:
+        landmarks: (V, N, 2) pixels of the views.
+        boxes: (V, 4) crop x, y, width, height in whole pixels of the source image.
+        flips: (V,) whether the view is mirrored.
+        size: side of the views in pixels.
+
+    Returns:
+        (V, N, 2) pixels of the source image.
+    """
+    boxes = boxes.to(landmarks.dtype)[:, None]
+    x, y = landmarks.unbind(-1)
+    unmirrored = torch.stack([torch.where(flips[:, None], size - x, x), y], dim=-1)
+    return unmirrored * (boxes[..., 2:] / size) + boxes[..., :2]

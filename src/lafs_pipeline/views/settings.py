@@ -35,7 +35,9 @@ class ViewSettings:
         "Probability of solarisation in the further global views", 0.2, ge=0, le=1
     )
     landmark_sigma: float = setting("Standard deviation of the landmark noise in pixels", 5.0, ge=0)
-    local_landmarks: int = setting("Landmarks that a local view keeps", 36, ge=1)
+    local_landmarks: int | None = setting(
+        "Landmarks that a local view keeps; null keeps all, in order", 36, ge=1
+    )
     with_replacement: bool = setting("Draw the landmarks of a local view with replacement", True)
     shuffle_global: bool = setting("Shuffle the landmarks of the global views", False)
 

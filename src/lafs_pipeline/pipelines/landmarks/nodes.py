@@ -73,11 +73,23 @@ def draw_overlay(faces: pd.DataFrame, landmarks: pd.DataFrame) -> "Figure":
     import numpy as np
 
     from lafs_pipeline.faces.dataset import FaceImages
+    from lafs_pipeline.faces.subsets import evenly_spaced
     from lafs_pipeline.models.landmark_plot import plot_landmarks
 
-    train = faces[faces["split"] == "train"]
-    shown = train.iloc[np.linspace(0, len(train) - 1, min(SHOWN_FACES, len(train))).astype(int)]
+    shown = evenly_spaced(faces[faces["split"] == "train"], SHOWN_FACES)
     points = np.stack(landmarks.set_index("key").loc[shown["key"], "landmarks"]).reshape(len(shown), -1, 2)
     images = FaceImages(shown)
     pictures = np.stack([images[index] for index in range(len(images))])
-    return plot_landmarks(pictures, points, f"{points.shape[1]} landmarks of the stage-1 network")
+    return plot_landmarks(pictures, {f"{points.shape[1]} landmarks of the stage-1 network": points})
+
+
+def measure_quality(
+    faces: pd.DataFrame, network: "LandmarkNetwork", parameters: dict[str, Any], seed: int
+) -> tuple[pd.DataFrame, "Figure"]:
+    """Stability and spread of the landmarks on training faces, before and after stage 1."""
+    from lafs_pipeline.evaluation.landmark_quality import LandmarkQualitySettings, compare_landmarks
+    from lafs_pipeline.training.recipes import fresh_landmark_network
+
+    options = parse(LandmarkQualitySettings, parameters, "landmark_quality")
+    networks = {"before": fresh_landmark_network(network.sizes, seed), "after": network}
+    return compare_landmarks(networks, faces[faces["split"] == "train"], options, seed)

@@ -6,7 +6,7 @@ from lafs_pipeline.pipelines.landmarks import nodes
 
 
 def create_pipeline() -> Pipeline:
-    """Faces -> face_model_stage1, landmark_network, landmarks, landmark_overlay."""
+    """Faces -> face_model_stage1, landmark_network, landmarks, landmark_overlay, landmark_quality."""
     return Pipeline(
         [
             Node(
@@ -39,6 +39,12 @@ def create_pipeline() -> Pipeline:
                 inputs=["faces", "landmarks"],
                 outputs="landmark_overlay",
                 name="landmark_overlay",
+            ),
+            Node(
+                nodes.measure_quality,
+                inputs=["faces", "landmark_network", "params:landmark_quality", "params:seed"],
+                outputs=["landmark_quality", "landmark_quality_plot"],
+                name="landmark_quality",
             ),
         ],
         tags="landmarks",

@@ -27,15 +27,12 @@ def pretrain_backbone(
     """The teacher of LAFS, or of plain DINO on the grid; faces are used without their labels."""
     from lafs_pipeline.pipelines.workplace import workplace
     from lafs_pipeline.training.jobs import pretrain
-    from lafs_pipeline.training.recipes import fresh_grid_model, fresh_model
+    from lafs_pipeline.training.recipes import pretraining_start
     from lafs_pipeline.training.self_supervised import PretrainSettings
 
     options = parse(PretrainSettings, parameters, "pretrain")
     model = parse(ModelSettings, model_parameters, "model")
-    if options.tokens == "grid":
-        start = fresh_grid_model(model.name, model.sizes, seed)
-    else:
-        start = fresh_model(model.name, model.sizes, seed, network)
+    start = pretraining_start(model.name, model.sizes, seed, network, options)
     place = workplace("pretrain", checkpoints, seed, launch)
     return pretrain(start, faces[faces["split"] == "train"], options, place, landmarks)
 

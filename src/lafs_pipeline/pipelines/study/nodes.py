@@ -1,6 +1,7 @@
 """Nodes of the study pipeline."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,34 +19,39 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def pretrain_grid(
+def pretrain_variants(
+    lafs: "PartFViT | FViT",
     faces: pd.DataFrame,
+    network: "LandmarkNetwork",
+    landmarks: pd.DataFrame,
     model_parameters: dict[str, Any],
     parameters: dict[str, Any],
     study_parameters: dict[str, Any],
     launch: dict[str, Any],
     seed: int,
     checkpoints: str,
-) -> "FViT":
-    """The teacher of plain DINO on the grid, pretrained for as long as LAFS."""
-    from lafs_pipeline.evaluation.study import StudySettings, grid_pretraining
+) -> dict[str, "PartFViT | FViT"]:
+    """The teachers that methods start from: LAFS as it is, the others pretrained for as long."""
+    from lafs_pipeline.evaluation.study import StudySettings, pretraining_variants
     from lafs_pipeline.pipelines.workplace import workplace
     from lafs_pipeline.training.jobs import pretrain
-    from lafs_pipeline.training.recipes import fresh_grid_model
+    from lafs_pipeline.training.recipes import pretraining_start
     from lafs_pipeline.training.self_supervised import PretrainSettings
 
-    options = grid_pretraining(
-        parse(PretrainSettings, parameters, "pretrain"), parse(StudySettings, study_parameters, "study")
-    )
+    options = parse(PretrainSettings, parameters, "pretrain")
     model = parse(ModelSettings, model_parameters, "model")
-    start = fresh_grid_model(model.name, model.sizes, seed)
-    place = workplace("pretrain_grid", checkpoints, seed, launch)
-    return pretrain(start, faces[faces["split"] == "train"], options, place)
+    train = faces[faces["split"] == "train"]
+    backbones = {"lafs": lafs}
+    variants = pretraining_variants(options, parse(StudySettings, study_parameters, "study"))
+    for name, recipe in variants.items():
+        start = pretraining_start(model.name, model.sizes, seed, network, recipe)
+        place = workplace(f"pretrain_{name}", checkpoints, seed, launch)
+        backbones[name] = pretrain(start, train, recipe, place, landmarks)
+    return backbones
 
 
 def run_study(
-    lafs: "PartFViT",
-    grid: "FViT",
+    backbones: dict[str, Callable[[], "PartFViT | FViT"]],
     network: "LandmarkNetwork",
     study_parameters: dict[str, Any],
     adapt_parameters: dict[str, Any],
@@ -66,7 +72,7 @@ def run_study(
 
     options = parse(StudySettings, study_parameters, "study")
     study = Study(
-        backbones={"lafs": lafs, "grid": grid},
+        backbones={name: load() for name, load in backbones.items() if name in {"lafs", *options.methods}},
         network=network,
         data=BenchmarkData(**tables),
         adapt=parse(AdaptSettings, adapt_parameters, "adapt"),

@@ -7,13 +7,16 @@ from lafs_pipeline.pipelines.study import nodes
 
 
 def create_pipeline() -> Pipeline:
-    """Faces, benchmarks, landmark_network, lafs_backbone -> grid_backbone, study_runs, its table and plot."""
+    """Faces, benchmarks, landmarks, lafs_backbone -> study_backbones, study_runs, their table and plot."""
     return Pipeline(
         [
             Node(
-                nodes.pretrain_grid,
+                nodes.pretrain_variants,
                 inputs=[
+                    "lafs_backbone",
                     "faces",
+                    "landmark_network",
+                    "landmarks",
                     "params:model",
                     "params:pretrain",
                     "params:study",
@@ -21,14 +24,13 @@ def create_pipeline() -> Pipeline:
                     "params:seed",
                     "params:paths.checkpoints",
                 ],
-                outputs="grid_backbone",
-                name="pretrain_grid",
+                outputs="study_backbones",
+                name="pretrain_variants",
             ),
             Node(
                 nodes.run_study,
                 inputs={
-                    "lafs": "lafs_backbone",
-                    "grid": "grid_backbone",
+                    "backbones": "study_backbones",
                     "network": "landmark_network",
                     "study_parameters": "params:study",
                     "adapt_parameters": "params:adapt",

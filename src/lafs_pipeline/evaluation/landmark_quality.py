@@ -1,0 +1,212 @@
+"""How good landmarks are that nobody labelled: stable when the image changes, and spread over the face.
+
+The landmarks of Part fViT (arXiv 2212.00057) have no true places. What can be measured is whether the same
+parts of a face are found again in a changed image of it, whether landmarks cover the face, and whether they
+move from face to face. All distances are in pixels of the 112 x 112 image.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lafs_pipeline.faces.alignment import FACE_SIZE
+from lafs_pipeline.faces.dataset import FaceImages
+from lafs_pipeline.faces.subsets import evenly_spaced
+from lafs_pipeline.models.embedding import map_faces
+from lafs_pipeline.models.landmark_network import LandmarkNetwork
+from lafs_pipeline.models.landmark_plot import plot_landmarks
+from lafs_pipeline.runtime.processes import local_device
+from lafs_pipeline.runtime.seeding import random_generator
+from lafs_pipeline.runtime.settings import setting, settings
+from lafs_pipeline.views.landmarks import restore_landmarks
+from lafs_pipeline.views.parameters import ViewParameters, draw_view_parameters
+from lafs_pipeline.views.render import render_views, resized_crop
+from lafs_pipeline.views.settings import ViewSettings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CHANGES = ("flip", "noise", "appearance", "crop")
+"""What is done to a face, in the order of :class:`ChangedFaces`."""
+CELLS = 7
+"""Rows and columns of the grid over the image that landmarks should cover."""
+VIEW = ViewSettings(local_views=0, flip_probability=0.0)
+"""The crop and the appearance are those of pretraining's first global view."""
+WHOLE = (0, 0, FACE_SIZE, FACE_SIZE)
+BATCH = 16
+SHOWN_FACES = 12
+
+
+@settings
+class LandmarkQualitySettings:
+    """On which images the landmark network is measured."""
+
+    faces: int = setting("training faces, evenly spaced in the manifest", 256, ge=2, le=4096)
+    noise: float = setting("standard deviation of the pixel noise in grey levels of 0..255", 8.0, ge=0)
+
+
+class ChangedFaces(Dataset):
+    """Every face five times: as it is, mirrored, noisy, with another appearance, and cropped.
+
+    Args:
+        faces: n images.
+        noise: standard deviation in grey levels.
+        seed: of the draws.
+    """
+
+    def __init__(self, faces: FaceImages, noise: float, seed: int) -> None:
+        self.faces, self.noise, self.seed = faces, noise, seed
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """(5, 112, 112, 3) uint8."""
+        image, view = self.faces[index], self._draw(index)
+        noise = random_generator(self.seed, "landmark noise", index).normal(0, self.noise, image.shape)
+        whole = replace(view, boxes=np.broadcast_to(WHOLE, view.boxes.shape))
+        return np.stack(
+            [
+                image,
+                image[:, ::-1],
+                (image + noise).round().clip(0, 255).astype(np.uint8),
+                render_views(image, whole, clean=False).global_appearance[0],
+                resized_crop(image, view.boxes[0].tolist(), FACE_SIZE, flip=False),
+            ]
+        )
+
+    def crops(self) -> Tensor:
+        """(n, 4) x, y, width and height of the crops in pixels."""
+        return torch.from_numpy(np.stack([self._draw(index).boxes[0] for index in range(len(self))]))
+
+    def _draw(self, index: int) -> ViewParameters:
+        generator = random_generator(self.seed, "landmark views", index)
+        return draw_view_parameters(VIEW, FACE_SIZE, FACE_SIZE, generator)
+
+
+def compare_landmarks(
+    networks: Mapping[str, LandmarkNetwork],
+    manifest: pd.DataFrame,
+    options: LandmarkQualitySettings,
+    seed: int,
+) -> tuple[pd.DataFrame, "Figure"]:
+    """Measure landmark networks on the same images, and draw their landmarks on the same faces.
+
+    Args:
+        networks: by when in its training each was taken.
+        manifest: faces to choose from.
+        options: how many of them, and their noise.
+        seed: of noise, appearances and crops.
+
+    Returns:
+        One row a network: training (its name), landmarks, faces, and the values of
+        :func:`landmark_quality`; and the figure.
+    """
+    chosen = evenly_spaced(manifest, options.faces)
+    changed = ChangedFaces(FaceImages(chosen), options.noise, seed)
+    shown = np.linspace(0, len(changed) - 1, min(SHOWN_FACES, len(changed))).astype(int)
+    rows, overlays = [], {}
+    for name, network in networks.items():
+        landmarks = _find(network, changed)
+        values = landmark_quality(landmarks, changed.crops())
+        rows.append({"training": name, "landmarks": landmarks.shape[2], "faces": len(changed), **values})
+        overlays[_title(name, values)] = landmarks[shown, 0].numpy()
+    images = np.stack([changed.faces[index] for index in shown])
+    return pd.DataFrame(rows), plot_landmarks(images, overlays)
+
+
+def _find(network: LandmarkNetwork, changed: ChangedFaces) -> Tensor:
+    """Landmarks (n, 5, N, 2) of all images."""
+    device = local_device()
+    network = network.to(device).eval()
+    found = map_faces(
+        lambda images: network(images.flatten(0, 1)).unflatten(0, images.shape[:2]),
+        changed,
+        device,
+        BATCH,
+        title="landmark quality",
+    )
+    return torch.from_numpy(found)
+
+
+def _title(name: str, values: dict[str, float]) -> str:
+    moved = ", ".join(f"{change} {values[f'{change}_px']:.1f}" for change in CHANGES)
+    return f"{name} training, {values['covered']:.0%} of the image covered;\nmoved by {moved} px"
+
+
+def landmark_quality(landmarks: Tensor, crops: Tensor) -> dict[str, float]:
+    """Stability under every change, and spread.
+
+    Landmarks of the changed image are moved back to the unchanged one and held against its own: those of the
+    same number, and the nearest ones. In the mirror image, numbers may stand for other parts of the face, so
+    only the nearest ones need agree there; where landmarks lie close together, however, the nearest one is
+    near whatever the network does. Of a crop, only those landmarks are looked for that it still shows.
+
+    Args:
+        landmarks: (n, 5, N, 2) pixels of each image of :class:`ChangedFaces`, in its own coordinates.
+        crops: (n, 4) x, y, width and height of the last image.
+
+    Returns:
+        Means over faces and landmarks. For every one of :data:`CHANGES`: `<change>_px` to the landmark of the
+        same number, `<change>_nearest_px` to the nearest one (from either side, averaged).
+        `crop_if_still_px`, `crop_if_still_nearest_px`: those of landmarks that ignore the crop.
+        `covered` (0..1): share of 7 x 7 cells of the image that hold a landmark. `neighbour_px`: distance of
+        a landmark to its nearest neighbour. `spread_over_faces_px`: standard deviation of a landmark's place
+        over the faces, sqrt(var x + var y); 0 for a network that ignores the image.
+    """
+    own = landmarks[:, 0]
+    whole = torch.tensor(WHOLE).expand_as(crops)
+    changes = {
+        change: (landmarks[:, number], crops if change == "crop" else whole, change == "flip")
+        for number, change in enumerate(CHANGES, start=1)
+    }
+    changes["crop_if_still"] = (own, crops, False)
+    values = {}
+    for change, (found, boxes, mirrored) in changes.items():
+        flips = torch.full((len(own),), mirrored)
+        restored = restore_landmarks(found, boxes, flips, FACE_SIZE)
+        same, nearest = _distances(restored, own, _inside(own, boxes))
+        values |= {f"{change}_px": same, f"{change}_nearest_px": nearest}
+    return values | {
+        "covered": _covered(own),
+        "neighbour_px": float(_between(own, own).kthvalue(2, dim=2).values.mean()),
+        "spread_over_faces_px": float(own.var(dim=0).sum(dim=1).sqrt().mean()),
+    }
+
+
+def _between(first: Tensor, second: Tensor) -> Tensor:
+    """Distances (n, N, N) of every landmark to every one."""
+    # Through matrix products, equal points would be 0.01 pixels apart.
+    return torch.cdist(first, second, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _distances(found: Tensor, own: Tensor, counts: Tensor) -> tuple[float, float]:
+    """Mean distance to the landmark of the same number, and to the nearest one.
+
+    Args:
+        found: (n, N, 2).
+        own: (n, N, 2).
+        counts: (n, N) which of `own` are to be found.
+    """
+    distances = _between(found, own)
+    same = distances.diagonal(dim1=1, dim2=2)[counts].mean()
+    nearest = distances.amin(dim=2).mean() + distances.amin(dim=1)[counts].mean()
+    return float(same), float(nearest / 2)
+
+
+def _inside(landmarks: Tensor, boxes: Tensor) -> Tensor:
+    """(n, N) whether a landmark lies in its image's box."""
+    corners, sides = boxes[:, None].split(2, dim=2)
+    return ((landmarks >= corners) & (landmarks <= corners + sides)).all(dim=2)
+
+
+def _covered(landmarks: Tensor) -> float:
+    columns, rows = (landmarks * CELLS / FACE_SIZE).long().clamp(0, CELLS - 1).unbind(-1)
+    hit = torch.zeros(len(landmarks), CELLS**2)
+    return float(hit.scatter_(1, rows * CELLS + columns, 1.0).mean())
