@@ -4,11 +4,10 @@ Source: Part fViT (arXiv 2212.00057), section 4; LAFS (arXiv 2403.08161), sectio
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -17,7 +16,8 @@ from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.models.patches import sample_patches
 from lafs_pipeline.objectives.landmarks import landmark_regulariser, landmark_weight
-from lafs_pipeline.objectives.margin import CosFace
+from lafs_pipeline.objectives.margin import HEADS, MarginHead, MixedLabels
+from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.training.health import spread_warning
@@ -33,8 +33,16 @@ from lafs_pipeline.views.supervised import AugmentationSettings, SupervisedAugme
 class RecognitionSettings:
     """Margin-loss training on identity labels (defaults are the published adaptation)."""
 
-    scale: float = setting("CosFace scale s", 64.0, gt=0)
-    margin: float = setting("CosFace margin m", 0.4, ge=0, lt=1)
+    loss: Literal["cosface", "arcface", "adaface"] = setting(
+        "margin loss; cosface alone takes the soft targets of mixup", "cosface"
+    )
+    scale: float = setting("scale s of the cosines", 64.0, gt=0)
+    margin: float = setting(
+        "margin m; published are 0.4 for CosFace (Part fViT), 0.5 (radians) for ArcFace, 0.4 for AdaFace",
+        0.4,
+        ge=0,
+        lt=1,
+    )
     augmentation: AugmentationSettings = setting("augmentation of an image", AugmentationSettings())
     landmark_regularisation: float = setting(
         "factor on the weight that ties landmarks to those of stage 1; 0 leaves them free", 1.0, ge=0
@@ -58,6 +66,14 @@ class RecognitionSettings:
             clip_norm=None,
         ),
     )
+
+    def __post_init__(self):
+        if self.loss != "cosface" and self.augmentation.mixup_probability > 0:
+            raise LafsError(
+                f"loss is {self.loss}, which is defined for whole class numbers, but "
+                f"augmentation.mixup_probability is {self.augmentation.mixup_probability:g}; set it to 0, or "
+                "take cosface"
+            )
 
 
 class RecognitionSamples(Dataset):
@@ -87,17 +103,17 @@ class RecognitionSamples(Dataset):
 class Recogniser(nn.Module):
     """A face model and the class matrix of its margin loss."""
 
-    def __init__(self, model: PartFViT | FViT, head: CosFace) -> None:
+    def __init__(self, model: PartFViT | FViT, head: MarginHead) -> None:
         super().__init__()
         self.model, self.head = model, head
 
-    def forward(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Margin logits (B, classes), and landmarks (B, N, 2) where the model has them."""
+    def forward(self, images: Tensor, labels: MixedLabels) -> tuple[Tensor, Tensor | None]:
+        """Mean margin loss, and landmarks (B, N, 2) where the model has them."""
         if not isinstance(self.model, PartFViT):
-            return self.head(self.model(images), targets), None
+            return self.head.loss(self.model(images), labels), None
         landmarks = self.model.landmarks(images)
         embeddings = self.model.encode(sample_patches(images, landmarks, self.model.patch_size))
-        return self.head(embeddings, targets), landmarks
+        return self.head.loss(embeddings, labels), landmarks
 
 
 class RecognitionStage:
@@ -123,9 +139,9 @@ class RecognitionStage:
         reference: LandmarkNetwork | None,
         probe: IdentityProbe | None,
     ) -> None:
-        self.name, self.classes, self.options, self.probe_set = name, classes, options, probe
+        self.name, self.options, self.probe_set = name, options, probe
         model.transformer.recompute = options.training.recompute_activations
-        head = CosFace(model.transformer.dim, classes, options.scale, options.margin)
+        head = HEADS[options.loss](model.transformer.dim, classes, options.scale, options.margin)
         self.trained = self.call = Recogniser(model.requires_grad_(True), head)
         self.modules = nn.ModuleDict({"recogniser": self.trained})
         has_landmarks = isinstance(model, PartFViT) and options.landmark_regularisation > 0
@@ -147,16 +163,18 @@ class RecognitionStage:
         self.trained.compile(dynamic=False)
 
     def losses(self, batch: dict[str, Tensor], part: Part) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        """Soft-target cross-entropy of the margin logits, plus the landmark regulariser."""
-        images, targets = mixup(
+        """Cross-entropy of the margin logits, plus the landmark regulariser."""
+        images, weight = mixup(
             to_input(batch["image"]),
-            F.one_hot(batch["label"], self.classes).float(),
             self.options.augmentation.mixup_alpha,
             self.options.augmentation.mixup_probability,
             random_generator(part.seed, "mixup"),
         )
-        logits, landmarks = self.call(images, targets)
-        loss, metrics = F.cross_entropy(logits, targets), {}
+        labels = MixedLabels(batch["label"])
+        if weight < 1:
+            labels = MixedLabels(labels.labels, labels.labels.flip(0), images.new_tensor(weight))
+        loss, landmarks = self.call(images, labels)
+        metrics = {}
         if self.reference is not None:
             weight = self.options.landmark_regularisation * landmark_weight(part.progress.fraction)
             if weight > 0:

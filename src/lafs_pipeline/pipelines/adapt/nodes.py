@@ -35,7 +35,7 @@ def adapt_model(
     checkpoints: str,
     variant: str,
 ) -> "PartFViT | FViT":
-    """A face model trained with CosFace from `start`, its landmarks held near those of stage 1."""
+    """A face model trained with a margin loss from `start`, its landmarks held near those of stage 1."""
     from lafs_pipeline.pipelines.workplace import workplace
     from lafs_pipeline.training.jobs import train_recognition
     from lafs_pipeline.training.recipes import AdaptSettings
