@@ -20,6 +20,7 @@ from lafs_pipeline.objectives.margin import HEADS, MarginHead, MixedLabels
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.runtime.settings import setting, settings
+from lafs_pipeline.training.freezing import freeze
 from lafs_pipeline.training.health import spread_warning
 from lafs_pipeline.training.parameter_groups import layer_decay_groups
 from lafs_pipeline.training.probes import IdentityProbe
@@ -49,6 +50,15 @@ class RecognitionSettings:
     )
     layer_decay: float = setting(
         "learning-rate factor from layer to layer; 1 is one rate for all", 0.58, gt=0, le=1
+    )
+    freeze_landmark_network: bool = setting(
+        "leave the landmark network as it is, its BatchNorm statistics included", False
+    )
+    freeze_blocks: int = setting(
+        "first blocks of the transformer that stay as they are, with patch embedding, class token and "
+        "positions before them; 0 trains all",
+        0,
+        ge=0,
     )
     landmark_weight_decay: float = setting("weight decay in the trunk of the landmark network", 0.05, ge=0)
     probe_images: int = setting("labelled images of the k-NN probe; 0 leaves it out", 1000, ge=0)
@@ -126,6 +136,9 @@ class RecognitionStage:
         options: the objective's settings.
         reference: frozen landmark network that the landmarks stay near; None leaves them free.
         probe: measures the model, where given.
+
+    Raises:
+        LafsError: more blocks are to be frozen than the model has.
     """
 
     partial_losses = 1
@@ -142,10 +155,11 @@ class RecognitionStage:
         self.name, self.options, self.probe_set = name, options, probe
         model.transformer.recompute = options.training.recompute_activations
         head = HEADS[options.loss](model.transformer.dim, classes, options.scale, options.margin)
-        self.trained = self.call = Recogniser(model.requires_grad_(True), head)
+        freeze(model, options.freeze_landmark_network, options.freeze_blocks)
+        self.trained = self.call = Recogniser(model, head)
         self.modules = nn.ModuleDict({"recogniser": self.trained})
-        has_landmarks = isinstance(model, PartFViT) and options.landmark_regularisation > 0
-        self.reference = reference if has_landmarks else None
+        moves_landmarks = isinstance(model, PartFViT) and not options.freeze_landmark_network
+        self.reference = reference if moves_landmarks and options.landmark_regularisation > 0 else None
         if self.reference is not None:
             self.reference.eval().requires_grad_(False)
 
@@ -164,6 +178,8 @@ class RecognitionStage:
 
     def losses(self, batch: dict[str, Tensor], part: Part) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         """Cross-entropy of the margin logits, plus the landmark regulariser."""
+        if self.options.freeze_landmark_network and isinstance(self.trained.model, PartFViT):
+            self.trained.model.landmark_network.eval()
         images, weight = mixup(
             to_input(batch["image"]),
             self.options.augmentation.mixup_alpha,
