@@ -12,7 +12,11 @@ from torch import nn
 
 from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.row_shards import RowShard
+from lafs_pipeline.runtime.seeding import derive_seed
 
+_BLOCK = 1024
+"""Rows of a class matrix that are drawn at once."""
 _COSINE_GUARD = 1e-3
 """AdaFace keeps cosines and angles this far from the ends, where the arc cosine has no gradient."""
 
@@ -30,12 +34,18 @@ class MixedLabels(NamedTuple):
     partners: torch.Tensor | None = None
     weight: torch.Tensor | None = None
 
+    def shares(self) -> list[tuple[torch.Tensor, torch.Tensor | float]]:
+        """Class numbers (B,) and their share of the target, once or, where they are mixed, twice."""
+        if self.partners is None:
+            return [(self.labels, 1.0)]
+        return [(self.labels, self.weight), (self.partners, 1 - self.weight)]
+
     def targets(self, classes: int) -> torch.Tensor:
         """Targets of a head: the labels, or class weights (B, classes) where they are mixed."""
         if self.partners is None:
             return self.labels
         soft = self.weight.new_zeros(len(self.labels), classes)
-        for labels, weight in ((self.labels, self.weight), (self.partners, 1 - self.weight)):
+        for labels, weight in self.shares():
             place = labels[:, None]
             soft.scatter_(1, place, soft.gather(1, place) + weight)
         return soft
@@ -45,14 +55,29 @@ class MarginHead(nn.Module):
     """A class matrix `weight` (classes, embedding_dim), Xavier-uniform as the authors' head.
 
     Only its directions matter; its size sets how far one optimiser step turns them.
+
+    Args:
+        embedding_dim: width of the embeddings.
+        classes: number of classes.
+        scale: s.
+        margin: m.
+        shard: the rows of the class matrix to hold, for `PartialFC`; by default all. They start with the
+            values that they have in the whole matrix.
+
+    Attributes:
+        takes_soft_targets: whether the margin is defined for mixed labels.
     """
 
-    def __init__(self, embedding_dim: int, classes: int, scale: float, margin: float) -> None:
+    takes_soft_targets = False
+
+    def __init__(
+        self, embedding_dim: int, classes: int, scale: float, margin: float, shard: RowShard | None = None
+    ) -> None:
         super().__init__()
         self.scale = scale
         self.margin = margin
-        self.weight = nn.Parameter(torch.empty(classes, embedding_dim))
-        nn.init.xavier_uniform_(self.weight)
+        self.shard = RowShard(0, classes, classes) if shard is None else shard
+        self.weight = nn.Parameter(_xavier_rows(self.shard, embedding_dim))
 
     def forward(self, embeddings: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Logits (B, classes), float32 also under autocast.
@@ -64,7 +89,7 @@ class MarginHead(nn.Module):
         Raises:
             LafsError: targets of another shape or kind.
         """
-        self._check_targets(embeddings, targets)
+        self._require(embeddings, targets)
         with torch.autocast(embeddings.device.type, enabled=False):
             embeddings = embeddings.float()
             self.follow(embeddings)
@@ -100,18 +125,36 @@ class MarginHead(nn.Module):
         own = cosine.gather(1, targets[:, None]).squeeze(1)
         return cosine.scatter(1, targets[:, None], self.with_margin(own, embeddings)[:, None])
 
-    def _check_targets(self, embeddings: torch.Tensor, targets: torch.Tensor) -> None:
-        name = type(self).__name__
-        if targets.ndim != 1:
+    def require_labels(self, embeddings: torch.Tensor, labels: MixedLabels) -> None:
+        """Refuse labels of another number, kind or mixture than the head is defined for.
+
+        Raises:
+            LafsError: naming the head and what it expects.
+        """
+        self._require(embeddings, labels.labels)
+        if labels.partners is not None and not self.takes_soft_targets:
+            raise LafsError(self._refusal("mixed labels"))
+
+    def _require(self, embeddings: torch.Tensor, targets: torch.Tensor) -> None:
+        name, soft_shape = type(self).__name__, (len(embeddings), len(self.weight))
+        if targets.ndim != 1 and not self.takes_soft_targets:
+            raise LafsError(self._refusal(f"targets {tuple(targets.shape)}"))
+        if targets.ndim != 1 and targets.shape != soft_shape:
             raise LafsError(
-                f"{name} is defined for class numbers (B,) alone and got targets {tuple(targets.shape)}: "
-                "use CosFace, or turn mixup off."
+                f"{name} got soft targets {tuple(targets.shape)}; it expects {soft_shape}: "
+                "one weight for each embedding and class."
             )
-        if targets.is_floating_point() or len(targets) != len(embeddings):
+        if targets.ndim == 1 and (targets.is_floating_point() or len(targets) != len(embeddings)):
             raise LafsError(
                 f"{name} got {targets.dtype} targets {tuple(targets.shape)} for {len(embeddings)} "
                 "embeddings; it expects one whole class number for each."
             )
+
+    def _refusal(self, found: str) -> str:
+        return (
+            f"{type(self).__name__} is defined for class numbers (B,) alone and got {found}: use CosFace, or "
+            "turn mixup off."
+        )
 
 
 class CosFace(MarginHead):
@@ -120,8 +163,17 @@ class CosFace(MarginHead):
     Source: CosFace, Wang et al. 2018 (arXiv 1801.09414), equation 4; soft targets as in Part fViT.
     """
 
-    def __init__(self, embedding_dim: int, classes: int, scale: float = 64.0, margin: float = 0.4) -> None:
-        super().__init__(embedding_dim, classes, scale, margin)
+    takes_soft_targets = True
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        classes: int,
+        scale: float = 64.0,
+        margin: float = 0.4,
+        shard: RowShard | None = None,
+    ) -> None:
+        super().__init__(embedding_dim, classes, scale, margin, shard)
 
     def with_margin(self, cosine: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
         """`cos - margin`."""
@@ -131,16 +183,6 @@ class CosFace(MarginHead):
         if targets.ndim == 2:
             return cosine - self.margin * targets.float()
         return super()._harder(cosine, embeddings, targets)
-
-    def _check_targets(self, embeddings: torch.Tensor, targets: torch.Tensor) -> None:
-        soft_shape = (len(embeddings), len(self.weight))
-        if targets.ndim == 1:
-            super()._check_targets(embeddings, targets)
-        elif targets.shape != soft_shape:
-            raise LafsError(
-                f"CosFace got soft targets {tuple(targets.shape)}; it expects {soft_shape}: "
-                "one weight for each embedding and class."
-            )
 
 
 class ArcFace(MarginHead):
@@ -152,8 +194,15 @@ class ArcFace(MarginHead):
     Source: ArcFace, Deng et al. 2019 (arXiv 1801.07698), equation 3.
     """
 
-    def __init__(self, embedding_dim: int, classes: int, scale: float = 64.0, margin: float = 0.5) -> None:
-        super().__init__(embedding_dim, classes, scale, margin)
+    def __init__(
+        self,
+        embedding_dim: int,
+        classes: int,
+        scale: float = 64.0,
+        margin: float = 0.5,
+        shard: RowShard | None = None,
+    ) -> None:
+        super().__init__(embedding_dim, classes, scale, margin, shard)
 
     def with_margin(self, cosine: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
         """`cos(angle + margin)`."""
@@ -180,10 +229,11 @@ class AdaFace(MarginHead):
         classes: int,
         scale: float = 64.0,
         margin: float = 0.4,
+        shard: RowShard | None = None,
         concentration: float = 0.333,
         norm_momentum: float = 0.99,
     ) -> None:
-        super().__init__(embedding_dim, classes, scale, margin)
+        super().__init__(embedding_dim, classes, scale, margin, shard)
         self.concentration = concentration
         self.norm_momentum = norm_momentum
         self.register_buffer("norm_mean", torch.tensor(20.0))
@@ -214,6 +264,19 @@ class AdaFace(MarginHead):
 
 def _lengths(embeddings: torch.Tensor) -> torch.Tensor:
     return embeddings.detach().norm(dim=1).clamp(0.001, 100)
+
+
+def _xavier_rows(shard: RowShard, width: int) -> torch.Tensor:
+    """The shard's rows of a Xavier-uniform matrix, equal in whatever shard they lie; one global draw."""
+    bound = math.sqrt(6 / (shard.total + width))
+    seed, generator = int(torch.randint(2**62, ())), torch.Generator()
+    rows = torch.empty(shard.rows, width)
+    for start in range(shard.first // _BLOCK * _BLOCK, shard.end, _BLOCK):
+        generator.manual_seed(derive_seed(seed, start))
+        block = torch.empty(_BLOCK, width).uniform_(-bound, bound, generator=generator)
+        first, end = max(shard.first, start), min(shard.end, start + _BLOCK)
+        rows[first - shard.first : end - shard.first] = block[first - start : end - start]
+    return rows
 
 
 HEADS = {"cosface": CosFace, "arcface": ArcFace, "adaface": AdaFace}

@@ -17,8 +17,10 @@ from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.models.patches import sample_patches
 from lafs_pipeline.objectives.landmarks import landmark_regulariser, landmark_weight
 from lafs_pipeline.objectives.margin import HEADS, MarginHead, MixedLabels
+from lafs_pipeline.objectives.partial_fc import PartialFC
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.runtime.seeding import random_generator
+from lafs_pipeline.runtime.row_shards import RowShard
+from lafs_pipeline.runtime.seeding import derive_seed, random_generator
 from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.training.freezing import freeze
 from lafs_pipeline.training.health import spread_warning
@@ -60,6 +62,17 @@ class RecognitionSettings:
         0,
         ge=0,
     )
+    shard_classes: bool = setting(
+        "deal the class matrix out to the processes (Partial FC); worth it from some 100,000 identities",
+        False,
+    )
+    class_sample_rate: float = setting(
+        "share of the classes a step compares with, those of its images always among them; below 1 the class "
+        "matrix is dealt out",
+        1.0,
+        gt=0,
+        le=1,
+    )
     landmark_weight_decay: float = setting("weight decay in the trunk of the landmark network", 0.05, ge=0)
     probe_images: int = setting("labelled images of the k-NN probe; 0 leaves it out", 1000, ge=0)
     training: TrainingSettings = setting(
@@ -84,6 +97,10 @@ class RecognitionSettings:
                 f"augmentation.mixup_probability is {self.augmentation.mixup_probability:g}; set it to 0, or "
                 "take cosface"
             )
+
+    def deals_classes_out(self) -> bool:
+        """Whether every process holds some rows of the class matrix instead of all."""
+        return self.shard_classes or self.class_sample_rate < 1
 
 
 class RecognitionSamples(Dataset):
@@ -110,24 +127,39 @@ class RecognitionSamples(Dataset):
         }
 
 
-class Recogniser(nn.Module):
+class Encoder(nn.Module):
+    """A face model that also tells the landmarks it looks at."""
+
+    def __init__(self, model: PartFViT | FViT) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Embeddings (B, dim), and landmarks (B, N, 2) where the model has them."""
+        if not isinstance(self.model, PartFViT):
+            return self.model(images), None
+        landmarks = self.model.landmarks(images)
+        return self.model.encode(sample_patches(images, landmarks, self.model.patch_size)), landmarks
+
+
+class Recogniser(Encoder):
     """A face model and the class matrix of its margin loss."""
 
     def __init__(self, model: PartFViT | FViT, head: MarginHead) -> None:
-        super().__init__()
-        self.model, self.head = model, head
+        super().__init__(model)
+        self.head = head
 
     def forward(self, images: Tensor, labels: MixedLabels) -> tuple[Tensor, Tensor | None]:
         """Mean margin loss, and landmarks (B, N, 2) where the model has them."""
-        if not isinstance(self.model, PartFViT):
-            return self.head.loss(self.model(images), labels), None
-        landmarks = self.model.landmarks(images)
-        embeddings = self.model.encode(sample_patches(images, landmarks, self.model.patch_size))
+        embeddings, landmarks = super().forward(images)
         return self.head.loss(embeddings, labels), landmarks
 
 
 class RecognitionStage:
     """A face model trained to tell identities apart.
+
+    A class matrix that is dealt out to the processes stands beside what they train in common: its gradients
+    are not averaged over them.
 
     Args:
         name: of the stage, as it appears in progress and logs.
@@ -154,10 +186,14 @@ class RecognitionStage:
     ) -> None:
         self.name, self.options, self.probe_set = name, options, probe
         model.transformer.recompute = options.training.recompute_activations
-        head = HEADS[options.loss](model.transformer.dim, classes, options.scale, options.margin)
+        shard = RowShard.own(classes) if options.deals_classes_out() else None
+        head = HEADS[options.loss](model.transformer.dim, classes, options.scale, options.margin, shard)
         freeze(model, options.freeze_landmark_network, options.freeze_blocks)
-        self.trained = self.call = Recogniser(model, head)
+        self.classes = None if shard is None else PartialFC(head, options.class_sample_rate)
+        self.trained = self.call = Recogniser(model, head) if shard is None else Encoder(model)
         self.modules = nn.ModuleDict({"recogniser": self.trained})
+        if self.classes is not None:
+            self.modules["classes"] = self.classes
         moves_landmarks = isinstance(model, PartFViT) and not options.freeze_landmark_network
         self.reference = reference if moves_landmarks and options.landmark_regularisation > 0 else None
         if self.reference is not None:
@@ -173,7 +209,7 @@ class RecognitionStage:
         )
 
     def compile(self) -> None:
-        """Compile model and head."""
+        """Compile the model, and its head where that is whole."""
         self.trained.compile(dynamic=False)
 
     def losses(self, batch: dict[str, Tensor], part: Part) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
@@ -189,7 +225,7 @@ class RecognitionStage:
         labels = MixedLabels(batch["label"])
         if weight < 1:
             labels = MixedLabels(labels.labels, labels.labels.flip(0), images.new_tensor(weight))
-        loss, landmarks = self.call(images, labels)
+        loss, landmarks = self._loss(images, labels, part)
         metrics = {}
         if self.reference is not None:
             weight = self.options.landmark_regularisation * landmark_weight(part.progress.fraction)
@@ -202,15 +238,17 @@ class RecognitionStage:
                 metrics["landmark_distance"] = distance.detach()
         yield loss, metrics
 
+    def _loss(self, images: Tensor, labels: MixedLabels, part: Part) -> tuple[Tensor, Tensor | None]:
+        if self.classes is None:
+            return self.call(images, labels)
+        embeddings, landmarks = self.call(images)
+        return self.classes(embeddings, labels, derive_seed(part.seed, "classes")), landmarks
+
     def before_update(self, progress: Progress) -> None:
         """Nothing to do."""
 
     def after_update(self, progress: Progress) -> None:
         """Nothing to do."""
-
-    def result(self) -> PartFViT | FViT:
-        """The trained model."""
-        return self.trained.model
 
     def probe(self) -> dict[str, float]:
         """k-NN accuracy and spread of the embeddings."""
