@@ -87,6 +87,15 @@ def test_the_table_has_rows_for_every_model(smoke):
     assert table["value"].between(0, 1).all()
 
 
+def test_frozen_models_are_probed(smoke):
+    table = pd.read_csv(smoke / "08_reporting/probes.csv")
+    assert set(zip(table["model"], table["probe"], strict=True)) == {
+        (model, probe) for model in ("lafs", "scratch", "stage1") for probe in ("linear", "knn")
+    }
+    assert (table[["images", "identities", "shots"]] == [16 * 4, 16, 16 * 4]).all(axis=None)
+    assert table["accuracy"].between(0, 1).all()
+
+
 def test_other_programs_can_read_what_is_exported(smoke, kedro, tmp_path, faces):
     exports = f"export.recordio={tmp_path}/train.rec,export.pair_sets.held_out={tmp_path}/held_out.bin"
     finished = kedro(smoke, "run", "--env", "smoke", "--nodes=export", "--params", exports)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lafs_pipeline.objectives.margin import AdaFace, ArcFace, CosFace
+from lafs_pipeline.objectives.margin import HEADS, AdaFace, ArcFace, CosFace, MixedLabels
 from lafs_pipeline.runtime.errors import LafsError
 
 DIM, CLASSES, BATCH = 16, 7, 5
@@ -49,6 +49,37 @@ def test_cosface_soft_targets_of_one_class_are_hard_targets():
     torch.testing.assert_close(loss, F.cross_entropy(head(embeddings, targets), targets))
 
 
+def test_mixed_labels_are_the_class_weights_of_mixup():
+    labels = torch.tensor([0, 3, 6, 3, 1])
+    mixed = MixedLabels(labels, labels.flip(0), torch.tensor(0.3))
+    expected = 0.3 * F.one_hot(labels, CLASSES) + 0.7 * F.one_hot(labels.flip(0), CLASSES)
+    torch.testing.assert_close(mixed.targets(CLASSES), expected)
+    assert torch.equal(MixedLabels(labels).targets(CLASSES), labels)
+
+
+def test_the_loss_of_mixed_labels_is_the_cross_entropy_of_soft_targets():
+    head, embeddings, targets, _ = made_up(CosFace)
+    mixed = MixedLabels(targets, targets.flip(0), torch.tensor(0.3))
+    soft = mixed.targets(CLASSES)
+    logits = 64 * (F.normalize(embeddings) @ F.normalize(head.weight).T - 0.4 * soft)
+    torch.testing.assert_close(head.loss(embeddings, mixed), F.cross_entropy(logits, soft))
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_the_loss_of_whole_labels_is_the_cross_entropy_of_the_logits(name):
+    head, embeddings, targets, _ = made_up(HEADS[name])
+    head.eval()
+    expected = F.cross_entropy(head(embeddings, targets), targets)
+    assert torch.equal(head.loss(embeddings, MixedLabels(targets)), expected)
+
+
+@pytest.mark.parametrize("name", ["arcface", "adaface"])
+def test_mixed_labels_are_for_cosface_alone(name):
+    head, embeddings, targets, _ = made_up(HEADS[name])
+    with pytest.raises(LafsError, match="turn mixup off"):
+        head.loss(embeddings, MixedLabels(targets, targets.flip(0), torch.tensor(0.3)))
+
+
 def test_arcface_adds_the_margin_to_the_angle_and_falls_on_beyond_pi():
     head, embeddings, targets, cosine = made_up(ArcFace)
     angle = np.arccos(cosine[np.arange(BATCH), targets])
@@ -83,7 +114,7 @@ def test_adaface_follows_the_norms_in_training_alone():
     head.eval()(embeddings, targets)
     assert (head.norm_mean.item(), head.norm_std.item()) == (20.0, 100.0)
     head.train()(embeddings, targets)
-    norms = embeddings.norm(dim=1)
+    norms = embeddings.norm(dim=1).clamp(0.001, 100)
     assert head.norm_mean.item() == pytest.approx(0.99 * 20 + 0.01 * norms.mean().item(), rel=1e-5)
     assert head.norm_std.item() == pytest.approx(0.99 * 100 + 0.01 * norms.std().item(), rel=1e-5)
     assert torch.isfinite(head(embeddings[:1], targets[:1])).all()

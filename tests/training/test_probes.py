@@ -1,18 +1,32 @@
 import numpy as np
 import pytest
 
-from lafs_pipeline.training.probes import embedding_std, knn_accuracy
+from lafs_pipeline.training.probes import embedding_std, knn_accuracy, linear_accuracy
 
 
-def test_knn_tells_separate_clusters_and_not_noise():
+@pytest.mark.parametrize("accuracy", [knn_accuracy, linear_accuracy])
+def test_separate_clusters_are_told_apart_and_noise_is_not(accuracy):
     generator = np.random.default_rng(0)
     labels = np.repeat(np.arange(10), 20)
     gallery = np.tile(np.arange(20) < 10, 10)
     centres = generator.standard_normal((10, 32))
     clusters = centres[labels] + 0.05 * generator.standard_normal((200, 32))
-    assert knn_accuracy(clusters.astype(np.float32), labels, gallery) == 1.0
+    assert accuracy(clusters.astype(np.float32), labels, gallery) == 1.0
     noise = generator.standard_normal((200, 32)).astype(np.float32)
-    assert knn_accuracy(noise, labels, gallery) < 0.3
+    assert accuracy(noise, labels, gallery) < 0.3
+
+
+def test_a_linear_probe_finds_a_component_that_neighbours_drown_in_noise():
+    generator = np.random.default_rng(0)
+    labels = np.tile([0, 1], 200)
+    embeddings = generator.standard_normal((400, 200)).astype(np.float32)
+    embeddings[:, 7] += 6 * labels
+    gallery = np.arange(400) < 200
+    linear = linear_accuracy(embeddings, labels, gallery)
+    assert linear > 0.85
+    assert linear > knn_accuracy(embeddings, labels, gallery)
+    # Lengths of embeddings carry no identity, nor do offsets and scales of their components.
+    assert linear_accuracy(embeddings * generator.uniform(1, 9, (400, 1)), labels, gallery) == linear
 
 
 def test_embedding_std_is_one_for_even_directions_and_zero_when_collapsed():

@@ -61,6 +61,17 @@ def all_reduce_mean(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def gather_rows(rows: Tensor) -> Tensor:
+    """The rows (n, ...) of every process, (n * processes, ...) in the order of ranks; no gradient."""
+    if not in_group():
+        return rows
+    places = rows.new_zeros(dist.get_world_size(), *rows.shape)
+    places[dist.get_rank()] = rows
+    # A sum with zeros, because gloo gathers no GPU tensors.
+    dist.all_reduce(places)
+    return places.flatten(0, 1)
+
+
 def broadcast_object(value: Any, source: int = 0) -> Any:
     """The picklable value that the process `source` gave; the other processes' values are not looked at."""
     if not in_group():

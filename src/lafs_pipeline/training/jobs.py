@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -53,13 +53,19 @@ class Workplace:
 
 @dataclass(frozen=True)
 class PretrainJob:
-    """One pretraining, as every process of it gets it."""
+    """One pretraining, as every process of it gets it.
+
+    Attributes:
+        result: where the trained model stands among a checkpoint's weights.
+    """
 
     model: PartFViT | FViT
     manifest: pd.DataFrame
     options: PretrainSettings
     place: Workplace
     landmarks: pd.DataFrame | None
+    name: ClassVar[str] = SelfSupervisedStage.name
+    result: ClassVar[str] = "teacher.model."
 
     def stage(self) -> SelfSupervisedStage:
         """Student, teacher and centre at the start."""
@@ -67,7 +73,7 @@ class PretrainJob:
         plan = StepBatches(
             len(self.manifest), training.batch_size, training.accumulation, training.epochs, place.seed
         )
-        torch.manual_seed(derive_seed(place.seed, SelfSupervisedStage.name, "weights"))
+        torch.manual_seed(derive_seed(place.seed, self.name, "weights"))
         return SelfSupervisedStage(
             copy.deepcopy(self.model),
             self.options,
@@ -87,14 +93,17 @@ class PretrainJob:
             on_device=device.type == "cuda",
             landmarks=_cached_landmarks(self.landmarks, self.manifest) if cached else None,
         )
-        stage = self.stage()
-        run = _run(stage.name, self.options, self.model, self.manifest, self.place)
-        _train_alone(stage, samples, self.options.training, run)
+        run = _run(self.name, self.options, self.model, self.manifest, self.place)
+        _train_alone(self.stage(), samples, self.options.training, run)
 
 
 @dataclass(frozen=True)
 class RecognitionJob:
-    """One supervised training, as every process of it gets it."""
+    """One supervised training, as every process of it gets it.
+
+    Attributes:
+        result: where the trained model stands among a checkpoint's weights.
+    """
 
     name: str
     model: PartFViT | FViT
@@ -102,6 +111,7 @@ class RecognitionJob:
     options: RecognitionSettings
     place: Workplace
     reference: LandmarkNetwork | None
+    result: ClassVar[str] = "recogniser.model."
 
     def stage(self) -> RecognitionStage:
         """Model and class matrix at the start."""
@@ -173,15 +183,16 @@ def train_recognition(
 def _train(job: PretrainJob | RecognitionJob) -> PartFViT | FViT:
     """Train in as many processes as wanted, and read the result from the last checkpoint."""
     launch(_work, job, job.place.launch)
-    stage = job.stage()
     checkpoint = load_latest(job.place.folder)
     if checkpoint is None:
         raise LafsError(
-            f"{job.place.folder} holds no whole checkpoint after the training of {stage.name}; is LAFS_DATA "
+            f"{job.place.folder} holds no whole checkpoint after the training of {job.name}; is LAFS_DATA "
             "on storage that all hosts share?"
         )
-    stage.modules.load_state_dict(checkpoint.weights)
-    return stage.result().eval()
+    model = copy.deepcopy(job.model)
+    own = {name for name in checkpoint.weights if name.startswith(job.result)}
+    model.load_state_dict({name.removeprefix(job.result): checkpoint.weights[name] for name in own})
+    return model.eval()
 
 
 def _train_alone(stage: Stage, samples: Samples, training: TrainingSettings, run: Run) -> None:

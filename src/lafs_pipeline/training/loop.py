@@ -25,6 +25,7 @@ from lafs_pipeline.training.precision import determinism
 from lafs_pipeline.training.resume import find_checkpoint
 from lafs_pipeline.training.sampling import StepBatches
 from lafs_pipeline.training.settings import TrainingSettings
+from lafs_pipeline.training.sharded_state import gather_shards, take_shards
 from lafs_pipeline.training.stage import Progress, Stage
 from lafs_pipeline.training.step import Stepper
 
@@ -100,6 +101,7 @@ class Trainer:
         checkpoint = find_checkpoint(folder, self.stage.name, self.configuration, self.settings.resume)
         if checkpoint is None:
             return 0
+        checkpoint = take_shards(checkpoint, self.stepper.shards)
         checkpoints.require_fitting(checkpoint, self.stage.modules, folder)
         self.stage.modules.load_state_dict(checkpoint.weights)
         self.stepper.load_state({"optimiser": checkpoint.optimiser, "scaler": checkpoint.extra["scaler"]})
@@ -235,29 +237,35 @@ class Trainer:
         return loaded(self.samples, batches, self.settings.workers, self.run.device.type == "cuda")
 
     def _probe(self, writer: CheckpointWriter, sinks: list[MetricSink], done: int) -> float | None:
-        """Measure in the first process, while the others wait."""
+        """Measure in the first process, while the others wait; the score is known in all."""
         watchdog.progress(done, "probe")
-        if not processes.is_main():
-            return None
-        self.stage.modules.eval()
-        try:
-            values = self.stage.probe()
-        except Exception:
+        values, failure = {}, None
+        if processes.is_main():
+            self.stage.modules.eval()
+            try:
+                values = self.stage.probe()
+            except Exception as error:
+                failure = error
+            self.stage.modules.train()
+        score, failed = processes.broadcast_object((values.get(SCORE), failure is not None))
+        if failed:
             self._save(writer, done, None)
-            raise
-        self.stage.modules.train()
+        if failure is not None:
+            raise failure
         self._log(sinks, values, done)
-        return values.get(SCORE)
+        return score
 
     def _save(self, writer: CheckpointWriter, done: int, score: float | None) -> None:
+        """Write a checkpoint from the first process; all must call it."""
         skipped = self.skipped.settle()
-        if not processes.is_main():
-            return
         watchdog.progress(done, "checkpoint")
         state = self.stepper.state()
         extra = {"scaler": state["scaler"], "skipped": skipped}
         weights = self.stage.modules.state_dict()
-        writer.save(Checkpoint(done, weights, state["optimiser"], self.configuration, extra, score))
+        own = Checkpoint(done, weights, state["optimiser"], self.configuration, extra, score)
+        checkpoint = gather_shards(own, self.stepper.shards)
+        if processes.is_main():
+            writer.save(checkpoint)
 
     def _mean_over_processes(self, metrics: dict[str, Tensor | float]) -> dict[str, float]:
         values = torch.tensor([float(value) for value in metrics.values()], dtype=torch.float64)

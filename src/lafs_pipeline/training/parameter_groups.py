@@ -26,7 +26,7 @@ def layer_decay_groups(
     everything else layer L + 1.
 
     Args:
-        model: its trainable parameters are grouped.
+        model: its trainable parameters are grouped; frozen blocks count as layers.
         weight_decay: for parameters of two and more dimensions.
         layer_decay: d; 1.0 gives all layers one learning rate.
         landmark_weight_decay: instead of `weight_decay` in the trunk of the landmark network.
@@ -34,8 +34,9 @@ def layer_decay_groups(
     Returns:
         Groups with `params`, `names`, `lr_scale` and `weight_decay`.
     """
+    blocks = (int(found[1]) + 1 for name, _ in model.named_parameters() if (found := BLOCK.search(name)))
+    last = 1 + max(blocks, default=0)
     named = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
-    last = 1 + max((int(found[1]) + 1 for name, _ in named if (found := BLOCK.search(name))), default=0)
     groups: dict[tuple[float, float], list[tuple[str, nn.Parameter]]] = defaultdict(list)
     for name, parameter in named:
         if block := BLOCK.search(name):

@@ -1,11 +1,16 @@
 """Cheap looks at an embedding while it is trained."""
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from sklearn.base import ClassifierMixin
+from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer, StandardScaler
 from torch import Tensor
 
 from lafs_pipeline.faces.dataset import FaceImages
@@ -52,7 +57,28 @@ def knn_accuracy(embeddings: np.ndarray, labels: np.ndarray, in_gallery: np.ndar
     classifier = KNeighborsClassifier(
         n_neighbors=min(NEIGHBOURS, int(in_gallery.sum())), weights="distance", metric="cosine"
     )
-    classifier.fit(embeddings[in_gallery], labels[in_gallery])
+    return _accuracy(classifier, embeddings, labels, in_gallery)
+
+
+def linear_accuracy(embeddings: np.ndarray, labels: np.ndarray, in_gallery: np.ndarray) -> float:
+    """Accuracy of logistic regression on the directions of the embeddings, their components standardised.
+
+    Args:
+        embeddings: (n, dim).
+        labels: (n,), of at least two kinds.
+        in_gallery: (n,) bool; the rest are queries.
+    """
+    classifier = make_pipeline(Normalizer(), StandardScaler(), LogisticRegression(max_iter=1000))
+    return _accuracy(classifier, embeddings, labels, in_gallery)
+
+
+def _accuracy(
+    classifier: ClassifierMixin, embeddings: np.ndarray, labels: np.ndarray, in_gallery: np.ndarray
+) -> float:
+    with warnings.catch_warnings():
+        # scikit-learn takes one shot a class for a regression problem.
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+        classifier.fit(embeddings[in_gallery], labels[in_gallery])
     return float(classifier.score(embeddings[~in_gallery], labels[~in_gallery]))
 
 

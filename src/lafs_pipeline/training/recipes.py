@@ -45,6 +45,9 @@ class AdaptSettings:
     identity_fraction: float = setting("part of the identities", 1.0, gt=0, le=1)
     min_images: int = setting("identities with fewer images are left out", 1, ge=1)
     keys: str | None = setting("text or Parquet file of manifest keys to choose from, instead of all", None)
+    probe_identities: int = setting(
+        "identities on which frozen backbones are probed, linearly and by k-NN; 0 leaves it out", 100, ge=0
+    )
     recognition: RecognitionSettings = setting("how the model is adapted", RecognitionSettings())
 
 

@@ -290,7 +290,3 @@ class SelfSupervisedStage:
         """A teacher or embeddings about to collapse."""
         teacher = entropy_warning(metrics, self.options.prototypes, progress.fraction)
         return teacher or spread_warning(metrics)
-
-    def result(self) -> PartFViT | FViT:
-        """The teacher's model: the frozen landmark network and the pretrained transformer."""
-        return self.teacher.model

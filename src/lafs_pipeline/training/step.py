@@ -16,6 +16,7 @@ from lafs_pipeline.training.clipping import clip_gradients
 from lafs_pipeline.training.precision import autocast
 from lafs_pipeline.training.schedules import cosine_schedule
 from lafs_pipeline.training.settings import TrainingSettings
+from lafs_pipeline.training.sharded_state import find_shards
 from lafs_pipeline.training.stage import Part, Progress, Stage
 from lafs_pipeline.training.sync_batch_norm import synchronise_batch_norm
 
@@ -56,6 +57,8 @@ class Stepper:
         self.base_decay = [group["weight_decay"] for group in self.groups]
         self.optimiser = torch.optim.AdamW(self.groups, lr=settings.peak_learning_rate(), fused=True)
         self.parameters = [parameter for group in self.groups for parameter in group["params"]]
+        self.shards = find_shards(stage.modules)
+        self.sharded = frozenset(map(stage.modules.get_parameter, self.shards))
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
         warmup = min(round(settings.warmup_epochs * steps_per_epoch), total_steps)
         self.learning_rate = cosine_schedule(
@@ -112,7 +115,7 @@ class Stepper:
         stage.before_update(progress)
         if self.scaler.is_enabled():
             self.scaler.unscale_(self.optimiser)
-        norm = clip_gradients(self.parameters, self.settings.clip_norm, self.settings.clip_mode)
+        norm = clip_gradients(self.parameters, self.settings.clip_norm, self.settings.clip_mode, self.sharded)
         skipped = (~(torch.isfinite(loss) & torch.isfinite(norm))).float()
         if processes.world_size() > 1:
             dist.all_reduce(skipped, dist.ReduceOp.MAX)

@@ -4,11 +4,10 @@ Source: Part fViT (arXiv 2212.00057), section 4; LAFS (arXiv 2403.08161), sectio
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -17,9 +16,13 @@ from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.models.patches import sample_patches
 from lafs_pipeline.objectives.landmarks import landmark_regulariser, landmark_weight
-from lafs_pipeline.objectives.margin import CosFace
-from lafs_pipeline.runtime.seeding import random_generator
+from lafs_pipeline.objectives.margin import HEADS, MarginHead, MixedLabels
+from lafs_pipeline.objectives.partial_fc import PartialFC
+from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.row_shards import RowShard
+from lafs_pipeline.runtime.seeding import derive_seed, random_generator
 from lafs_pipeline.runtime.settings import setting, settings
+from lafs_pipeline.training.freezing import freeze
 from lafs_pipeline.training.health import spread_warning
 from lafs_pipeline.training.parameter_groups import layer_decay_groups
 from lafs_pipeline.training.probes import IdentityProbe
@@ -33,14 +36,42 @@ from lafs_pipeline.views.supervised import AugmentationSettings, SupervisedAugme
 class RecognitionSettings:
     """Margin-loss training on identity labels (defaults are the published adaptation)."""
 
-    scale: float = setting("CosFace scale s", 64.0, gt=0)
-    margin: float = setting("CosFace margin m", 0.4, ge=0, lt=1)
+    loss: Literal["cosface", "arcface", "adaface"] = setting(
+        "margin loss; cosface alone takes the soft targets of mixup", "cosface"
+    )
+    scale: float = setting("scale s of the cosines", 64.0, gt=0)
+    margin: float = setting(
+        "margin m; published are 0.4 for CosFace (Part fViT), 0.5 (radians) for ArcFace, 0.4 for AdaFace",
+        0.4,
+        ge=0,
+        lt=1,
+    )
     augmentation: AugmentationSettings = setting("augmentation of an image", AugmentationSettings())
     landmark_regularisation: float = setting(
         "factor on the weight that ties landmarks to those of stage 1; 0 leaves them free", 1.0, ge=0
     )
     layer_decay: float = setting(
         "learning-rate factor from layer to layer; 1 is one rate for all", 0.58, gt=0, le=1
+    )
+    freeze_landmark_network: bool = setting(
+        "leave the landmark network as it is, its BatchNorm statistics included", False
+    )
+    freeze_blocks: int = setting(
+        "first blocks of the transformer that stay as they are, with patch embedding, class token and "
+        "positions before them; 0 trains all",
+        0,
+        ge=0,
+    )
+    shard_classes: bool = setting(
+        "deal the class matrix out to the processes (Partial FC); worth it from some 100,000 identities",
+        False,
+    )
+    class_sample_rate: float = setting(
+        "share of the classes a step compares with, those of its images always among them; below 1 the class "
+        "matrix is dealt out",
+        1.0,
+        gt=0,
+        le=1,
     )
     landmark_weight_decay: float = setting("weight decay in the trunk of the landmark network", 0.05, ge=0)
     probe_images: int = setting("labelled images of the k-NN probe; 0 leaves it out", 1000, ge=0)
@@ -58,6 +89,18 @@ class RecognitionSettings:
             clip_norm=None,
         ),
     )
+
+    def __post_init__(self):
+        if self.loss != "cosface" and self.augmentation.mixup_probability > 0:
+            raise LafsError(
+                f"loss is {self.loss}, which is defined for whole class numbers, but "
+                f"augmentation.mixup_probability is {self.augmentation.mixup_probability:g}; set it to 0, or "
+                "take cosface"
+            )
+
+    def deals_classes_out(self) -> bool:
+        """Whether every process holds some rows of the class matrix instead of all."""
+        return self.shard_classes or self.class_sample_rate < 1
 
 
 class RecognitionSamples(Dataset):
@@ -84,24 +127,39 @@ class RecognitionSamples(Dataset):
         }
 
 
-class Recogniser(nn.Module):
+class Encoder(nn.Module):
+    """A face model that also tells the landmarks it looks at."""
+
+    def __init__(self, model: PartFViT | FViT) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Embeddings (B, dim), and landmarks (B, N, 2) where the model has them."""
+        if not isinstance(self.model, PartFViT):
+            return self.model(images), None
+        landmarks = self.model.landmarks(images)
+        return self.model.encode(sample_patches(images, landmarks, self.model.patch_size)), landmarks
+
+
+class Recogniser(Encoder):
     """A face model and the class matrix of its margin loss."""
 
-    def __init__(self, model: PartFViT | FViT, head: CosFace) -> None:
-        super().__init__()
-        self.model, self.head = model, head
+    def __init__(self, model: PartFViT | FViT, head: MarginHead) -> None:
+        super().__init__(model)
+        self.head = head
 
-    def forward(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Margin logits (B, classes), and landmarks (B, N, 2) where the model has them."""
-        if not isinstance(self.model, PartFViT):
-            return self.head(self.model(images), targets), None
-        landmarks = self.model.landmarks(images)
-        embeddings = self.model.encode(sample_patches(images, landmarks, self.model.patch_size))
-        return self.head(embeddings, targets), landmarks
+    def forward(self, images: Tensor, labels: MixedLabels) -> tuple[Tensor, Tensor | None]:
+        """Mean margin loss, and landmarks (B, N, 2) where the model has them."""
+        embeddings, landmarks = super().forward(images)
+        return self.head.loss(embeddings, labels), landmarks
 
 
 class RecognitionStage:
     """A face model trained to tell identities apart.
+
+    A class matrix that is dealt out to the processes stands beside what they train in common: its gradients
+    are not averaged over them.
 
     Args:
         name: of the stage, as it appears in progress and logs.
@@ -110,6 +168,9 @@ class RecognitionStage:
         options: the objective's settings.
         reference: frozen landmark network that the landmarks stay near; None leaves them free.
         probe: measures the model, where given.
+
+    Raises:
+        LafsError: more blocks are to be frozen than the model has.
     """
 
     partial_losses = 1
@@ -123,13 +184,18 @@ class RecognitionStage:
         reference: LandmarkNetwork | None,
         probe: IdentityProbe | None,
     ) -> None:
-        self.name, self.classes, self.options, self.probe_set = name, classes, options, probe
+        self.name, self.options, self.probe_set = name, options, probe
         model.transformer.recompute = options.training.recompute_activations
-        head = CosFace(model.transformer.dim, classes, options.scale, options.margin)
-        self.trained = self.call = Recogniser(model.requires_grad_(True), head)
+        shard = RowShard.own(classes) if options.deals_classes_out() else None
+        head = HEADS[options.loss](model.transformer.dim, classes, options.scale, options.margin, shard)
+        freeze(model, options.freeze_landmark_network, options.freeze_blocks)
+        self.classes = None if shard is None else PartialFC(head, options.class_sample_rate)
+        self.trained = self.call = Recogniser(model, head) if shard is None else Encoder(model)
         self.modules = nn.ModuleDict({"recogniser": self.trained})
-        has_landmarks = isinstance(model, PartFViT) and options.landmark_regularisation > 0
-        self.reference = reference if has_landmarks else None
+        if self.classes is not None:
+            self.modules["classes"] = self.classes
+        moves_landmarks = isinstance(model, PartFViT) and not options.freeze_landmark_network
+        self.reference = reference if moves_landmarks and options.landmark_regularisation > 0 else None
         if self.reference is not None:
             self.reference.eval().requires_grad_(False)
 
@@ -143,20 +209,24 @@ class RecognitionStage:
         )
 
     def compile(self) -> None:
-        """Compile model and head."""
+        """Compile the model, and its head where that is whole."""
         self.trained.compile(dynamic=False)
 
     def losses(self, batch: dict[str, Tensor], part: Part) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        """Soft-target cross-entropy of the margin logits, plus the landmark regulariser."""
-        images, targets = mixup(
+        """Cross-entropy of the margin logits, plus the landmark regulariser."""
+        if self.options.freeze_landmark_network and isinstance(self.trained.model, PartFViT):
+            self.trained.model.landmark_network.eval()
+        images, weight = mixup(
             to_input(batch["image"]),
-            F.one_hot(batch["label"], self.classes).float(),
             self.options.augmentation.mixup_alpha,
             self.options.augmentation.mixup_probability,
             random_generator(part.seed, "mixup"),
         )
-        logits, landmarks = self.call(images, targets)
-        loss, metrics = F.cross_entropy(logits, targets), {}
+        labels = MixedLabels(batch["label"])
+        if weight < 1:
+            labels = MixedLabels(labels.labels, labels.labels.flip(0), images.new_tensor(weight))
+        loss, landmarks = self._loss(images, labels, part)
+        metrics = {}
         if self.reference is not None:
             weight = self.options.landmark_regularisation * landmark_weight(part.progress.fraction)
             if weight > 0:
@@ -168,15 +238,17 @@ class RecognitionStage:
                 metrics["landmark_distance"] = distance.detach()
         yield loss, metrics
 
+    def _loss(self, images: Tensor, labels: MixedLabels, part: Part) -> tuple[Tensor, Tensor | None]:
+        if self.classes is None:
+            return self.call(images, labels)
+        embeddings, landmarks = self.call(images)
+        return self.classes(embeddings, labels, derive_seed(part.seed, "classes")), landmarks
+
     def before_update(self, progress: Progress) -> None:
         """Nothing to do."""
 
     def after_update(self, progress: Progress) -> None:
         """Nothing to do."""
-
-    def result(self) -> PartFViT | FViT:
-        """The trained model."""
-        return self.trained.model
 
     def probe(self) -> dict[str, float]:
         """k-NN accuracy and spread of the embeddings."""

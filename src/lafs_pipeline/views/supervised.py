@@ -97,12 +97,8 @@ def global_generators_seeded(generator: np.random.Generator) -> Iterator[None]:
 
 
 def mixup(
-    images: torch.Tensor,
-    targets: torch.Tensor,
-    alpha: float,
-    probability: float,
-    generator: np.random.Generator,
-) -> tuple[torch.Tensor, torch.Tensor]:
+    images: torch.Tensor, alpha: float, probability: float, generator: np.random.Generator
+) -> tuple[torch.Tensor, float]:
     """Mix a batch with its own reverse, one lambda for the batch (mixup, arXiv 1710.09412).
 
     The arithmetic of timm's `Mixup` in batch mode, which draws from NumPy's process-wide generator, changes
@@ -110,15 +106,15 @@ def mixup(
 
     Args:
         images: (B, ...) floating point.
-        targets: (B, classes) one-hot or soft.
         alpha: both parameters of the Beta distribution of lambda.
         probability: probability that the batch is mixed at all.
         generator: source of randomness; a batch takes the same draws from it whether mixed or not.
+
+    Returns:
+        images: mixed; the partner of image i is image B - 1 - i.
+        lambda: share of the images themselves in 0..1, 1 where they are not mixed.
     """
-    mixes, weight = generator.random() < probability, generator.beta(alpha, alpha)
+    mixes, weight = generator.random() < probability, float(generator.beta(alpha, alpha))
     if not mixes:
-        return images, targets
-    return (
-        weight * images + (1.0 - weight) * images.flip(0),
-        weight * targets + (1.0 - weight) * targets.flip(0),
-    )
+        return images, 1.0
+    return weight * images + (1.0 - weight) * images.flip(0), weight

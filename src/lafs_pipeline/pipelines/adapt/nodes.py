@@ -35,7 +35,7 @@ def adapt_model(
     checkpoints: str,
     variant: str,
 ) -> "PartFViT | FViT":
-    """A face model trained with CosFace from `start`, its landmarks held near those of stage 1."""
+    """A face model trained with a margin loss from `start`, its landmarks held near those of stage 1."""
     from lafs_pipeline.pipelines.workplace import workplace
     from lafs_pipeline.training.jobs import train_recognition
     from lafs_pipeline.training.recipes import AdaptSettings
@@ -43,3 +43,30 @@ def adapt_model(
     options = parse(AdaptSettings, parameters, "adapt")
     place = workplace(f"adapt_{variant}", checkpoints, seed, launch)
     return train_recognition(f"adapt_{variant}", start, shots, options.recognition, place, network)
+
+
+def probe(
+    lafs: "PartFViT | FViT",
+    scratch: "PartFViT | FViT",
+    stage1: "PartFViT",
+    faces: pd.DataFrame,
+    shots: pd.DataFrame,
+    parameters: dict[str, Any],
+    evaluate_parameters: dict[str, Any],
+    launch: dict[str, Any],
+    seed: int,
+) -> pd.DataFrame:
+    """Linear probe and k-NN on frozen models, from the shots to the identities' other training images.
+
+    Stage 1 has seen the labels of those images: its row is what they can give at most.
+    """
+    from lafs_pipeline.evaluation.backbone_probes import choose_probe_faces, probe_backbones
+    from lafs_pipeline.evaluation.settings import EvaluateSettings
+    from lafs_pipeline.runtime.launch import LaunchSettings
+    from lafs_pipeline.training.recipes import AdaptSettings
+
+    options = parse(AdaptSettings, parameters, "adapt")
+    gallery, queries = choose_probe_faces(faces, shots, options.probe_identities, seed)
+    models = {"lafs": lafs, "scratch": scratch, "stage1": stage1}
+    evaluate = parse(EvaluateSettings, evaluate_parameters, "evaluate")
+    return probe_backbones(models, gallery, queries, evaluate, parse(LaunchSettings, launch, "launch"))

@@ -37,7 +37,7 @@ def _variant(name: str, start: str) -> Pipeline:
 
 
 def create_pipeline() -> Pipeline:
-    """Faces, landmark_network and lafs_backbone -> adapt_faces, face_model_lafs, face_model_scratch."""
+    """Faces, models of the earlier stages -> adapt_faces, face_model_lafs, face_model_scratch, probes."""
     shared = Pipeline(
         [
             Node(
@@ -51,6 +51,22 @@ def create_pipeline() -> Pipeline:
                 inputs=["lafs_backbone", "params:seed"],
                 outputs="blank_backbone",
                 name="start_from_scratch",
+            ),
+            Node(
+                nodes.probe,
+                inputs={
+                    "lafs": "lafs_backbone",
+                    "scratch": "blank_backbone",
+                    "stage1": "face_model_stage1",
+                    "faces": "faces",
+                    "shots": "adapt_faces",
+                    "parameters": "params:adapt",
+                    "evaluate_parameters": "params:evaluate",
+                    "launch": "params:launch",
+                    "seed": "params:seed",
+                },
+                outputs="probes",
+                name="probe_backbones",
             ),
         ]
     )

@@ -24,7 +24,7 @@ def train_stage1(
     seed: int,
     checkpoints: str,
 ) -> "PartFViT":
-    """Part fViT trained with CosFace on the labelled faces, or read from an authors' checkpoint."""
+    """Part fViT trained with a margin loss on the labelled faces, or read from an authors' checkpoint."""
     from lafs_pipeline.interop.official import load_part_fvit
     from lafs_pipeline.pipelines.workplace import workplace
     from lafs_pipeline.training.jobs import train_recognition
