@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from lafs_pipeline.evaluation.few_shot import FewShotResult, few_shot_table
+from lafs_pipeline.training.curve_plot import LINES, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,17 +28,18 @@ def plot_few_shot(results: Sequence[FewShotResult]) -> Figure:
     for panel, benchmark in zip(panels, benchmarks, strict=True):
         rows = table[table["benchmark"] == benchmark]
         shots = sorted(rows["shots"].unique())
-        for marker, (method, line) in zip(MARKERS, rows.groupby("method", sort=False), strict=False):
-            _draw_line(panel, method, line.sort_values("shots"), shots, marker)
+        lines = rows.groupby("method", sort=False)
+        for marker, style, (method, line) in zip(MARKERS, LINES, lines, strict=False):
+            _draw_line(panel, method, line.sort_values("shots"), shots, {"marker": marker, **style})
         panel.set_xticks(range(len(shots)), [str(count) for count in shots])
         panel.set_xlabel("labelled images an identity")
         panel.set_ylabel("accuracy, %")
-        panel.set_title(f"{benchmark}, {int(rows['seeds'].min())} seeds")
+        panel.set_title(f"{plain(benchmark)}, {int(rows['seeds'].min())} seeds")
         panel.grid(alpha=0.3)
         panel.legend()
     return figure
 
 
-def _draw_line(panel: Axes, method: str, line: pd.DataFrame, shots: list[int], marker: str) -> None:
+def _draw_line(panel: Axes, method: str, line: pd.DataFrame, shots: list[int], style: dict[str, Any]) -> None:
     places = [shots.index(count) for count in line["shots"]]
-    panel.errorbar(places, line["mean"], line["std"].fillna(0.0), label=method, marker=marker, capsize=3)
+    panel.errorbar(places, line["mean"], line["std"].fillna(0.0), label=method, capsize=3, **style)
