@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lafs_pipeline.evaluation.few_shot import FewShotResult, few_shot_table
+from lafs_pipeline.evaluation.few_shot import FewShotResult, few_shot_table, paired_differences
 from lafs_pipeline.evaluation.hardest_pairs import FALSE_ACCEPT, FALSE_REJECT, HARDEST_TYPES
 from lafs_pipeline.evaluation.published import PUBLISHED
 from lafs_pipeline.evaluation.report import ALT, ReportData, read_study, render_report
@@ -283,7 +283,11 @@ def test_few_shot_tables_or_the_command_that_makes_them(page, complete, tmp_path
     for row in few_shot_table(complete.study).itertuples():
         cells = [dict(zip(table[0], line, strict=True)) for line in table[1:] if line[1] == str(row.shots)]
         assert [cell[model_name(row.method)] for cell in cells] == [f"{row.mean:.2f} % ± {row.std:.2f}"]
-    assert len(page.table("points")[0]) == 1 + 2
+    (differences,) = page.table("points")
+    for row, cells in zip(paired_differences(complete.study).itertuples(), differences[1:], strict=True):
+        assert cells[:3] == [row.benchmark, str(row.shots), "LAFS over scratch"]
+        shown = [float(number) for number in re.findall(r"[+-][\d.]+", cells[3])]
+        assert shown == pytest.approx([row.difference, row.low, row.high], abs=0.0051)
     absent = Page(render_report(changed(complete, study=read_study(tmp_path / "none.parquet"))))
     assert absent.table("points") == []
     assert "kedro run --pipelines=study" in absent.text

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MARKERS = "osD^v"
+APART = 0.06
+"""Between the bars of two methods, where neighbouring shots are 1 apart."""
 
 
 def plot_few_shot(results: Sequence[FewShotResult]) -> Figure:
@@ -23,14 +25,16 @@ def plot_few_shot(results: Sequence[FewShotResult]) -> Figure:
 
     table = few_shot_table(results)
     benchmarks = list(table["benchmark"].unique())
-    figure = Figure(figsize=(5.5 * len(benchmarks), 4.2), layout="constrained")
+    figure = Figure(figsize=(5.2 * len(benchmarks), 4.2), layout="constrained")
     panels = figure.subplots(1, len(benchmarks), squeeze=False)[0]
     for panel, benchmark in zip(panels, benchmarks, strict=True):
         rows = table[table["benchmark"] == benchmark]
         shots = sorted(rows["shots"].unique())
         lines = rows.groupby("method", sort=False)
-        for marker, style, (method, line) in zip(MARKERS, LINES, lines, strict=False):
-            _draw_line(panel, method, line.sort_values("shots"), shots, {"marker": marker, **style})
+        for index, (method, line) in enumerate(lines):
+            style = {"marker": MARKERS[index % len(MARKERS)], **LINES[index % len(LINES)]}
+            aside = APART * (index - (len(lines) - 1) / 2)
+            _draw_line(panel, method, line.sort_values("shots"), shots, aside, style)
         panel.set_xticks(range(len(shots)), [str(count) for count in shots])
         panel.set_xlabel("labelled images an identity")
         panel.set_ylabel("accuracy, %")
@@ -40,6 +44,8 @@ def plot_few_shot(results: Sequence[FewShotResult]) -> Figure:
     return figure
 
 
-def _draw_line(panel: Axes, method: str, line: pd.DataFrame, shots: list[int], style: dict[str, Any]) -> None:
-    places = [shots.index(count) for count in line["shots"]]
+def _draw_line(
+    panel: Axes, method: str, line: pd.DataFrame, shots: list[int], aside: float, style: dict[str, Any]
+) -> None:
+    places = [shots.index(count) + aside for count in line["shots"]]
     panel.errorbar(places, line["mean"], line["std"].fillna(0.0), label=method, capsize=3, **style)

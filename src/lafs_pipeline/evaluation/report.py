@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +193,8 @@ def _uniform_entropy(histories: Mapping[str, History]) -> tuple[str, float] | No
 
 
 def _study_picture(study: Sequence[FewShotResult]) -> Picture:
-    return svg_picture(plot_few_shot(study), "Accuracy over labelled images an identity, a line a method")
+    named = [replace(result, method=report_tables.model_name(result.method)) for result in study]
+    return svg_picture(plot_few_shot(named), "Accuracy over labelled images an identity, a line a method")
 
 
 def _hardest(hardest: pd.DataFrame, faces: pd.DataFrame) -> dict[str, dict[str, Any]]:

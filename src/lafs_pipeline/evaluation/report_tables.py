@@ -173,7 +173,8 @@ def few_shot_tables(results: Sequence[FewShotResult], seed: int) -> dict[str, Ta
     """Accuracies, and how much better one method is than another."""
     accuracies = few_shot_table(results)
     methods = list(accuracies["method"].unique())
-    columns: dict[str, Kind] = {"benchmark": "text", "shots": "number", "seeds": "number"}
+    columns: dict[str, Kind] = {"benchmark": "text"}
+    columns |= dict.fromkeys(["shots", "seeds", *map(model_name, methods)], "number")
     rows = []
     for (benchmark, shots), group in accuracies.groupby(["benchmark", "shots"], sort=False):
         cells = {
@@ -188,13 +189,12 @@ def few_shot_tables(results: Sequence[FewShotResult], seed: int) -> dict[str, Ta
             str(row.benchmark),
             str(row.shots),
             f"{model_name(row.better)} over {model_name(row.than)}",
-            f"{row.difference:+.2f} [{row.low:+.2f}, {row.high:+.2f}]",
+            f"{_signed(row.difference)} [{_signed(row.low)}, {_signed(row.high)}]",
         ]
         for row in paired_differences(results, seed).itertuples()
     ]
-    named = {model_name(method): "number" for method in methods}
     return {
-        "Accuracy, mean ± standard deviation over seeds": Table({**columns, **named}, rows),
+        "Accuracy, mean ± standard deviation over seeds": Table(columns, rows),
         "Paired differences in percentage points, with 95 % intervals": Table(
             {"benchmark": "text", "shots": "number", "difference": "text", "points": "number"}, differences
         ),
@@ -234,6 +234,11 @@ def _records(label: str, records: Mapping[str, Mapping[str, int]]) -> Table:
 
 def _count(value: Any) -> str:
     return NONE if pd.isna(value) else f"{int(value):,}"
+
+
+def _signed(value: float) -> str:
+    """With two digits and its sign, nought as +0.00."""
+    return f"{round(value, 2) + 0.0:+.2f}"
 
 
 def _yes_or_no(value: Any) -> str:
