@@ -1,8 +1,8 @@
-"""The five pipelines by name; run in order they take faces to a benchmark table."""
+"""The pipelines by name; run in order they take faces to a benchmark table and a report."""
 
 from kedro.pipeline import Pipeline
 
-from lafs_pipeline.pipelines import adapt, cataloging, evaluate, landmarks, pretrain, study
+from lafs_pipeline.pipelines import adapt, cataloging, evaluate, landmarks, pretrain, report, study
 
 STATIONS = {
     "cataloging": cataloging,
@@ -10,11 +10,12 @@ STATIONS = {
     "pretrain": pretrain,
     "adapt": adapt,
     "evaluate": evaluate,
+    "report": report,
 }
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """The five stations, all of them as the default, and the few-shot study."""
+    """The stations, all of them as the default, and the few-shot study."""
     pipelines = {name: station.create_pipeline() for name, station in STATIONS.items()}
     whole = sum(pipelines.values(), start=Pipeline([]))
     return {"__default__": whole, **pipelines, "study": study.create_pipeline()}

@@ -96,6 +96,21 @@ def test_frozen_models_are_probed(smoke):
     assert table["accuracy"].between(0, 1).all()
 
 
+def test_the_report_shows_this_run(smoke):
+    page = (smoke / "08_reporting/report.html").read_text(encoding="utf-8")
+    card = json.loads((smoke / "08_reporting/dataset_card.json").read_text())
+    table = pd.read_csv(smoke / "08_reporting/benchmarks.csv")
+    worst = pd.read_parquet(smoke / "07_model_output/hardest_pairs.parquet")
+    assert card["fingerprint"] in page
+    assert all(f"{100 * value:.2f} %" in page for value in table["value"])
+    assert all(digest in page for digest in table["model_digest"].unique())
+    assert 0 < len(worst) <= 12
+    assert all(key in page for key in [*worst["key_a"], *worst["key_b"]])
+    assert all(stage in page for stage in ("stage1", "pretrain", "adapt_lafs", "adapt_scratch"))
+    assert "kedro run --pipelines=study" in page
+    assert len(page) < 5_000_000
+
+
 def test_other_programs_can_read_what_is_exported(smoke, kedro, tmp_path, faces):
     exports = f"export.recordio={tmp_path}/train.rec,export.pair_sets.held_out={tmp_path}/held_out.bin"
     finished = kedro(smoke, "run", "--env", "smoke", "--nodes=export", "--params", exports)
@@ -122,7 +137,15 @@ def test_the_landmark_network_is_measured_before_and_after_its_training(smoke):
 
 @pytest.mark.parametrize(
     "name",
-    ["contact_sheet", "dataset_card", "landmark_overlay", "landmark_quality", "view_montage", "roc"],
+    [
+        "contact_sheet",
+        "dataset_card",
+        "landmark_overlay",
+        "landmark_quality",
+        "view_montage",
+        "roc",
+        "attention_maps",
+    ],
 )
 def test_plots_show_something(smoke, name):
     picture = cv2.imread(str(smoke / f"08_reporting/{name}.png"))
@@ -147,6 +170,7 @@ def test_the_run_is_tracked(smoke, mlflow_run):
     assert {
         "benchmarks.csv",
         "roc.png",
+        "report.html",
         "face_model_lafs.safetensors",
         "landmark_network.safetensors",
     } <= artifacts
@@ -172,7 +196,7 @@ def test_curves_reach_mlflow_as_they_reach_the_metrics_file(smoke, mlflow_run, s
         assert sorted((item.step, item.value) for item in history) == sorted(written)
 
 
-@pytest.mark.parametrize("pipeline", ["cataloging", "landmarks", "pretrain", "adapt", "evaluate"])
+@pytest.mark.parametrize("pipeline", ["cataloging", "landmarks", "pretrain", "adapt", "evaluate", "report"])
 def test_each_pipeline_runs_alone(smoke, kedro, pipeline):
     finished = kedro(smoke, "run", "--env", "smoke", f"--pipelines={pipeline}")
     assert finished.returncode == 0, finished.stderr[-3000:]

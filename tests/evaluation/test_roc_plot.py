@@ -50,6 +50,12 @@ def test_each_benchmark_has_a_panel_and_groups_have_none():
     assert [axes.get_title() for axes in figure.axes if axes.lines] == names
 
 
+def test_names_are_no_formulas():
+    figure = plot_roc({r"a$\frac$": [made_up_result(0.5, r"$\frac$")]})
+    figure.savefig(io.BytesIO(), format="png")
+    assert r"\$\frac\$" in figure.axes[0].get_title()
+
+
 @pytest.mark.parametrize("noise", [0.0, 1e3])
 def test_perfect_and_useless_models_can_be_drawn_and_saved(noise):
     before = pyplot.get_fignums()

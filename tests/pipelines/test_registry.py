@@ -1,15 +1,15 @@
-"""The graph: five pipelines that fit together."""
+"""The graph: pipelines that fit together."""
 
 from lafs_pipeline.pipeline_registry import register_pipelines
 
-STATIONS = ["cataloging", "landmarks", "pretrain", "adapt", "evaluate"]
+STATIONS = ["cataloging", "landmarks", "pretrain", "adapt", "evaluate", "report"]
 
 
 def data(names):
     return {name for name in names if not name.startswith("params:")}
 
 
-def test_five_pipelines_and_their_sum():
+def test_the_pipelines_and_their_sum():
     pipelines = register_pipelines()
     assert list(pipelines) == ["__default__", *STATIONS, "study"]
     assert len(pipelines["__default__"].nodes) == sum(len(pipelines[name].nodes) for name in STATIONS)

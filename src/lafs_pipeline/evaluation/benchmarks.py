@@ -63,7 +63,7 @@ def evaluate_model(
         LafsError: a benchmark that cannot be evaluated; names it.
     """
     digest = model_digest(model)
-    embeddings = embed_faces(model, digest, _faces_of_benchmarks(data), options, launching)
+    embeddings = embed_faces(model, digest, faces_of_benchmarks(data), options, launching)
     results: list[BenchmarkResult] = []
     for name, own in embeddings.items():
         benchmark = _Benchmark(data, name, own, options, seed, _facts(data, name, digest, own, options))
@@ -75,7 +75,7 @@ def evaluate_model(
     return results
 
 
-def _faces_of_benchmarks(data: BenchmarkData) -> dict[str, pd.DataFrame]:
+def faces_of_benchmarks(data: BenchmarkData) -> dict[str, pd.DataFrame]:
     """Rows of the manifest that each benchmark compares, in the order of `protocols`."""
     tables = {}
     for name in data.protocols["benchmark"]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lafs_pipeline.evaluation.results import BenchmarkResult
+from lafs_pipeline.training.curve_plot import LINES, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +40,7 @@ def plot_roc(results: Mapping[str, Iterable[BenchmarkResult]]) -> Figure:
                 panels.setdefault(result.benchmark, {})[model] = result
     columns = min(_COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(7 * columns, 5 * rows), layout="constrained")
+    figure = Figure(figsize=(5.2 * columns, 4.8 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, subplot_kw={"xscale": "log"}).ravel()
     for panel, (benchmark, models) in zip(axes, panels.items(), strict=False):
         _draw(panel, benchmark, models)
@@ -55,16 +56,17 @@ def _draw(panel: Axes, benchmark: str, models: dict[str, BenchmarkResult]) -> No
     floor = max(_DEEPEST_FLOOR, min([_WIDEST_FLOOR, *steps]))
     end = max(result.false_accept_rate[-1] for result in models.values())
     lowest = 1.0
-    for model, result in models.items():
+    for index, (model, result) in enumerate(models.items()):
         far, tar = result.false_accept_rate, result.true_accept_rate
         lowest = min(lowest, float(np.interp(floor, far, tar)))
-        panel.plot(np.maximum(far, floor), tar, label=f"{model}: {result.headline()}", linewidth=1.8)
+        label = f"{plain(model)}: {result.headline()}"
+        panel.plot(np.maximum(far, floor), tar, label=label, linewidth=1.8, **LINES[index % len(LINES)])
     panel.set_xlim(floor, end)
     panel.set_ylim(max(0.0, lowest - 0.05), 1.005)
     panel.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     panel.set_xlabel("False accept rate")
     panel.set_ylabel("True accept rate")
-    panel.set_title(benchmark)
+    panel.set_title(plain(benchmark))
     panel.grid(which="major", alpha=0.4)
     panel.grid(which="minor", alpha=0.12)
-    panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), fontsize="small")
+    panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14))

@@ -1,1 +1,1 @@
-"""The five pipelines: nodes unpack parameters and call the library."""
+"""The pipelines: nodes unpack parameters and call the library."""

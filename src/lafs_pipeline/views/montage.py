@@ -11,13 +11,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+COLUMNS = 5
+
 
 def plot_views(
     multi_view: MultiView,
     landmarks: Sequence[np.ndarray] | None = None,
     chosen: Sequence[np.ndarray] | None = None,
 ) -> "Figure":
-    """Show every view: the clean copy above (where there is one), the appearance copy below.
+    """Show every view, five in a row: the clean copy above (where there is one), the appearance copy below.
 
     Args:
         multi_view: the views of one image.
@@ -30,15 +32,21 @@ def plot_views(
     rows = [("appearance", appearance, chosen)]
     if multi_view.global_clean is not None:
         rows.insert(0, ("clean", [*multi_view.global_clean, *multi_view.local_clean], landmarks))
-    figure = Figure(figsize=(1.5 * len(appearance), 1.7 * len(rows)), layout="constrained")
-    axes = figure.subplots(len(rows), len(appearance), squeeze=False)
-    for line, (name, views, dots) in zip(axes, rows, strict=True):
-        for index, (cell, view) in enumerate(zip(line, views, strict=True)):
-            _draw_view(cell, view, None if dots is None else dots[index])
-        line[0].set_ylabel(name)
+    columns = min(COLUMNS, len(appearance))
+    lines = -(-len(appearance) // columns) * len(rows)
+    figure = Figure(figsize=(1.5 * columns, 1.6 * lines), layout="constrained")
+    grid = figure.add_gridspec(lines, columns)
     count = multi_view.parameters.global_views
-    for index, cell in enumerate(axes[0]):
-        cell.set_title(f"global {index + 1}" if index < count else f"local {index - count + 1}", fontsize=9)
+    for row, (name, views, dots) in enumerate(rows):
+        for index, view in enumerate(views):
+            block, column = divmod(index, columns)
+            cell = figure.add_subplot(grid[block * len(rows) + row, column])
+            _draw_view(cell, view, None if dots is None else dots[index])
+            if row == 0:
+                title = f"global {index + 1}" if index < count else f"local {index - count + 1}"
+                cell.set_title(title, fontsize=9)
+            if column == 0:
+                cell.set_ylabel(name)
     return figure
 
 

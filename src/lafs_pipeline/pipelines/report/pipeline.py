@@ -1,0 +1,60 @@
+"""From everything that a run leaves to one page."""
+
+from kedro.pipeline import Node, Pipeline
+
+from lafs_pipeline.pipelines.evaluate.pipeline import TABLES
+from lafs_pipeline.pipelines.report import nodes
+
+MODEL = "face_model_lafs"
+SHOWN_PARAMETERS = ("model", "cataloging", "landmarks", "pretrain", "adapt", "evaluate", "launch", "report")
+
+
+def create_pipeline() -> Pipeline:
+    """Face model, manifest, tables and pictures -> hardest_pairs, attention_maps, report."""
+    return Pipeline(
+        [
+            Node(
+                nodes.find_hardest,
+                inputs={
+                    "model": MODEL,
+                    "evaluate_parameters": "params:evaluate",
+                    "report_parameters": "params:report",
+                    "launch": "params:launch",
+                    **{name: name for name in TABLES},
+                },
+                outputs="hardest_pairs",
+                name="hardest_pairs",
+            ),
+            Node(
+                nodes.draw_attention,
+                inputs=[MODEL, "faces", "params:report"],
+                outputs="attention_maps",
+                name="attention_maps",
+            ),
+            Node(
+                nodes.write_report,
+                inputs={
+                    "face_model": MODEL,
+                    "hardest": "hardest_pairs",
+                    "checkpoints": "params:paths.checkpoints",
+                    "seed": "params:seed",
+                    **{
+                        name: name
+                        for name in (
+                            "dataset_card",
+                            "benchmarks",
+                            "faces",
+                            "landmark_overlay",
+                            "view_montage",
+                            "roc",
+                            "attention_maps",
+                        )
+                    },
+                    **{group: f"params:{group}" for group in SHOWN_PARAMETERS},
+                },
+                outputs="report",
+                name="report",
+            ),
+        ],
+        tags="report",
+    )

@@ -1,0 +1,112 @@
+"""Debian's Chromium through its ChromeDriver, in the words of the WebDriver protocol."""
+
+import base64
+import json
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ARGUMENTS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+
+
+def available() -> bool:
+    """Whether browser and driver are installed."""
+    return shutil.which("chromium") is not None and shutil.which("chromedriver") is not None
+
+
+class Browser:
+    """One window."""
+
+    def __init__(self, address: str, capabilities: dict[str, Any]) -> None:
+        self._driver = address
+        body = {"capabilities": {"alwaysMatch": capabilities}}
+        self._session = f"{address}/session/{self._call(f'{address}/session', body)['sessionId']}"
+
+    def close(self) -> None:
+        """Close the window."""
+        self._call(self._session, method="DELETE")
+
+    def open(self, address: str) -> None:
+        """Go to a page and wait until it is loaded."""
+        self._call(f"{self._session}/url", {"url": address})
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        """What a function body returns."""
+        return self._call(f"{self._session}/execute/sync", {"script": script, "args": list(arguments)})
+
+    def command(self, name: str, **parameters: Any) -> Any:
+        """A command of the DevTools protocol."""
+        return self._call(f"{self._session}/goog/cdp/execute", {"cmd": name, "params": parameters})
+
+    def size(self, width: int, height: int) -> None:
+        """Set the size of the viewport, that of a phone below 600 pixels."""
+        parameters = {"width": width, "height": height, "deviceScaleFactor": 2 if width < 600 else 1}
+        self.command("Emulation.setDeviceMetricsOverride", mobile=width < 600, **parameters)
+
+    def console(self) -> list[str]:
+        """Messages of the console and of failed requests since the last call."""
+        return [entry["message"] for entry in self._call(f"{self._session}/se/log", {"type": "browser"})]
+
+    def screenshot(self, path: Path) -> None:
+        """The whole page, beyond the viewport."""
+        shot = self.command("Page.captureScreenshot", captureBeyondViewport=True)
+        path.write_bytes(base64.b64decode(shot["data"]))
+
+    def print(self, path: Path) -> None:
+        """The page as a PDF, of the size that its style sheet gives."""
+        pdf = self.command("Page.printToPDF", preferCSSPageSize=True, printBackground=False)
+        path.write_bytes(base64.b64decode(pdf["data"]))
+
+    def _call(self, address: str, body: dict[str, Any] | None = None, method: str = "POST") -> Any:
+        data = None if method == "DELETE" else json.dumps(body).encode()
+        request = urllib.request.Request(address, data, {"Content-Type": "application/json"}, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.load(answer)["value"]
+        except urllib.error.HTTPError as error:
+            raise AssertionError(json.load(error)["value"]["message"]) from error
+
+
+@contextmanager
+def chromium(folder: Path) -> Iterator[Browser]:
+    """A browser with a fresh profile in `folder`."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    driver = subprocess.Popen([shutil.which("chromedriver"), f"--port={port}"], stdout=subprocess.DEVNULL)
+    try:
+        _wait_for(port)
+        options = {
+            "binary": shutil.which("chromium"),
+            "args": [*ARGUMENTS, f"--user-data-dir={folder / 'profile'}"],
+        }
+        logging = {"browser": "ALL"}
+        browser = Browser(
+            f"http://127.0.0.1:{port}", {"goog:chromeOptions": options, "goog:loggingPrefs": logging}
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+    finally:
+        driver.terminate()
+        driver.wait(timeout=20)
+
+
+def _wait_for(port: int) -> None:
+    for _ in range(100):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise AssertionError("chromedriver does not answer")
