@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from lafs_pipeline.faces.dataset import FaceImages
-from lafs_pipeline.models.landmark_network import LandmarkNetwork
+from lafs_pipeline.models.landmark_network import LandmarkNetwork, frozen_network
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.models.patches import sample_patches
 from lafs_pipeline.objectives.landmarks import landmark_regulariser, landmark_weight
@@ -195,9 +195,8 @@ class RecognitionStage:
         if self.classes is not None:
             self.modules["classes"] = self.classes
         moves_landmarks = isinstance(model, PartFViT) and not options.freeze_landmark_network
-        self.reference = reference if moves_landmarks and options.landmark_regularisation > 0 else None
-        if self.reference is not None:
-            self.reference.eval().requires_grad_(False)
+        is_held = moves_landmarks and options.landmark_regularisation > 0
+        self.reference = frozen_network(reference) if is_held and reference is not None else None
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Layer-wise groups of model and class matrix."""
