@@ -19,7 +19,6 @@ from lafs_pipeline.evaluation.study import study_results
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.training.curve_plot import plot_metric
 from lafs_pipeline.training.history import History
 
@@ -46,15 +45,6 @@ ERRORS = {
     FALSE_ACCEPT: ("Different people, accepted", "pairs of different people are accepted"),
     FALSE_REJECT: ("One person, rejected", "pairs of one person are rejected"),
 }
-
-
-@settings
-class ReportSettings:
-    """What the report shows."""
-
-    study_runs: str = setting("Parquet file of the few-shot study's runs; shown where it exists")
-    hardest_pairs: int = setting("false accepts and false rejects shown, of each at most", 6, ge=0)
-    attention_faces: int = setting("faces with attention maps", 6, ge=1)
 
 
 @dataclass(frozen=True, eq=False)

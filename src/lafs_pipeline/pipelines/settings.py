@@ -22,8 +22,7 @@ class ExportSettings:
 def parameter_groups() -> dict[str, type]:
     """The groups of `parameters*.yml` and the settings that each becomes."""
     from lafs_pipeline.evaluation.landmark_quality import LandmarkQualitySettings
-    from lafs_pipeline.evaluation.report import ReportSettings
-    from lafs_pipeline.evaluation.settings import EvaluateSettings
+    from lafs_pipeline.evaluation.settings import EvaluateSettings, ReportSettings
     from lafs_pipeline.evaluation.study import StudySettings
     from lafs_pipeline.faces.planning import CatalogSettings
     from lafs_pipeline.runtime.launch import LaunchSettings

@@ -22,8 +22,7 @@ def find_hardest(
     """The pairs that a model is most wrong about; `tables` are those that cataloging yields."""
     from lafs_pipeline.evaluation.benchmarks import BenchmarkData
     from lafs_pipeline.evaluation.hardest_pairs import find_hardest_pairs
-    from lafs_pipeline.evaluation.report import ReportSettings
-    from lafs_pipeline.evaluation.settings import EvaluateSettings
+    from lafs_pipeline.evaluation.settings import EvaluateSettings, ReportSettings
     from lafs_pipeline.runtime.launch import LaunchSettings
 
     return find_hardest_pairs(
@@ -39,7 +38,7 @@ def draw_attention(
     model: "PartFViT | FViT", faces: pd.DataFrame, report_parameters: dict[str, Any]
 ) -> "Figure":
     """What a model looks at, on faces that it was not trained on."""
-    from lafs_pipeline.evaluation.report import ReportSettings
+    from lafs_pipeline.evaluation.settings import ReportSettings
     from lafs_pipeline.models.attention_plot import show_attention
 
     return show_attention(model, faces, parse(ReportSettings, report_parameters, "report").attention_faces)
@@ -60,7 +59,8 @@ def write_report(
     **parameters: Any,
 ) -> str:
     """The page; metrics of the trainings and the few-shot study are shown where they are found."""
-    from lafs_pipeline.evaluation.report import ReportData, ReportSettings, read_study, render_report
+    from lafs_pipeline.evaluation.report import ReportData, read_study, render_report
+    from lafs_pipeline.evaluation.settings import ReportSettings
     from lafs_pipeline.pipelines.report.facts import run_facts
     from lafs_pipeline.training.history import read_histories
 
