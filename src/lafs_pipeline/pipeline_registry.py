@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline
 
-from lafs_pipeline.pipelines import adapt, cataloging, evaluate, landmarks, pretrain, report, study
+from lafs_pipeline.pipelines import adapt, cataloging, evaluate, export, landmarks, pretrain, report, study
 
 STATIONS = {
     "cataloging": cataloging,
@@ -15,7 +15,8 @@ STATIONS = {
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """The stations, all of them as the default, and the few-shot study."""
+    """The stations, all of them as the default, the few-shot study and the export of models."""
     pipelines = {name: station.create_pipeline() for name, station in STATIONS.items()}
     whole = sum(pipelines.values(), start=Pipeline([]))
-    return {"__default__": whole, **pipelines, "study": study.create_pipeline()}
+    beside = {"study": study.create_pipeline(), "export": export.create_pipeline()}
+    return {"__default__": whole, **pipelines, **beside}

@@ -3,11 +3,15 @@
 import importlib.metadata
 import json
 import shutil
+import subprocess
+import sys
 
 import cv2
 import numpy as np
+import onnxruntime
 import pandas as pd
 import pytest
+import timm
 import torch
 from mlflow.tracking import MlflowClient
 
@@ -124,6 +128,55 @@ def test_other_programs_can_read_what_is_exported(smoke, kedro, tmp_path, faces)
     assert pair_set.is_same.tolist() == pairs["is_same"].tolist()
     first = faces.set_index("key").index.get_loc(pairs["key_a"][0])
     assert pair_set.images[0] == FaceImages(faces).encoded(first)
+
+
+def test_models_to_take_away(smoke, kedro, faces, tmp_path):
+    finished = kedro(smoke, "run", "--env", "smoke", "--pipelines=export")
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    folder = smoke / "08_reporting/models"
+    assert {path.name for path in folder.iterdir()} == {"backbone", "stage1", "scratch", "lafs"}
+    cards = {path.name: json.loads((path / "config.json").read_text()) for path in folder.iterdir()}
+    dataset_card = json.loads((smoke / "08_reporting/dataset_card.json").read_text())
+    assert {card["training_data"]["fingerprint"] for card in cards.values()} == {dataset_card["fingerprint"]}
+    assert cards["lafs"]["training_data"]["adaptation"]["images"] == 16 * 4
+    assert "adaptation" not in cards["stage1"]["training_data"]
+    table = pd.read_csv(smoke / "08_reporting/benchmarks.csv")
+    for name in ("stage1", "scratch", "lafs"):
+        rows = table[(table["model"] == name) & (table["benchmark"] == "held_out")]
+        score = next(score for score in cards[name]["scores"] if score["benchmark"] == "held_out")
+        found = {metric: value["value"] for metric, value in score["metrics"].items()}
+        assert found == pytest.approx(dict(zip(rows["metric"], rows["value"], strict=True)))
+        assert score["threshold"] == pytest.approx(rows["threshold"].iloc[0])
+        assert -1 < score["threshold"] < 1
+    assert cards["backbone"]["scores"] == []
+
+    model = timm.create_model(f"local-dir:{folder}/lafs", pretrained=True).eval()
+    trained = load_model(smoke / "06_models/face_model_lafs.safetensors")
+    image = to_input(torch.from_numpy(FaceImages(faces)[0][None]))
+    with torch.inference_mode():
+        assert torch.equal(model(image), trained(image))
+    for number in (0, 1):
+        (tmp_path / f"{number}.png").write_bytes(FaceImages(faces).encoded(number))
+    command = [sys.executable, "-m", "lafs_pipeline.commands", "compare", "0.png", "1.png"]
+    said = subprocess.run(
+        [*command, "--model", folder / "lafs"], capture_output=True, text=True, check=True, cwd=tmp_path
+    ).stdout
+    assert f"its threshold is {cards['lafs']['scores'][0]['threshold']:.4f}" in said
+    assert "120 pairs of held_out" in said
+
+
+@pytest.mark.slow
+def test_an_exported_model_runs_without_torch(smoke, kedro, faces):
+    options = ["--pipelines=export", "--nodes=export_lafs"]
+    finished = kedro(smoke, "run", *options)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    session = onnxruntime.InferenceSession(smoke / "08_reporting/models/lafs/model.onnx")
+    images = np.stack([FaceImages(faces)[i] for i in range(5)]).transpose(0, 3, 1, 2)
+    images = np.float32(images) / 127.5 - 1
+    (found,) = session.run(None, {"images": images})
+    with torch.inference_mode():
+        expected = load_model(smoke / "06_models/face_model_lafs.safetensors")(torch.from_numpy(images))
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-4)
 
 
 def test_the_landmark_network_is_measured_before_and_after_its_training(smoke):

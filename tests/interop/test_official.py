@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from lafs_pipeline.interop.official import load_part_fvit, load_ssl_backbone, load_ssl_head
+from lafs_pipeline.interop.official import (
+    load_part_fvit,
+    load_ssl_backbone,
+    load_ssl_head,
+    save_part_fvit,
+)
+from lafs_pipeline.models.part_fvit import build_model
 from lafs_pipeline.models.patches import sample_patches
 from lafs_pipeline.runtime.errors import LafsError
 
@@ -73,3 +79,39 @@ def test_foreign_names_are_named(tmp_path):
         load_ssl_backbone(tmp_path / "resnet.pth")
     with pytest.raises(LafsError, match="does not exist"):
         load_part_fvit(tmp_path / "missing.pth")
+
+
+def test_what_is_written_reads_back_bit_for_bit(tmp_path):
+    sizes = {"num_landmarks": 49, "patch_size": 16, "dim": 48, "depth": 12, "heads": 2, "mlp_dim": 64}
+    model = build_model("part_fvit_tiny_patch8_112", sizes)
+    save_part_fvit(model, tmp_path / "model.pth")
+    again = load_part_fvit(tmp_path / "model.pth")
+    assert again.sizes == model.sizes
+    for (name, own), (_, read) in zip(model.state_dict().items(), again.state_dict().items(), strict=True):
+        assert own.dtype == read.dtype
+        assert torch.equal(own, read), name
+
+
+def test_written_names_are_those_of_the_authors(parity_dir, tmp_path):
+    """A checkpoint of theirs, read and written, is the checkpoint without prefix and class matrix."""
+    given = torch.load(parity_dir / "part_fvit_supervised.pth", weights_only=True)
+    given = {name.removeprefix("module."): value for name, value in given.items()}
+    assert given.pop("loss.weight").shape == (10, 64)
+    save_part_fvit(load_part_fvit(parity_dir / "part_fvit_supervised.pth"), tmp_path / "model.pth")
+    written = torch.load(tmp_path / "model.pth", weights_only=True)
+    assert set(written) == set(given)
+    assert all(torch.equal(written[name], given[name]) for name in given)
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "reason"),
+    [
+        ("part_fvit_tiny_patch8_112", {"head_dim": 32}, "head_dim 32"),
+        ("part_fvit_tiny_patch8_112", {"landmark_width": 0.25}, "landmark_width 0.25"),
+        ("fvit_tiny_patch8_112", {}, "FViT"),
+    ],
+)
+def test_models_that_the_layout_cannot_tell_are_refused(tmp_path, name, sizes, reason):
+    with pytest.raises(LafsError, match=reason):
+        save_part_fvit(build_model(name, {"depth": 1, **sizes}), tmp_path / "model.pth")
+    assert not list(tmp_path.iterdir())

@@ -11,7 +11,7 @@ def data(names):
 
 def test_the_pipelines_and_their_sum():
     pipelines = register_pipelines()
-    assert list(pipelines) == ["__default__", *STATIONS, "study"]
+    assert list(pipelines) == ["__default__", *STATIONS, "study", "export"]
     assert len(pipelines["__default__"].nodes) == sum(len(pipelines[name].nodes) for name in STATIONS)
     assert data(pipelines["__default__"].inputs()) == set()
 
@@ -23,6 +23,7 @@ def test_each_needs_only_what_earlier_ones_leave():
         assert data(pipelines[name].inputs()) <= there
         there |= pipelines[name].all_outputs()
     assert data(pipelines["study"].inputs()) <= there
+    assert data(pipelines["export"].inputs()) <= there
 
 
 def test_adaptation_runs_twice_in_namespaces():

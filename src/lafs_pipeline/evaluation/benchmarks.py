@@ -190,7 +190,12 @@ class _Benchmark:
             result.intervals,
             units.kind,
             self.options.resamples,
-            replace(self.facts, pairs=len(pairs), folds=len(result.fold_accuracy)),
+            replace(
+                self.facts,
+                pairs=len(pairs),
+                folds=len(result.fold_accuracy),
+                threshold=float(1 - result.fold_threshold.mean() / 2),
+            ),
             result.false_accept_rate,
             result.true_accept_rate,
             result.fold_accuracy,

@@ -28,6 +28,7 @@ class Facts:
         alignment: template, and where the points came from.
         model_digest: SHA-256 of sizes and weights.
         data_fingerprint: of the benchmark's faces.
+        threshold: cosine similarity from which pairs were accepted, mean over folds; None without folds.
     """
 
     pairs: int
@@ -42,6 +43,7 @@ class Facts:
     alignment: str
     model_digest: str
     data_fingerprint: str
+    threshold: float | None = None
 
 
 FACT_COLUMNS = list(Facts.__dataclass_fields__)
@@ -112,7 +114,7 @@ def benchmark_table(results: Mapping[str, Iterable[BenchmarkResult]]) -> pd.Data
                 )
     table = pd.DataFrame(rows, columns=[*TABLE_COLUMNS, *FACT_COLUMNS])
     whole = dict.fromkeys(["folds", "templates", "overlap"], "Int64")
-    return table.astype(whole | {"low": "float64", "high": "float64"})
+    return table.astype(whole | dict.fromkeys(["low", "high", "threshold"], "float64"))
 
 
 def _made(result: BenchmarkResult) -> str:

@@ -1,4 +1,4 @@
-"""The authors' checkpoints of Part fViT and LAFS, safely unpickled into our models.
+"""The authors' checkpoints of Part fViT and LAFS, safely unpickled into our models, and written for them.
 
 Layouts: a supervised checkpoint is a plain state dict, with or without `module.`; a pretraining
 checkpoint is a dict with `student`, `teacher` and training state.
@@ -7,6 +7,7 @@ checkpoint is a dict with `student`, `teacher` and training state.
 import argparse
 import pickle
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -16,33 +17,55 @@ from lafs_pipeline.models.dino_head import DINOHead
 from lafs_pipeline.models.part_fvit import PartFViT
 from lafs_pipeline.models.transformer import FaceTransformer
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.files import whole_file
 
 HEAD_DIM = 64
 
-TRANSFORMER_NAMES = (
-    (r"^pos_embedding$", "positions"),
-    (r"^cls_token$", "class_token"),
-    (r"^patch_to_embedding\.", "patch_embedding."),
-    (r"^mlp_head\.0\.", "norm."),
-    (r"^transformer\.layers\.(\d+)\.0\.fn\.norm\.", r"blocks.\1.norm1."),
-    (r"^transformer\.layers\.(\d+)\.0\.fn\.fn\.to_qkv\.", r"blocks.\1.attention.qkv."),
-    (r"^transformer\.layers\.(\d+)\.0\.fn\.fn\.to_out\.0\.", r"blocks.\1.attention.projection."),
-    (r"^transformer\.layers\.(\d+)\.1\.fn\.norm\.", r"blocks.\1.norm2."),
-    (r"^transformer\.layers\.(\d+)\.1\.fn\.fn\.net\.0\.", r"blocks.\1.mlp.fc1."),
-    (r"^transformer\.layers\.(\d+)\.1\.fn\.fn\.net\.3\.", r"blocks.\1.mlp.fc2."),
+NAMES = (
+    # theirs, ours; # is the number of a layer
+    ("pos_embedding", "transformer.positions"),
+    ("cls_token", "transformer.class_token"),
+    ("patch_to_embedding.", "transformer.patch_embedding."),
+    ("mlp_head.0.", "transformer.norm."),
+    ("transformer.layers.#.0.fn.norm.", "transformer.blocks.#.norm1."),
+    ("transformer.layers.#.0.fn.fn.to_qkv.", "transformer.blocks.#.attention.qkv."),
+    ("transformer.layers.#.0.fn.fn.to_out.0.", "transformer.blocks.#.attention.projection."),
+    ("transformer.layers.#.1.fn.norm.", "transformer.blocks.#.norm2."),
+    ("transformer.layers.#.1.fn.fn.net.0.", "transformer.blocks.#.mlp.fc1."),
+    ("transformer.layers.#.1.fn.fn.net.3.", "transformer.blocks.#.mlp.fc2."),
+    ("output_layer.1.", "landmark_network.regressor."),
+    ("stn.features.0.", "landmark_network.features.0."),
+    ("stn.features.#.conv.0.", "landmark_network.features.#.expand.0."),
+    ("stn.features.#.conv.1.", "landmark_network.features.#.expand.1."),
+    ("stn.features.#.conv.3.", "landmark_network.features.#.depthwise.0."),
+    ("stn.features.#.conv.4.", "landmark_network.features.#.depthwise.1."),
+    ("stn.features.#.conv.5.fc.0.", "landmark_network.features.#.gate.reduce."),
+    ("stn.features.#.conv.5.fc.2.", "landmark_network.features.#.gate.expand."),
+    ("stn.features.#.conv.7.", "landmark_network.features.#.project.0."),
+    ("stn.features.#.conv.8.", "landmark_network.features.#.project.1."),
 )
-LANDMARK_NAMES = (
-    (r"^output_layer\.1\.", "regressor."),
-    (r"^stn\.features\.0\.", "features.0."),
-    (r"^stn\.features\.(\d+)\.conv\.([01])\.", r"features.\1.expand.\2."),
-    (r"^stn\.features\.(\d+)\.conv\.3\.", r"features.\1.depthwise.0."),
-    (r"^stn\.features\.(\d+)\.conv\.4\.", r"features.\1.depthwise.1."),
-    (r"^stn\.features\.(\d+)\.conv\.5\.fc\.0\.", r"features.\1.gate.reduce."),
-    (r"^stn\.features\.(\d+)\.conv\.5\.fc\.2\.", r"features.\1.gate.expand."),
-    (r"^stn\.features\.(\d+)\.conv\.7\.", r"features.\1.project.0."),
-    (r"^stn\.features\.(\d+)\.conv\.8\.", r"features.\1.project.1."),
-)
-UNUSED_NAMES = (r"^loss\.weight$",)
+CLASS_MATRIX = "loss.weight"
+
+
+def _renaming(rules: Iterable[tuple[str, str]]) -> list[tuple[re.Pattern, str]]:
+    """Patterns and replacements; a rule that ends with a dot renames everything that starts so."""
+    ends = ((old, new, "" if old.endswith(".") else "$") for old, new in rules)
+    return [
+        (re.compile("^" + r"(\d+)".join(map(re.escape, old.split("#"))) + end), new.replace("#", r"\1"))
+        for old, new, end in ends
+    ]
+
+
+TO_OURS = _renaming(NAMES)
+TO_THEIRS = _renaming((ours, theirs) for theirs, ours in NAMES)
+
+
+def _renamed(name: str, renaming: list[tuple[re.Pattern, str]]) -> str | None:
+    """The new name; None where no rule has it."""
+    return next(
+        (pattern.sub(new, name) for pattern, new in renaming if pattern.match(name)),
+        None,
+    )
 
 
 def translate_name(name: str) -> str | None:
@@ -51,13 +74,10 @@ def translate_name(name: str) -> str | None:
     Raises:
         LafsError: for a name that the authors' layout does not have.
     """
-    for rules, prefix in ((TRANSFORMER_NAMES, "transformer."), (LANDMARK_NAMES, "landmark_network.")):
-        for pattern, replacement in rules:
-            if re.match(pattern, name):
-                return prefix + re.sub(pattern, replacement, name)
-    if any(re.match(pattern, name) for pattern in UNUSED_NAMES):
-        return None
-    raise LafsError(f"'{name}' is not a name of the authors' Part fViT layout")
+    ours = _renamed(name, TO_OURS)
+    if ours is None and name != CLASS_MATRIX:
+        raise LafsError(f"'{name}' is not a name of the authors' Part fViT layout")
+    return ours
 
 
 def _read(path: Path | str) -> dict:
@@ -123,6 +143,29 @@ def load_part_fvit(path: Path | str) -> PartFViT:
     model = PartFViT(**_transformer_sizes(state, path))
     _load(model, state, path)
     return model.eval()
+
+
+def save_part_fvit(model: PartFViT, path: Path | str) -> None:
+    """Write a Part fViT as a plain state dict in the authors' names, whole or not at all.
+
+    Raises:
+        LafsError: for a model that the layout cannot tell: on the grid, with heads of another width than 64,
+            or with a landmark network that is not the published one.
+    """
+    if not isinstance(model, PartFViT):
+        raise LafsError(f"the authors' layout holds a Part fViT; this model is a {type(model).__name__}")
+    fixed = {"head_dim": HEAD_DIM, "landmark_width": 1.0}
+    if wrong := [f"{name} {model.sizes[name]}" for name, size in fixed.items() if model.sizes[name] != size]:
+        raise LafsError(
+            f"the authors' layout cannot tell {' and '.join(wrong)}; it stands for head_dim {HEAD_DIM} and "
+            "landmark_width 1.0; leave this format out, or train another size"
+        )
+    state = {
+        _renamed(name, TO_THEIRS): tensor.detach().cpu().contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    with whole_file(path) as temporary:
+        torch.save(state, temporary)
 
 
 def _ssl_state(path: Path | str, which: str) -> dict[str, Tensor]:

@@ -2,7 +2,8 @@
 
 Source: Part fViT (Sun and Tzimiropoulos, BMVC 2022, arXiv 2212.00057). `timm.create_model` builds
 `part_fvit_{base,small,tiny}_patch8_112` and `fvit_{base,small,tiny}_patch8_112` once this module is
-imported; every size can be overridden by keyword.
+imported; every size can be overridden by keyword. `timm.create_model("local-dir:FOLDER", pretrained=True)`
+builds an exported model with its weights.
 """
 
 import inspect
@@ -10,7 +11,7 @@ from typing import Any
 
 import timm
 from timm.layers import resample_abs_pos_embed
-from timm.models import register_model
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
@@ -24,6 +25,15 @@ SIZES = {
     "small": {"dim": 384, "depth": 12, "heads": 6, "head_dim": 64, "mlp_dim": 1024},
     "tiny": {"dim": 192, "depth": 12, "heads": 3, "head_dim": 64, "mlp_dim": 512},
 }
+DATA_CONFIG = {
+    "input_size": (3, IMAGE_SIZE, IMAGE_SIZE),
+    "interpolation": "bilinear",
+    "crop_pct": 1.0,
+    "mean": (0.5, 0.5, 0.5),
+    "std": (0.5, 0.5, 0.5),
+    "num_classes": 0,
+}
+"""How timm's data transforms bring images to the models' input."""
 
 
 class FViT(nn.Module):
@@ -131,10 +141,20 @@ class PartFViT(nn.Module):
 
 
 FAMILIES = {family.family: family for family in (PartFViT, FViT)}
+default_cfgs = generate_default_cfgs(
+    {f"{family}_{size}_patch8_112": DATA_CONFIG for family in FAMILIES for size in SIZES}
+)
+"""Read by timm at registration."""
 
 
 def _size_names(family: type[nn.Module]) -> list[str]:
     return [name for name in inspect.signature(family.__init__).parameters if name != "self"]
+
+
+def registered_name(model: PartFViT | FViT) -> str:
+    """The timm name of a model's family whose width is nearest."""
+    nearest = min(SIZES, key=lambda size: abs(SIZES[size]["dim"] - model.sizes["dim"]))
+    return f"{model.family}_{nearest}_patch8_112"
 
 
 def build_model(name: str, sizes: dict[str, int | float]) -> PartFViT | FViT:
@@ -160,10 +180,19 @@ def build_model(name: str, sizes: dict[str, int | float]) -> PartFViT | FViT:
 
 
 def _create(family: type[nn.Module], size: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
-    if pretrained:
-        raise LafsError("no pretrained weights are published; train them or load a file of your own")
-    own = {name: value for name, value in options.items() if name in _size_names(family)}
-    return family(**(SIZES[size] | own))
+    if pretrained and not options.get("pretrained_cfg"):
+        raise LafsError(
+            "no pretrained weights are published; train them, or name the folder of an exported model as "
+            "`local-dir:FOLDER`"
+        )
+    name = f"{family.family}_{size}_patch8_112"
+    return build_model_with_cfg(
+        family,
+        name,
+        pretrained,
+        kwargs_filter=("num_classes", "global_pool", "in_chans"),
+        **(SIZES[size] | options),
+    )
 
 
 @register_model

@@ -102,7 +102,7 @@ class FaceTransformer(nn.Module):
         """
         if positions is None:
             positions = self.positions[:, : tokens.shape[1] + 1]
-        x = torch.cat((self.class_token.expand(len(tokens), -1, -1), self.patch_embedding(tokens)), dim=1)
+        x = torch.cat((self.class_token.expand(tokens.shape[0], -1, -1), self.patch_embedding(tokens)), dim=1)
         x = self.dropout(x + positions)
         for block in self.blocks[:-1]:
             x = checkpoint(block, x, use_reentrant=False) if self.recompute else block(x)

@@ -1,5 +1,7 @@
 """The parameter groups of `conf/`, each with the settings it becomes."""
 
+from typing import Literal
+
 from lafs_pipeline.runtime.settings import setting, settings
 
 
@@ -17,6 +19,17 @@ class ExportSettings:
 
     recordio: str | None = setting("train.rec in InsightFace's layout, of the labelled training faces", None)
     pair_sets: dict[str, str] = setting("benchmark name -> .bin or .rec file of its pairs", {})
+
+
+@settings
+class ModelExportSettings:
+    """In which formats models are exported, besides safetensors with a card."""
+
+    formats: list[Literal["onnx", "official"]] = setting(
+        "onnx: one graph from images to embeddings; official: the authors' state dict, for a Part fViT with "
+        "heads of 64 and the whole landmark network",
+        ["onnx"],
+    )
 
 
 def parameter_groups() -> dict[str, type]:
@@ -41,4 +54,5 @@ def parameter_groups() -> dict[str, type]:
         "evaluate": EvaluateSettings,
         "report": ReportSettings,
         "study": StudySettings,
+        "model_export": ModelExportSettings,
     }

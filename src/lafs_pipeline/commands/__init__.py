@@ -1,0 +1,1 @@
+"""Small commands on the library, for people with a model and some images."""

@@ -1,0 +1,76 @@
+"""`lafs` and `python -m lafs_pipeline.commands`: embed a folder of images, compare two."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from lafs_pipeline.runtime.errors import LafsError
+
+MODEL = "a .safetensors, .onnx or authors' .pth file, or the folder of an exported model"
+DETECTOR = (
+    "YuNet ONNX file: finds and aligns the largest face of every image; without it images are taken as they "
+    "are, square and aligned to the ArcFace template"
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0, or 1 after an error that the user can mend.
+
+    argparse ends the process with 2 where the arguments are wrong.
+    """
+    chosen = _parser().parse_args(arguments)
+    try:
+        if chosen.command == "embed":
+            from lafs_pipeline.commands.embed import embed_folder
+
+            return embed_folder(chosen.folder, chosen.model, chosen.out, chosen.detector)
+        from lafs_pipeline.commands.compare import compare_images
+
+        return compare_images(chosen.first, chosen.second, chosen.model, chosen.detector)
+    except LafsError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lafs", description="Face embeddings with a trained model.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{embed,compare}")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--model", required=True, type=Path, help=MODEL)
+    shared.add_argument("--detector", type=Path, metavar="YUNET", help=DETECTOR)
+    embed = commands.add_parser(
+        "embed",
+        parents=[shared],
+        help="the images of a folder become one Parquet file",
+        description="Embed all images below a folder: one Parquet file with the columns key and embedding "
+        "(float32, of length 1: the inner product of two is their cosine similarity).",
+    )
+    embed.add_argument("folder", type=Path, help="folder of images, with any sub-folders")
+    embed.add_argument(
+        "--out",
+        type=_parquet,
+        default=Path("embeddings.parquet"),
+        help="where to write (default: %(default)s)",
+    )
+    compare = commands.add_parser(
+        "compare",
+        parents=[shared],
+        help="two images: the same person?",
+        description="Cosine similarity of two faces, and if it reaches the threshold of the model's card.",
+    )
+    compare.add_argument("first", type=Path, metavar="A", help="an image")
+    compare.add_argument("second", type=Path, metavar="B", help="another image")
+    return parser
+
+
+def _parquet(name: str) -> Path:
+    if not name.endswith(".parquet"):
+        raise argparse.ArgumentTypeError(f"'{name}' does not end with .parquet")
+    return Path(name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
