@@ -17,6 +17,8 @@ from lafs_pipeline.pipelines import tracking
 from lafs_pipeline.pipelines.tracking import MlflowSink, active_sinks
 
 PATIENCE = 60
+IMAGES = 32
+"""Of a step."""
 
 
 def wait_until(condition):
@@ -91,18 +93,18 @@ def impatient(monkeypatch):
 
 
 def history(database, run_id, name):
-    """Every (step, value) of a metric, as stored."""
+    """Every (images seen, value) of a metric, as stored."""
     stored = MlflowClient(database).get_metric_history(run_id, name)
     return sorted((metric.step, metric.value) for metric in stored)
 
 
 def log(sink, steps):
     for step in steps:
-        sink.log({"loss": 1 / step, "epoch": step / 4}, step)
+        sink.log({"loss": 1 / step, "epoch": step / 4}, step, IMAGES * step)
 
 
 def expected(steps):
-    return [(step, 1 / step) for step in steps]
+    return [(IMAGES * step, 1 / step) for step in steps]
 
 
 def spools(folder):
@@ -131,10 +133,12 @@ def test_a_server_that_goes_down_and_comes_back_has_every_metric_once(server, tm
     log(sink, range(9, 11))
     sink.close()
     assert history(server.database, run_id, "pretrain/loss") == expected(range(1, 11))
-    assert history(server.database, run_id, "pretrain/epoch") == [(step, step / 4) for step in range(1, 11)]
+    assert history(server.database, run_id, "pretrain/epoch") == [
+        (IMAGES * step, step / 4) for step in range(1, 11)
+    ]
     stored = MlflowClient(server.uri).get_metric_history(run_id, "pretrain/loss")
     by_time = sorted(stored, key=lambda metric: (metric.timestamp, metric.step))
-    assert [metric.step for metric in by_time] == list(range(1, 11))
+    assert [metric.step for metric in by_time] == [IMAGES * step for step in range(1, 11)]
     assert spools(tmp_path) == []
     (down,), (back,) = messages(caplog, logging.WARNING), messages(caplog, logging.INFO)
     assert "does not take metrics" in down
@@ -176,7 +180,7 @@ def test_over_http_as_to_the_database(server, tmp_path):
     for uri in (server.uri, server.database):
         run_id = new_run(server.database)
         sink = MlflowSink(uri, run_id, "stage", tmp_path)
-        sink.log(values, 10)
+        sink.log(values, 10, 10)
         sink.close()
         stored.append(MlflowClient(server.database).get_run(run_id).data.metrics)
     for metrics in stored:
@@ -191,7 +195,7 @@ def test_values_sent_twice_are_stored_once(tmp_path):
     run_id = new_run(database)
     sink = MlflowSink(database, run_id, "stage", tmp_path)
     sink.folder.joinpath(f"mlflow-{run_id}.jsonl").write_text('\n[1700000000000, 1, {"stage/loss": 0.5}]' * 2)
-    sink.log({"loss": 0.25}, 2)
+    sink.log({"loss": 0.25}, 2, 2)
     sink.close()
     assert history(database, run_id, "stage/loss") == [(1, 0.5), (2, 0.25)]
 

@@ -134,6 +134,7 @@ def test_metrics_follow_the_schedules(tmp_path):
     rates = [line["learning_rate"] for line in lines if "loss" in line]
     np.testing.assert_allclose(rates, cosine_schedule(0.05, 1e-6, 16, 4))
     assert [line["step"] for line in lines if "knn_accuracy" in line] == [8, 16]
+    assert [line["images_seen"] for line in lines] == [SETTINGS.batch_size * line["step"] for line in lines]
     assert all(line["images_per_second"] > 0 for line in lines if "loss" in line)
 
 

@@ -33,8 +33,9 @@ class MlflowSink:
     """Logs metrics to a run by its address, in the background, whether MLflow answers or not.
 
     Metrics wait in a file of the training's folder until MLflow has taken them. Those that MLflow did not
-    take before the training ended are sent when a sink of the same folder is used again. It can be pickled
-    until it is used.
+    take before the training ended are sent when a sink of the same folder is used again. A metric's step in
+    MLflow is the number of images seen, so that curves of different batch sizes lie over each other. A sink
+    can be pickled until it is used.
 
     Args:
         tracking_uri: of the MLflow store.
@@ -48,14 +49,14 @@ class MlflowSink:
         self.folder = Path(folder)
         self._sender: _Sender | None = None
 
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Take one step's metrics, and return before they are sent.
+    def log(self, metrics: Mapping[str, float], step: int, images_seen: int) -> None:
+        """Take one step's metrics, and return before they are sent; MLflow's steps are images seen.
 
         Raises:
             LafsError: when the training's folder cannot be written.
         """
         named = {f"{self.prefix}/{name}": value for name, value in metrics.items()}
-        self._started().put(named, int(time.time() * 1000), step)
+        self._started().put(named, int(time.time() * 1000), images_seen)
 
     def close(self) -> None:
         """Try for some seconds to send what waits; what still does is left in its file and named."""

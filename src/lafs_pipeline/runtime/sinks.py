@@ -12,15 +12,15 @@ from lafs_pipeline.runtime.files import whole_file
 class MetricSink(Protocol):
     """Receives metrics live; implementations must not raise for a value that is not finite."""
 
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Take the metrics of optimiser step `step`."""
+    def log(self, metrics: Mapping[str, float], step: int, images_seen: int) -> None:
+        """Take the metrics of optimiser step `step`, when the training has seen so many images."""
 
     def close(self) -> None:
         """Bring what was taken to its place; called once, after the last `log` or instead of any."""
 
 
 class JsonLinesSink:
-    """Appends one JSON object a call: `{"step": ..., <metric>: ...}`.
+    """Appends one JSON object a call: `{"step": ..., "images_seen": ..., <metric>: ...}`.
 
     Args:
         path: of the file.
@@ -44,7 +44,7 @@ class JsonLinesSink:
         except OSError as error:
             raise metrics_not_written(self.path, error) from error
 
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
+    def log(self, metrics: Mapping[str, float], step: int, images_seen: int) -> None:
         """Append one line.
 
         Raises:
@@ -52,7 +52,7 @@ class JsonLinesSink:
         """
         try:
             with self.path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps({"step": step, **metrics}) + "\n")
+                stream.write(json.dumps({"step": step, "images_seen": images_seen, **metrics}) + "\n")
         except OSError as error:
             raise metrics_not_written(self.path, error) from error
 

@@ -265,6 +265,6 @@ class Trainer:
 
     def _log(self, sinks: Sequence[MetricSink], metrics: dict[str, float], done: int) -> None:
         for sink in sinks if metrics else ():
-            sink.log(metrics, done)
+            sink.log(metrics, done, done * self.settings.batch_size)
         if processes.is_main() and (warning := self.stage.diagnose(metrics, self._progress(done))):
             logger.warning("%s, step %d: %s", self.stage.name, done, warning)
