@@ -8,10 +8,13 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
+from PIL import Image
 
 from lafs_pipeline.pipelines import tracking
 from lafs_pipeline.pipelines.tracking import MlflowSink, active_sinks
@@ -108,7 +111,7 @@ def expected(steps):
 
 
 def spools(folder):
-    return sorted(folder.glob("mlflow-*.jsonl"))
+    return sorted(folder.glob("mlflow*-*.jsonl"))
 
 
 def messages(caplog, level):
@@ -170,6 +173,52 @@ def test_what_a_dead_server_did_not_take_is_sent_by_the_next_run(server, tmp_pat
     refused, left = messages(caplog, logging.WARNING)
     for text in (refused, left):
         assert f"mlflow-{deleted}.jsonl" in text
+
+
+@pytest.mark.slow
+def test_pictures_wait_for_a_server_that_is_down_and_arrive_as_they_were(server, tmp_path, impatient, caplog):
+    run_id = new_run(server.database)
+    pictures = [np.random.default_rng(step).integers(0, 256, (40, 60, 3), np.uint8) for step in range(3)]
+    server.stop()
+    sink = MlflowSink(server.uri, run_id, "stage1", tmp_path)
+    sink.log_image("landmarks", pictures[0], 0)
+    sink.close()
+    assert any("all pictures" in message for message in messages(caplog, logging.WARNING))
+    assert [path.name for path in spools(tmp_path)] == [f"mlflow_pictures-{run_id}.jsonl"]
+    server.start()
+    again = MlflowSink(server.uri, run_id, "stage1", tmp_path)
+    for step in (1, 2):
+        again.log_image("landmarks", pictures[step], IMAGES * step)
+        log(again, [step])
+    again.close()
+    assert spools(tmp_path) == []
+    assert history(server.database, run_id, "stage1/loss") == expected([1, 2])
+    client = MlflowClient(server.uri)
+    assert client.get_run(run_id).data.tags["mlflow.loggedImages"] == "True"
+    found = {}
+    for item in client.list_artifacts(run_id, "images"):
+        name, _, step, *_ = Path(item.path).stem.split("+")
+        if item.path.endswith(".png"):
+            found[int(step)] = Image.open(client.download_artifacts(run_id, item.path))
+            assert name == "stage1~landmarks"
+    assert sorted(found) == [0, IMAGES, 2 * IMAGES]
+    for picture, (_, arrived) in zip(pictures, sorted(found.items()), strict=True):
+        np.testing.assert_array_equal(picture, np.asarray(arrived))
+
+
+def test_an_artefact_store_that_takes_nothing_keeps_no_metric_waiting(tmp_path, impatient, caplog):
+    database = f"sqlite:///{tmp_path}/mlflow.db"
+    (tmp_path / "store").write_text("a file in the way")
+    client = MlflowClient(database)
+    experiment = client.create_experiment("full", f"file://{tmp_path}/store")
+    run_id = client.create_run(experiment).info.run_id
+    sink = MlflowSink(database, run_id, "stage1", tmp_path / "run")
+    sink.log_image("landmarks", np.zeros((4, 4, 3), np.uint8), 0)
+    wait_until(lambda: messages(caplog, logging.WARNING))
+    log(sink, [1, 2, 3])
+    sink.close()
+    assert history(database, run_id, "stage1/loss") == expected([1, 2, 3])
+    assert [path.name for path in spools(tmp_path / "run")] == [f"mlflow_pictures-{run_id}.jsonl"]
 
 
 def test_over_http_as_to_the_database(server, tmp_path):

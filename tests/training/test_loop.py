@@ -93,6 +93,9 @@ class Regression:
     def probe(self):
         return {"knn_accuracy": self.scores.pop(0) if self.scores else 0.5}
 
+    def pictures(self, progress):
+        return {}
+
     def diagnose(self, metrics, progress):
         return None
 

@@ -3,7 +3,9 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+import numpy as np
 
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import whole_file
@@ -17,6 +19,14 @@ class MetricSink(Protocol):
 
     def close(self) -> None:
         """Bring what was taken to its place; called once, after the last `log` or instead of any."""
+
+
+@runtime_checkable
+class ImageSink(Protocol):
+    """A sink that also receives pictures; for others none are drawn."""
+
+    def log_image(self, name: str, image: np.ndarray, images_seen: int) -> None:
+        """Take a picture (H, W, 3) uint8 RGB, drawn when the training has seen so many images."""
 
 
 class JsonLinesSink:

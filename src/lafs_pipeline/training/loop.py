@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lafs_pipeline.runtime import processes, watchdog
+from lafs_pipeline.runtime.figures import pixels
 from lafs_pipeline.runtime.launch import Stopped
-from lafs_pipeline.runtime.sinks import JsonLinesSink, MetricSink
+from lafs_pipeline.runtime.sinks import ImageSink, JsonLinesSink, MetricSink
 from lafs_pipeline.runtime.stop_signals import StopSignals
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.checkpoint_writer import CheckpointWriter
@@ -242,12 +243,20 @@ class Trainer:
         self.stage.modules.eval()
         try:
             values = self.stage.probe()
+            self._show([sink for sink in sinks if isinstance(sink, ImageSink)], done)
         except Exception:
             self._save(writer, done, None)
             raise
         self.stage.modules.train()
         self._log(sinks, values, done)
         return values.get(SCORE)
+
+    def _show(self, sinks: list[ImageSink], done: int) -> None:
+        pictures = self.stage.pictures(self._progress(done - 1)) if sinks else {}
+        for name, figure in pictures.items():
+            picture = pixels(figure)
+            for sink in sinks:
+                sink.log_image(name, picture, done * self.settings.batch_size)
 
     def _save(self, writer: CheckpointWriter, done: int, score: float | None) -> None:
         skipped = self.skipped.settle()
