@@ -114,7 +114,7 @@ def test_compare(models, images, capsys):
     assert said[1].startswith("No threshold is known for this model")
 
 
-@pytest.mark.parametrize(("threshold", "people"), [(-0.9, "the same person"), (0.999, "different people")])
+@pytest.mark.parametrize(("threshold", "people"), [(-0.9, "the same person"), (1.0, "different people")])
 def test_compare_with_the_threshold_of_the_card(models, images, tmp_path, capsys, threshold, people):
     model = load_model(models / "exported/model.safetensors")
     score = {

@@ -38,7 +38,7 @@ def studied(kedro, smoke, tmp_path_factory):
 
 def child_runs(data):
     client = MlflowClient(f"sqlite:///{data}/mlflow.db")
-    (experiment,) = [found for found in client.search_experiments() if found.name != "Default"]
+    experiment = client.get_experiment_by_name("lafs_pipeline/study")
     runs = client.search_runs([experiment.experiment_id], max_results=200)
     return client, [run for run in runs if "method" in run.data.params]
 

@@ -209,6 +209,9 @@ def test_plots_show_something(smoke, name):
 
 def test_the_run_is_tracked(smoke, mlflow_run):
     client, run = mlflow_run
+    assert run.info.run_name == "all synthetic lafs 96x2 4-shot"
+    labels = {name: run.data.tags[name] for name in ("pipeline", "dataset", "method", "model", "shots")}
+    assert list(labels.values()) == run.info.run_name.removesuffix("-shot").split()
     assert run.data.params["pretrain.training.epochs"] == "1"
     assert run.data.params["model.sizes.depth"] == "2"
     assert run.data.tags["seed"] == "0"
@@ -244,16 +247,30 @@ def test_curves_reach_mlflow_as_they_reach_the_metrics_file(smoke, mlflow_run, s
     lines = (smoke / f"06_models/checkpoints/{stage}/metrics.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
     for metric in metrics:
-        written = [(record["step"], record[metric]) for record in records if metric in record]
+        written = [(record["images_seen"], record[metric]) for record in records if metric in record]
         history = client.get_metric_history(run.info.run_id, f"{stage}/{metric}")
         assert written
         assert sorted((item.step, item.value) for item in history) == sorted(written)
 
 
-@pytest.mark.parametrize("pipeline", ["cataloging", "landmarks", "pretrain", "adapt", "evaluate", "report"])
-def test_each_pipeline_runs_alone(smoke, kedro, pipeline):
+@pytest.mark.parametrize(
+    ("pipeline", "name"),
+    [
+        ("cataloging", "cataloging synthetic"),
+        ("landmarks", "landmarks synthetic 96x2"),
+        ("pretrain", "pretrain synthetic lafs 96x2"),
+        ("adapt", "adapt synthetic lafs 96x2 4-shot"),
+        ("evaluate", "evaluate synthetic lafs 96x2"),
+        ("report", "report synthetic"),
+    ],
+)
+def test_each_pipeline_runs_alone_in_an_experiment_of_its_own(smoke, kedro, pipeline, name):
     finished = kedro(smoke, "run", "--env", "smoke", f"--pipelines={pipeline}")
     assert finished.returncode == 0, finished.stderr[-3000:]
+    client = MlflowClient(f"sqlite:///{smoke}/mlflow.db")
+    experiment = client.get_experiment_by_name(f"lafs_pipeline/{pipeline}")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert (run.info.run_name, run.info.status) == (name, "FINISHED")
 
 
 def test_the_grid_baseline(smoke, kedro, tmp_path):

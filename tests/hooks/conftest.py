@@ -120,10 +120,9 @@ def data(catalogued, tmp_path):
 def tracked_runs(tracking_uri):
     """Every run of the project that a store holds, from the oldest to the newest."""
     client = MlflowClient(tracking_uri)
-    experiment = client.get_experiment_by_name("lafs_pipeline")
-    if experiment is None:
-        return []
-    return client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
+    experiments = client.search_experiments(filter_string="name LIKE 'lafs_pipeline%'")
+    found = [experiment.experiment_id for experiment in experiments]
+    return client.search_runs(found, order_by=["attributes.start_time ASC"]) if found else []
 
 
 @pytest.fixture

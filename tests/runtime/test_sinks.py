@@ -12,19 +12,19 @@ from lafs_pipeline.runtime.sinks import JsonLinesSink
 def fill(path, steps, resume_step=None):
     sink = JsonLinesSink(path, resume_step)
     for step in steps:
-        sink.log({"loss": 1 / step}, step)
+        sink.log({"loss": 1 / step}, step, 32 * step)
     sink.close()
 
 
 def test_one_object_a_call(tmp_path):
     path = tmp_path / "runs" / "metrics.jsonl"
     sink = JsonLinesSink(path)
-    sink.log({"loss": 0.1 + 0.2, "gradient_norm": math.inf}, 10)
-    sink.log({"probe": math.nan}, 20)
+    sink.log({"loss": 0.1 + 0.2, "gradient_norm": math.inf}, 10, 640)
+    sink.log({"probe": math.nan}, 20, 1280)
     sink.close()
     first, second = map(json.loads, path.read_text().splitlines())
-    assert first == {"step": 10, "loss": 0.1 + 0.2, "gradient_norm": math.inf}
-    assert second["step"] == 20
+    assert first == {"step": 10, "images_seen": 640, "loss": 0.1 + 0.2, "gradient_norm": math.inf}
+    assert (second["step"], second["images_seen"]) == (20, 1280)
     assert math.isnan(second["probe"])
 
 
@@ -66,4 +66,4 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     sink = JsonLinesSink(tmp_path / "folder" / "metrics.jsonl")
     (tmp_path / "folder").rename(tmp_path / "gone")
     with pytest.raises(LafsError, match=r"folder/metrics\.jsonl"):
-        sink.log({"loss": 1.0}, 1)
+        sink.log({"loss": 1.0}, 1, 32)

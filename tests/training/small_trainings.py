@@ -123,7 +123,7 @@ class SlowSink:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
 
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
+    def log(self, metrics: Mapping[str, float], step: int, images_seen: int) -> None:
         time.sleep(self.seconds)
 
     def close(self) -> None:

@@ -93,6 +93,9 @@ class Regression:
     def probe(self):
         return {"knn_accuracy": self.scores.pop(0) if self.scores else 0.5}
 
+    def pictures(self, progress):
+        return {}
+
     def diagnose(self, metrics, progress):
         return None
 
@@ -134,6 +137,7 @@ def test_metrics_follow_the_schedules(tmp_path):
     rates = [line["learning_rate"] for line in lines if "loss" in line]
     np.testing.assert_allclose(rates, cosine_schedule(0.05, 1e-6, 16, 4))
     assert [line["step"] for line in lines if "knn_accuracy" in line] == [8, 16]
+    assert [line["images_seen"] for line in lines] == [SETTINGS.batch_size * line["step"] for line in lines]
     assert all(line["images_per_second"] > 0 for line in lines if "loss" in line)
 
 

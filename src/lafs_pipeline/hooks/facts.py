@@ -13,7 +13,32 @@ from kedro.pipeline import Pipeline
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 
+from lafs_pipeline.hooks.labels import WHOLE, Labels, make_labels
+
 TAGGED_LIBRARIES = ("lafs-pipeline", "torch", "timm", "kedro", "opencv-python-headless", "numpy")
+
+
+STARTING_MODELS = ("lafs_backbone", "face_model_lafs")
+"""What adaptation, the study and evaluation start from."""
+
+
+def label(run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> Labels:
+    """How a run is called, from what it makes, or from what it is given by earlier ones."""
+    from lafs_pipeline.interop.model_files import read_sizes
+
+    inputs = pipeline.inputs()
+    started = [catalog.get(name) for name in STARTING_MODELS if name in inputs]
+    if "faces" in inputs and catalog.exists("dataset_card"):
+        sources = catalog.load("dataset_card")["sources"]
+    else:
+        wanted = catalog.load("params:cataloging.sources")
+        sources = [name for name, source in wanted.items() if source is not None]
+    return make_labels(
+        run_params.get("pipeline_names") or [WHOLE],
+        sources,
+        catalog.load("parameters"),
+        read_sizes(started[0]._filepath) if started else None,
+    )
 
 
 def describe(run_params: dict[str, Any], seed: int) -> dict[str, str]:

@@ -77,6 +77,19 @@ class Fallback:
         self.store.folder.mkdir(parents=True, exist_ok=True)
         self.is_offline = True
 
+    def enter_experiment(self, name: str) -> None:
+        """Let runs be opened in another experiment than that of `mlflow.yml`, where that can be made."""
+        config, experiment = mlflow_hook.mlflow_config, mlflow_hook.mlflow_config.tracking.experiment
+        usual = experiment.name
+        if mlflow.active_run() is not None or name == usual:
+            return
+        experiment.name = name
+        try:
+            self.attempt(lambda: config.setup(self._context))
+        except MlflowException as error:
+            logger.warning("the experiment %s cannot be used, %s is: %s", name, usual, error)
+            experiment.name = usual
+
     def attempt(self, call: Callable[[], T]) -> T:
         """Call MLflow; when the server has gone, call it again offline."""
         try:

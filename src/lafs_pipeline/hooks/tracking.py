@@ -19,9 +19,10 @@ from mlflow.tracking import MlflowClient
 
 from lafs_pipeline.hooks.continuity import CONTINUES, RunRecord, UnfinishedRun, command_digest
 from lafs_pipeline.hooks.ending import stop_reason
-from lafs_pipeline.hooks.facts import describe, log_data, log_table, silence_artifacts
+from lafs_pipeline.hooks.facts import describe, label, log_data, log_table, silence_artifacts
 from lafs_pipeline.hooks.fallback import Fallback, redirect
 from lafs_pipeline.hooks.hosts import is_first
+from lafs_pipeline.hooks.labels import WHOLE, stage_experiment
 from lafs_pipeline.pipelines.offline_runs import FINISHED, KILLED, find_run
 
 logger = logging.getLogger(__name__)
@@ -51,19 +52,21 @@ class TrackingHooks:
     ) -> Iterator[None]:
         """Continue the run of the same command or let a new one start, and tag it."""
         self._artifacts = silence_artifacts(pipeline, catalog)
+        tracking = mlflow_hook.mlflow_config.tracking
+        pipelines = run_params["pipeline_names"] or [WHOLE]
         if self._fallback is None:
-            tracking = mlflow_hook.mlflow_config.tracking
-            tracking.disable_tracking.pipelines = run_params["pipeline_names"] or ["__default__"]
+            tracking.disable_tracking.pipelines = pipelines
             return (yield)
         self._checkpoints = Path(catalog.load("params:paths.checkpoints"))
         self._record = RunRecord(self._checkpoints)
+        if tracking.run.id is None and "MLFLOW_RUN_ID" not in os.environ:
+            self._fallback.enter_experiment(stage_experiment(tracking.experiment.name, pipelines))
+        labels = label(run_params, pipeline, catalog)
+        tracking.run.name = tracking.run.name or labels.run_name()
         digest = command_digest(
-            self._fallback.configured_uri,
-            mlflow_hook.mlflow_config.tracking.experiment.name,
-            run_params,
-            self._context.params,
+            self._fallback.configured_uri, tracking.experiment.name, run_params, self._context.params
         )
-        tags = describe(run_params, catalog.load("params:seed")) | self._continue(digest)
+        tags = describe(run_params, catalog.load("params:seed")) | labels.tags() | self._continue(digest)
         try:
             result = yield
         except Exception as error:

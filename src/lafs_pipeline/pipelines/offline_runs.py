@@ -15,11 +15,12 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_
 from mlflow.store.tracking import SEARCH_MAX_RESULTS_THRESHOLD
 from mlflow.tracking import MlflowClient
 from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_IMAGES
 from mlflow.utils.rest_utils import http_request
 from mlflow.utils.validation import MAX_METRICS_PER_BATCH, MAX_PARAMS_TAGS_PER_BATCH
 from requests import RequestException
 
-from lafs_pipeline.pipelines.tracking import PREFIX, SUFFIX, MlflowSink
+from lafs_pipeline.pipelines.tracking import SPOOLS, MlflowSink, spooled_run
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +146,7 @@ def bring_runs(offline: OfflineStore, server_uri: str, abandoned: str | None = N
 
 
 def send_metrics(server_uri: str, checkpoints: Path, abandoned: str | None = None) -> None:
-    """Send the metrics that the sinks of ended runs could not; a run that still goes on sends its own.
+    """Send what the sinks of ended runs could not; a run that still goes on sends its own.
 
     Args:
         server_uri: of the server; it must answer.
@@ -156,8 +157,8 @@ def send_metrics(server_uri: str, checkpoints: Path, abandoned: str | None = Non
         MlflowException: when the server does not answer.
     """
     server = MlflowClient(server_uri)
-    for path in sorted(checkpoints.glob(f"*/{PREFIX}*{SUFFIX}")):
-        run_id = path.name.removeprefix(PREFIX).removesuffix(SUFFIX)
+    for path in sorted(checkpoints.glob(f"*/{SPOOLS}")):
+        run_id = spooled_run(path)
         run = find_run(server, run_id)
         if run is not None and (run.info.status != RUNNING or run_id == abandoned):
             MlflowSink(server_uri, run_id, "", path.parent).close()
@@ -190,7 +191,11 @@ def _copy(run: Run, source: MlflowClient, server: MlflowClient, offline: Offline
         copy_id = _counterpart(run, source, server, tags)
     else:
         copy_id = whole.info.run_id
-        tags = {key: value for key, value in tags.items() if not key.startswith("mlflow.")}
+        tags = {
+            key: value
+            for key, value in tags.items()
+            if key == MLFLOW_LOGGED_IMAGES or not key.startswith("mlflow.")
+        }
     for part in _batches([RunTag(key, value) for key, value in tags.items()], MAX_PARAMS_TAGS_PER_BATCH):
         server.log_batch(copy_id, tags=part)
     params = [Param(key, value) for key, value in run.data.params.items()]

@@ -1,5 +1,6 @@
-"""Metrics that wait in a file until MLflow has taken them."""
+"""Metrics and pictures that wait in a file until MLflow has taken them."""
 
+import base64
 import json
 import threading
 from collections.abc import Mapping
@@ -13,10 +14,10 @@ LARGEST_BATCH = 1000
 
 
 class Waiting(NamedTuple):
-    """A logged value: `timestamp` in milliseconds since 1970."""
+    """A logged number or picture (PNG): `timestamp` in milliseconds since 1970."""
 
     name: str
-    value: float
+    value: float | bytes
     timestamp: int
     step: int
 
@@ -29,22 +30,23 @@ class Spool:
 
     Args:
         path: of the file.
+        largest_batch: values that MLflow takes in one call.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, largest_batch: int = LARGEST_BATCH) -> None:
+        self.path, self._largest = path, largest_batch
         self._taken = 0
         self._lock = threading.Lock()
 
-    def append(self, metrics: Mapping[str, float], timestamp: int, step: int) -> None:
-        """Put the metrics of a step at the end.
+    def append(self, values: Mapping[str, float | bytes], timestamp: int, step: int) -> None:
+        """Put the values of a step at the end.
 
         Raises:
             LafsError: when the file cannot be written.
         """
-        names = list(metrics)
-        parts = [names[start : start + LARGEST_BATCH] for start in range(0, len(names), LARGEST_BATCH)]
-        rows = [[timestamp, step, {name: float(metrics[name]) for name in part}] for part in parts]
+        names, size = list(values), self._largest
+        parts = [names[start : start + size] for start in range(0, len(names), size)]
+        rows = [[timestamp, step, {name: _written(values[name]) for name in part}] for part in parts]
         try:
             with self._lock:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +66,7 @@ class Spool:
                 stream.seek(end)
                 for line in stream:
                     found = _parse(line)
-                    if len(values) + len(found) > LARGEST_BATCH:
+                    if len(values) + len(found) > self._largest:
                         break
                     values += found
                     end += len(line)
@@ -79,10 +81,18 @@ class Spool:
                 self._taken = 0
 
 
+def _written(value: float | bytes) -> float | str:
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else float(value)
+
+
+def _read(value: float | str) -> float | bytes:
+    return base64.b64decode(value, validate=True) if isinstance(value, str) else float(value)
+
+
 def _parse(line: bytes) -> list[Waiting]:
     """The values of a line; none of one that a killed process did not finish."""
     try:
-        timestamp, step, metrics = json.loads(line)
-        return [Waiting(name, float(value), int(timestamp), int(step)) for name, value in metrics.items()]
+        timestamp, step, values = json.loads(line)
+        return [Waiting(name, _read(value), int(timestamp), int(step)) for name, value in values.items()]
     except (ValueError, TypeError, AttributeError):
         return []

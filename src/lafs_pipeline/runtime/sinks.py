@@ -3,7 +3,9 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+import numpy as np
 
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import whole_file
@@ -12,15 +14,23 @@ from lafs_pipeline.runtime.files import whole_file
 class MetricSink(Protocol):
     """Receives metrics live; implementations must not raise for a value that is not finite."""
 
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Take the metrics of optimiser step `step`."""
+    def log(self, metrics: Mapping[str, float], step: int, images_seen: int) -> None:
+        """Take the metrics of optimiser step `step`, when the training has seen so many images."""
 
     def close(self) -> None:
         """Bring what was taken to its place; called once, after the last `log` or instead of any."""
 
 
+@runtime_checkable
+class ImageSink(Protocol):
+    """A sink that also receives pictures; for others none are drawn."""
+
+    def log_image(self, name: str, image: np.ndarray, images_seen: int) -> None:
+        """Take a picture (H, W, 3) uint8 RGB, drawn when the training has seen so many images."""
+
+
 class JsonLinesSink:
-    """Appends one JSON object a call: `{"step": ..., <metric>: ...}`.
+    """Appends one JSON object a call: `{"step": ..., "images_seen": ..., <metric>: ...}`.
 
     Args:
         path: of the file.
@@ -44,7 +54,7 @@ class JsonLinesSink:
         except OSError as error:
             raise metrics_not_written(self.path, error) from error
 
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
+    def log(self, metrics: Mapping[str, float], step: int, images_seen: int) -> None:
         """Append one line.
 
         Raises:
@@ -52,7 +62,7 @@ class JsonLinesSink:
         """
         try:
             with self.path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps({"step": step, **metrics}) + "\n")
+                stream.write(json.dumps({"step": step, "images_seen": images_seen, **metrics}) + "\n")
         except OSError as error:
             raise metrics_not_written(self.path, error) from error
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -26,12 +26,16 @@ from lafs_pipeline.training.checkpoints import load_latest
 from lafs_pipeline.training.loading import Samples
 from lafs_pipeline.training.loop import Run, Trainer
 from lafs_pipeline.training.probes import IdentityProbe
+from lafs_pipeline.training.recipes import show_views
 from lafs_pipeline.training.sampling import StepBatches
 from lafs_pipeline.training.self_supervised import PretrainSamples, PretrainSettings, SelfSupervisedStage
 from lafs_pipeline.training.settings import TrainingSettings, deciding_configuration
 from lafs_pipeline.training.stage import Stage
 from lafs_pipeline.training.supervised import RecognitionSamples, RecognitionSettings, RecognitionStage
 from lafs_pipeline.views.supervised import SupervisedAugmentation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,12 @@ class PretrainJob:
             plan.total_steps,
             plan.steps_per_epoch,
             _probe(self.manifest, self.options.probe_images, place.seed),
+            self._show_views,
         )
+
+    def _show_views(self, epoch: int) -> "Figure":
+        network = getattr(self.model, "landmark_network", None)
+        return show_views(self.manifest.head(1), network, self.options, self.place.seed, epoch)
 
     def run(self) -> None:
         """Train in this process."""

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lafs_pipeline.runtime import processes, watchdog
+from lafs_pipeline.runtime.figures import pixels
 from lafs_pipeline.runtime.launch import Stopped
-from lafs_pipeline.runtime.sinks import JsonLinesSink, MetricSink
+from lafs_pipeline.runtime.sinks import ImageSink, JsonLinesSink, MetricSink
 from lafs_pipeline.runtime.stop_signals import StopSignals
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.checkpoint_writer import CheckpointWriter
@@ -244,6 +245,7 @@ class Trainer:
             self.stage.modules.eval()
             try:
                 values = self.stage.probe()
+                self._show([sink for sink in sinks if isinstance(sink, ImageSink)], done)
             except Exception as error:
                 failure = error
             self.stage.modules.train()
@@ -254,6 +256,13 @@ class Trainer:
             raise failure
         self._log(sinks, values, done)
         return score
+
+    def _show(self, sinks: list[ImageSink], done: int) -> None:
+        pictures = self.stage.pictures(self._progress(done - 1)) if sinks else {}
+        for name, figure in pictures.items():
+            picture = pixels(figure)
+            for sink in sinks:
+                sink.log_image(name, picture, done * self.settings.batch_size)
 
     def _save(self, writer: CheckpointWriter, done: int, score: float | None) -> None:
         """Write a checkpoint from the first process; all must call it."""
@@ -273,6 +282,6 @@ class Trainer:
 
     def _log(self, sinks: Sequence[MetricSink], metrics: dict[str, float], done: int) -> None:
         for sink in sinks if metrics else ():
-            sink.log(metrics, done)
+            sink.log(metrics, done, done * self.settings.batch_size)
         if processes.is_main() and (warning := self.stage.diagnose(metrics, self._progress(done))):
             logger.warning("%s, step %d: %s", self.stage.name, done, warning)

@@ -37,6 +37,11 @@ class IdentityProbe:
             rank[members] = np.arange(len(members)) * 2 // len(members)
         self.in_gallery = rank == 0
 
+    def shown(self, count: int) -> np.ndarray:
+        """At most `count` of the images, evenly spread, (n, H, W, 3) uint8 RGB."""
+        chosen = np.linspace(0, len(self.faces) - 1, min(count, len(self.faces))).astype(int)
+        return np.stack([self.faces[index] for index in chosen])
+
     def measure(self, embed: Callable[[Tensor], Tensor], device: torch.device) -> dict[str, float]:
         """`knn_accuracy` (0..1) and `embedding_std` (1 for directions spread evenly, 0 when collapsed)."""
         embeddings = map_faces(embed, self.faces, device)

@@ -126,15 +126,27 @@ def choose_adaptation_faces(manifest: pd.DataFrame, options: AdaptSettings, seed
 
 
 def show_views(
-    manifest: pd.DataFrame, network: LandmarkNetwork, options: PretrainSettings, seed: int
+    manifest: pd.DataFrame,
+    network: LandmarkNetwork | None,
+    options: PretrainSettings,
+    seed: int,
+    epoch: int = 0,
 ) -> "Figure":
-    """The views of the first training face, with the landmarks, if any, at which patches are cut."""
+    """The views of the first training face in an epoch, with the landmarks at which patches are cut.
+
+    Args:
+        manifest: the training faces.
+        network: finds landmarks; not used where tokens lie on the grid.
+        options: the recipe.
+        seed: of the training.
+        epoch: whose draws are shown.
+    """
     with_landmarks = options.tokens == "landmarks"
     draw = LafsViews(options.views, clean=with_landmarks)
-    views = draw(FaceImages(manifest)[0], random_generator(seed, "views", 0, 0))
+    views = draw(FaceImages(manifest)[0], random_generator(seed, "views", epoch, 0))
     if not with_landmarks:
         return plot_views(views)
     clean = to_input(torch.from_numpy(np.concatenate((views.global_clean, views.local_clean))))
-    part = Part(Progress(0, 1, 1), seed, np.arange(1), batch_size=1)
+    part = Part(Progress(0, 1, 1), derive_seed(seed, "shown", epoch), np.arange(1), batch_size=1)
     whole, local = augment_landmarks(predict_landmarks(network.eval(), clean), options.views, part)
     return plot_views(views, chosen=[points.numpy() for points in (*whole, *local)])

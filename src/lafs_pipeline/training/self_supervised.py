@@ -4,8 +4,8 @@ Source: LAFS (CVPR 2024, arXiv 2403.08161), section 3; DINO (arXiv 2104.14294).
 """
 
 import copy
-from collections.abc import Iterator
-from typing import Any, Literal
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -33,6 +33,9 @@ from lafs_pipeline.views.normalise import to_input
 from lafs_pipeline.views.parameters import draw_view_parameters
 from lafs_pipeline.views.render import LafsViews
 from lafs_pipeline.views.settings import ViewSettings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @settings
@@ -168,6 +171,7 @@ class SelfSupervisedStage:
         total_steps: length of the schedules.
         steps_per_epoch: for settings given in epochs.
         probe: measures the teacher, where labelled images are at hand.
+        show_views: draws the views of an epoch.
     """
 
     name = "pretrain"
@@ -179,8 +183,9 @@ class SelfSupervisedStage:
         total_steps: int,
         steps_per_epoch: int,
         probe: IdentityProbe | None,
+        show_views: "Callable[[int], Figure] | None" = None,
     ) -> None:
-        self.options, self.probe_set = options, probe
+        self.options, self.probe_set, self.show_views = options, probe, show_views
         model.transformer.recompute = options.training.recompute_activations
         head = DINOHead(
             model.transformer.dim, options.prototypes, options.head_hidden_dim, options.head_bottleneck_dim
@@ -285,6 +290,10 @@ class SelfSupervisedStage:
             return {}
         device = next(self.teacher.parameters()).device
         return self.probe_set.measure(self.teacher.model, device)
+
+    def pictures(self, progress: Progress) -> "dict[str, Figure]":
+        """The views of one face, as drawn in this epoch."""
+        return {} if self.show_views is None else {"views": self.show_views(progress.epoch)}
 
     def diagnose(self, metrics: dict[str, float], progress: Progress) -> str | None:
         """A teacher or embeddings about to collapse."""

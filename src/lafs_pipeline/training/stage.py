@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,9 @@ class Stage(Protocol):
 
     def probe(self) -> dict[str, float]:
         """Metrics that are too dear for every step."""
+
+    def pictures(self, progress: Progress) -> "dict[str, Figure]":
+        """What a person would look at to judge the training, drawn after a probe."""
 
     def diagnose(self, metrics: dict[str, float], progress: Progress) -> str | None:
         """What logged metrics say is going wrong, and what to change."""

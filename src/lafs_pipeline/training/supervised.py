@@ -4,7 +4,7 @@ Source: Part fViT (arXiv 2212.00057), section 4; LAFS (arXiv 2403.08161), sectio
 """
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.landmark_network import LandmarkNetwork, frozen_network
+from lafs_pipeline.models.landmark_plot import plot_landmarks
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.models.patches import sample_patches
 from lafs_pipeline.objectives.landmarks import landmark_regulariser, landmark_weight
@@ -30,6 +31,12 @@ from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.stage import Part, Progress
 from lafs_pipeline.views.normalise import to_input
 from lafs_pipeline.views.supervised import AugmentationSettings, SupervisedAugmentation, mixup
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHOWN_FACES = 12
+"""In a picture of the landmarks."""
 
 
 @settings
@@ -254,6 +261,17 @@ class RecognitionStage:
         if self.probe_set is None:
             return {}
         return self.probe_set.measure(self.trained.model, next(self.trained.parameters()).device)
+
+    @torch.inference_mode()
+    def pictures(self, progress: Progress) -> "dict[str, Figure]":
+        """Landmarks on faces of the probe, where the model finds them."""
+        model = self.trained.model
+        if self.probe_set is None or not isinstance(model, PartFViT):
+            return {}
+        images = self.probe_set.shown(SHOWN_FACES)
+        device = next(model.parameters()).device
+        landmarks = model.landmarks(to_input(torch.from_numpy(images).to(device))).float().cpu().numpy()
+        return {"landmarks": plot_landmarks(images, {f"{self.name}, epoch {progress.epoch + 1}": landmarks})}
 
     def diagnose(self, metrics: dict[str, float], progress: Progress) -> str | None:
         """Embeddings that become one."""
