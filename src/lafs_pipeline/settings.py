@@ -1,5 +1,6 @@
 """Kedro project settings."""
 
+import importlib.util
 import os
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ SERVER = os.environ.get("MLFLOW_TRACKING_URI")
 # MLflow's own seven attempts keep a training waiting for minutes when its server is down.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
+# Load of processors, memory, disk and network every ten seconds, and of GPUs where nvidia-ml-py is installed.
+if importlib.util.find_spec("psutil"):
+    os.environ.setdefault("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true")
 
 
 def _data_folder() -> str:

@@ -5,8 +5,10 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import cv2
+import mlflow
 import numpy as np
 import onnxruntime
 import pandas as pd
@@ -15,10 +17,12 @@ import timm
 import torch
 from mlflow.tracking import MlflowClient
 
+from lafs_pipeline.faces.card import fingerprint
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.pair_sets import read_pair_set
 from lafs_pipeline.faces.recordio import RecordIOReader
 from lafs_pipeline.interop.model_files import load_model
+from lafs_pipeline.models.embedding import unit_embeddings
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.views.normalise import to_input
@@ -218,9 +222,14 @@ def test_the_run_is_tracked(smoke, mlflow_run):
     assert run.data.tags["version.torch"] == importlib.metadata.version("torch")
     assert len(run.data.tags["mlflow.source.git.commit"]) >= 40
     card = json.loads((smoke / "08_reporting/dataset_card.json").read_text())
-    assert [item.dataset.digest for item in run.inputs.dataset_inputs] == [card["fingerprint"]]
+    inputs = {item.tags[0].value: item.dataset for item in run.inputs.dataset_inputs}
+    digests = {context: data.digest for context, data in inputs.items()}
+    adapted = fingerprint(pd.read_parquet(smoke / "05_model_input/adapt_faces.parquet"))
     table = pd.read_csv(smoke / "08_reporting/benchmarks.csv")
     row = table.iloc[0]
+    benchmark = row["data_fingerprint"]
+    assert digests == {"faces": card["fingerprint"], "adaptation": adapted, "benchmark": benchmark}
+    assert inputs["benchmark"].name == row["benchmark"]
     logged = run.data.metrics[f"{row['benchmark']}/{row['model']}/{row['metric']}"]
     assert logged == pytest.approx(row["value"])
     artifacts = {item.path for item in client.list_artifacts(run.info.run_id)}
@@ -231,6 +240,35 @@ def test_the_run_is_tracked(smoke, mlflow_run):
         "face_model_lafs.safetensors",
         "landmark_network.safetensors",
     } <= artifacts
+
+
+def test_the_model_is_registered_and_embeds_as_its_file_does(smoke, mlflow_run, faces, monkeypatch):
+    client, run = mlflow_run
+    database = f"sqlite:///{smoke}/mlflow.db"
+    version = client.get_model_version("lafs_face_model", "1")
+    assert version.run_id == run.info.run_id
+    assert len(run.outputs.model_outputs) == 1
+    monkeypatch.setattr(mlflow.tracking._tracking_service.utils, "_tracking_uri", database)
+    images = np.stack([FaceImages(faces)[index] for index in range(3)])
+    found = mlflow.pyfunc.load_model("models:/lafs_face_model/1").predict(images)
+    network = load_model(smoke / "06_models/face_model_lafs.safetensors")
+    np.testing.assert_array_equal(found, unit_embeddings(network, torch.from_numpy(images)))
+
+
+@pytest.mark.parametrize(
+    ("picture", "images_seen"),
+    [("stage1~landmarks", (128, 256)), ("pretrain~views", (128,)), ("adapt_lafs~landmarks", (64, 128))],
+)
+def test_every_probe_leaves_a_picture(mlflow_run, picture, images_seen):
+    client, run = mlflow_run
+    found = [item.path.split("/")[1].split("+") for item in client.list_artifacts(run.info.run_id, "images")]
+    assert sorted({int(step) for name, _, step, *_ in found if name == picture}) == list(images_seen)
+
+
+@pytest.mark.skipif(find_spec("psutil") is None, reason="needs the extra 'monitor'")
+def test_the_load_of_the_machine_is_tracked(mlflow_run):
+    _, run = mlflow_run
+    assert 0 <= run.data.metrics["system/cpu_utilization_percentage"] <= 100
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,16 @@
 
 import json
 import shutil
+from pathlib import Path
 
+import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
 from lafs_pipeline.hooks.continuity import RunRecord
 
 pytestmark = pytest.mark.slow
+PICTURES = {"stage1~landmarks", "pretrain~views", "adapt_lafs~landmarks", "adapt_scratch~landmarks"}
 
 
 def curve(client, run_id, stage):
@@ -84,14 +87,23 @@ def require_whole(server, data, run_id):
     assert run.data.params["landmarks.recognition.training.epochs"] == "2"
     assert run.data.tags["seed"] == "0"
     assert not {"lafs.part_of", "lafs.process"} & run.data.tags.keys()
-    assert len(run.inputs.dataset_inputs) == 1
+    assert {entry.dataset.name for entry in run.inputs.dataset_inputs} == {"synthetic", "held_out"}
     assert any(name.startswith("held_out/") for name in run.data.metrics)
     for stage in ("stage1", "pretrain", "adapt_lafs", "adapt_scratch"):
         assert curve(client, run_id, stage) == written_curve(data, stage)
     models = {path.name for path in (data / "06_models").glob("*.safetensors")}
     reports = {path.name for path in (data / "08_reporting").iterdir()}
     assert len(models) == 5
-    assert artifacts(client, run_id) == models | reports
+    assert artifacts(client, run_id) == models | reports | {"images"}
+    images = [item.path for item in client.list_artifacts(run_id, "images")]
+    assert {Path(path).name.split("+")[0] for path in images} == PICTURES
+    assert run.data.tags["mlflow.loggedImages"] == "True"
+    (version,) = client.search_model_versions("name = 'lafs_face_model'")
+    assert version.run_id == run_id
+    weights = client.download_artifacts(run_id, "face_model_lafs.safetensors")
+    model = mlflow.artifacts.download_artifacts(f"models:/{version.name}/1", tracking_uri=server.uri)
+    (served,) = Path(model).rglob("*.safetensors")
+    assert served.read_bytes() == Path(weights).read_bytes()
 
 
 def test_a_server_that_dies_and_comes_back_within_the_run(dying, server, runs):
@@ -101,7 +113,7 @@ def test_a_server_that_dies_and_comes_back_within_the_run(dying, server, runs):
     (tracked,) = runs(server.uri)
     require_whole(server, data, tracked.info.run_id)
     assert runs(f"sqlite:///{data}/offline_mlflow.db") == []
-    assert list(data.rglob("mlflow-*.jsonl")) == []
+    assert list(data.rglob("mlflow*-*.jsonl")) == []
 
 
 def test_a_server_that_comes_back_before_the_next_run(dying, server, kedro_run, runs):
@@ -122,7 +134,7 @@ def test_a_server_that_comes_back_before_the_next_run(dying, server, kedro_run, 
     require_whole(server, copy, tracked.info.run_id)
     assert [run.info.status for run in runs(server.uri)] == ["FINISHED", "FINISHED"]
     assert runs(f"sqlite:///{data}/offline_mlflow.db") == []
-    assert list(data.rglob("mlflow-*.jsonl")) == []
+    assert list(data.rglob("mlflow*-*.jsonl")) == []
 
 
 def test_a_run_that_is_killed_after_its_server(dying, server, kedro_run, runs):

@@ -261,6 +261,8 @@ def test_closing_without_metrics_sends_what_was_left(tmp_path):
 def test_the_active_run_gets_the_metrics(tmp_path, monkeypatch):
     database = f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setattr(mlflow.tracking._tracking_service.utils, "_tracking_uri", database)
+    monkeypatch.setattr(mlflow.tracking.fluent, "_active_experiment_id", None)
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_ID", raising=False)
     assert active_sinks("stage", tmp_path / "run") == []
     with mlflow.start_run() as run:
         (sink,) = active_sinks("stage", tmp_path / "run")

@@ -36,8 +36,8 @@ def small_batch() -> dict[str, torch.Tensor]:
     return {"image": images, "label": torch.tensor([0, 5, 2, 5])}
 
 
-def first_loss(stage: RecognitionStage, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    (found,) = stage.losses(batch, Part(Progress(0, 10, 5), 0, np.arange(BATCH), BATCH))
+def first_loss(stage: RecognitionStage, batch: dict[str, torch.Tensor], seed: int = 0) -> torch.Tensor:
+    (found,) = stage.losses(batch, Part(Progress(0, 10, 5), seed, np.arange(BATCH), BATCH))
     return found[0]
 
 
@@ -75,3 +75,40 @@ def test_mixup_gives_soft_targets():
     soft = weight * one_hot + (1 - weight) * one_hot.flip(0)
     logits = stage.trained.head(stage.trained.model(images), soft)
     torch.testing.assert_close(loss, -(soft * logits.log_softmax(1)).sum(1).mean())
+
+
+def gradients(
+    stage: RecognitionStage, batch: dict[str, torch.Tensor], seed: int = 0
+) -> dict[str, torch.Tensor]:
+    """Of all parameters, those of the class matrix under one name."""
+    first_loss(stage, batch, seed).backward()
+    return {
+        name.split(".head.")[0] if ".head." in name else name: value.grad
+        for name, value in stage.modules.named_parameters()
+    }
+
+
+@pytest.mark.parametrize(
+    "options", [{"augmentation": AugmentationSettings(mixup_probability=1.0)}, {"loss": "adaface"}]
+)
+def test_classes_dealt_out_have_the_loss_and_gradients_of_the_whole_head(options):
+    batch = small_batch()
+    whole = gradients(small_stage(**options), batch)
+    dealt_out = gradients(small_stage(shard_classes=True, **options), batch)
+    dealt_out["recogniser"] = dealt_out.pop("classes")
+    assert dealt_out.keys() == whole.keys()
+    for name, expected in whole.items():
+        torch.testing.assert_close(dealt_out[name], expected, rtol=1e-3, atol=1e-5)
+
+
+def test_a_rate_below_1_samples_classes_anew_in_every_step():
+    batch = small_batch()
+
+    def drawn(seed: int) -> tuple[int, ...]:
+        gradient = gradients(small_stage(class_sample_rate=0.7), batch, seed)["classes"]
+        return tuple(gradient.abs().sum(1).nonzero().flatten().tolist())
+
+    draws = [drawn(seed) for seed in range(8)]
+    assert draws == [drawn(seed) for seed in range(8)]
+    assert all(len(classes) == 5 and {0, 2, 5} < set(classes) for classes in draws)
+    assert len(set(draws)) > 1

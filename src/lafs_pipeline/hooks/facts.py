@@ -52,16 +52,30 @@ def describe(run_params: dict[str, Any], seed: int) -> dict[str, str]:
 
 
 def log_data(card: dict[str, Any]) -> None:
-    """Log the catalogued faces as the run's input; their digest is the fingerprint of the card."""
-    name = "+".join(card["sources"])
-    data = MetaDataset(CodeDatasetSource({"sources": name}), name=name, digest=card["fingerprint"])
-    mlflow.log_input(data, context="faces")
+    """Log the catalogued faces as the run's input."""
+    _log_input("+".join(card["sources"]), card["fingerprint"], "faces")
+
+
+def log_shots(faces: pd.DataFrame) -> None:
+    """Log the faces that adaptation sees as the run's input."""
+    from lafs_pipeline.faces.card import fingerprint
+
+    _log_input("+".join(sorted(faces["source"].unique())), fingerprint(faces), "adaptation")
 
 
 def log_table(table: pd.DataFrame) -> None:
-    """Log every value of the benchmark table, so that runs can be compared."""
+    """Log every value of the benchmark table, so that runs can be compared, and the benchmarks as inputs."""
     names = table["benchmark"] + "/" + table["model"] + "/" + table["metric"]
     mlflow.log_metrics(dict(zip(names, table["value"].astype(float), strict=True)))
+    whole = table.loc[table["group"].isna(), ["benchmark", "data_fingerprint"]].drop_duplicates()
+    for name, digest in whole.itertuples(index=False):
+        _log_input(name, digest, "benchmark")
+
+
+def _log_input(name: str, digest: str, context: str) -> None:
+    """Log a data set; its digest is the fingerprint of its faces."""
+    data = MetaDataset(CodeDatasetSource({"sources": name}), name=name, digest=digest)
+    mlflow.log_input(data, context=context)
 
 
 def silence_artifacts(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, AbstractDataset]:

@@ -3,7 +3,7 @@
 import atexit
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,14 @@ from mlflow.tracking import MlflowClient
 
 from lafs_pipeline.hooks.continuity import CONTINUES, RunRecord, UnfinishedRun, command_digest
 from lafs_pipeline.hooks.ending import stop_reason
-from lafs_pipeline.hooks.facts import describe, label, log_data, log_table, silence_artifacts
+from lafs_pipeline.hooks.facts import describe, label, log_data, log_shots, log_table, silence_artifacts
 from lafs_pipeline.hooks.fallback import Fallback, redirect
 from lafs_pipeline.hooks.hosts import is_first
 from lafs_pipeline.hooks.labels import WHOLE, stage_experiment
+from lafs_pipeline.hooks.model_logging import SERVED, log_model
 from lafs_pipeline.pipelines.offline_runs import FINISHED, KILLED, find_run
+from lafs_pipeline.pipelines.parameters import parse
+from lafs_pipeline.pipelines.settings import TrackingSettings
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +60,7 @@ class TrackingHooks:
         if self._fallback is None:
             tracking.disable_tracking.pipelines = pipelines
             return (yield)
+        self._options = parse(TrackingSettings, self._context.params["tracking"], "tracking")
         self._checkpoints = Path(catalog.load("params:paths.checkpoints"))
         self._record = RunRecord(self._checkpoints)
         if tracking.run.id is None and "MLFLOW_RUN_ID" not in os.environ:
@@ -126,18 +130,25 @@ class TrackingHooks:
         if mlflow.active_run() is None:
             return
         if dataset_name in self._artifacts:
-            self._log_artifact(self._artifacts[dataset_name])
+            dataset = self._artifacts[dataset_name]
+            path = str(dataset._filepath if hasattr(dataset, "_filepath") else dataset._path)
+            self._try(path, lambda: mlflow.log_artifact(path, dataset.artifact_path))
+            if dataset_name == SERVED:
+                name = self._options.registered_model
+                self._try(f"the model {SERVED}", lambda: log_model(Path(path), name))
         if dataset_name == "dataset_card":
             self._fallback.attempt(lambda: log_data(data))
+        if dataset_name == "adapt_faces":
+            self._fallback.attempt(lambda: log_shots(data))
         if dataset_name == "benchmarks":
             self._fallback.attempt(lambda: log_table(data))
 
-    def _log_artifact(self, dataset: Any) -> None:
-        path = str(dataset._filepath if hasattr(dataset, "_filepath") else dataset._path)
+    def _try(self, what: str, call: Callable[[], Any]) -> None:
+        """Log what MLflow's artefact store may refuse while the run goes on."""
         try:
-            self._fallback.attempt(lambda: mlflow.log_artifact(path, dataset.artifact_path))
+            self._fallback.attempt(call)
         except Exception as error:
-            logger.warning("%s is not among the artefacts of the MLflow run: %s", path, error)
+            logger.warning("%s is not in the MLflow run: %s", what, error)
 
     @hook_impl(wrapper=True)
     def after_pipeline_run(

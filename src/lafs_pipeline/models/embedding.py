@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -45,3 +46,17 @@ def map_faces(
 def flip_sum(embed: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """The embedding of an image plus that of its mirror image (InsightFace's protocol)."""
     return lambda images: embed(images) + embed(images.flip(-1))
+
+
+@torch.inference_mode()
+def unit_embeddings(embed: Callable[[Tensor], Tensor], images: Tensor) -> np.ndarray:
+    """Embeddings of images and mirror images together, of length 1: their inner products are cosines.
+
+    Args:
+        embed: images (B, 3, 112, 112) in [-1, 1] -> (B, D).
+        images: (B, 112, 112, 3) uint8 RGB, where `embed` runs.
+
+    Returns:
+        (B, D) float32.
+    """
+    return F.normalize(flip_sum(embed)(to_input(images)), dim=1).cpu().numpy()

@@ -20,6 +20,7 @@ from mlflow.utils.rest_utils import http_request
 from mlflow.utils.validation import MAX_METRICS_PER_BATCH, MAX_PARAMS_TAGS_PER_BATCH
 from requests import RequestException
 
+from lafs_pipeline.pipelines.offline_models import copy_models, delete_models
 from lafs_pipeline.pipelines.tracking import SPOOLS, MlflowSink, spooled_run
 
 logger = logging.getLogger(__name__)
@@ -138,6 +139,7 @@ def bring_runs(offline: OfflineStore, server_uri: str, abandoned: str | None = N
             if is_outage(error):
                 break
             continue
+        delete_models(run, source)
         source.delete_run(run_id)
         shutil.rmtree(offline.artifacts / run_id, ignore_errors=True)
     if copied:
@@ -207,6 +209,7 @@ def _copy(run: Run, source: MlflowClient, server: MlflowClient, offline: Offline
     artifacts = offline.artifacts / run.info.run_id / "artifacts"
     if artifacts.is_dir():
         server.log_artifacts(copy_id, str(artifacts))
+    copy_models(run, source, server, copy_id)
     if whole is None or whole.info.status != FINISHED:
         killed = run.info.status == RUNNING
         server.set_terminated(copy_id, *((KILLED, last) if killed else (run.info.status, run.info.end_time)))

@@ -4,6 +4,7 @@
 parameter groups that several share.
 """
 
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass
@@ -21,7 +22,7 @@ from kedro.pipeline import Node, Pipeline
 from lafs_pipeline.pipelines.settings import parameter_groups
 
 PARAMETER = "params:"
-SHARED = ("model", "launch")
+SHARED = ("model", "launch", "tracking")
 SHARED_PAGE = "shared"
 BOUNDS = {"gt": "above {}", "ge": "at least {}", "lt": "below {}", "le": "at most {}"}
 
@@ -98,10 +99,9 @@ def shared_page(values: dict[str, Any]) -> str:
 def pages(project: Path) -> dict[str, str]:
     """All pages by file name."""
     bootstrap_project(project)
-    arguments = project_settings.CONFIG_LOADER_ARGS
-    resolvers = arguments["custom_resolvers"] | {"data_folder": lambda: "data"}
-    arguments = arguments | {"default_run_env": "base", "custom_resolvers": resolvers}
+    arguments = project_settings.CONFIG_LOADER_ARGS | {"default_run_env": "base"}
     values = OmegaConfigLoader(str(project / "conf"), **arguments)["parameters"]
+    values = json.loads(json.dumps(values).replace(f"{project}/", ""))
     named = {name: pipeline for name, pipeline in registered.items() if name != "__default__"}
     owners = dict.fromkeys(SHARED, SHARED_PAGE)
     for name, pipeline in named.items():

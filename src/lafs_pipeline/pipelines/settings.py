@@ -32,6 +32,16 @@ class ModelExportSettings:
     )
 
 
+@settings
+class TrackingSettings:
+    """What MLflow gets of a run besides metrics, parameters and files."""
+
+    registered_model: str | None = setting(
+        "name in MLflow's model registry under which face_model_lafs gets a new version; null registers none",
+        "lafs_face_model",
+    )
+
+
 def parameter_groups() -> dict[str, type]:
     """The groups of `parameters*.yml` and the settings that each becomes."""
     from lafs_pipeline.evaluation.landmark_quality import LandmarkQualitySettings
@@ -55,4 +65,5 @@ def parameter_groups() -> dict[str, type]:
         "report": ReportSettings,
         "study": StudySettings,
         "model_export": ModelExportSettings,
+        "tracking": TrackingSettings,
     }

@@ -56,7 +56,7 @@ class Stage(Protocol):
     Attributes:
         name: as it appears in progress, logs and folders.
         modules: everything that a checkpoint holds.
-        trained: the module, among those, whose parameters get gradients.
+        trained: the module, among those, whose parameters all processes have and get the same gradients for.
         call: `trained`, or what stands for it when several processes train it; losses go through it.
         partial_losses: how many losses a part has.
     """

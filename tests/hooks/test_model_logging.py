@@ -1,0 +1,187 @@
+"""The face model as a model of MLflow."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import torch
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from lafs_pipeline.faces.synthetic import draw_face
+from lafs_pipeline.hooks.model_logging import log_model
+from lafs_pipeline.interop.model_files import save_model
+from lafs_pipeline.models.part_fvit import PartFViT
+from lafs_pipeline.pipelines.offline_models import copy_models
+
+NAME = "faces"
+PATIENCE = 120
+SIZES = {
+    "num_landmarks": 9,
+    "patch_size": 16,
+    "dim": 24,
+    "depth": 2,
+    "heads": 2,
+    "head_dim": 8,
+    "mlp_dim": 32,
+}
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return np.stack([draw_face(1, identity, 0).image for identity in range(5)])
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory):
+    """A network, and the store in which it is registered; the process tracks elsewhere afterwards."""
+    folder = tmp_path_factory.mktemp("models")
+    torch.manual_seed(1)
+    network = PartFViT(**SIZES, landmark_width=0.25).eval()
+    save_model(network, folder / "face_model_lafs.safetensors")
+    database, before = f"sqlite:///{folder}/mlflow.db", mlflow.get_tracking_uri()
+    MlflowClient(database).create_experiment("faces", (folder / "files").as_uri())
+    mlflow.set_tracking_uri(database)
+    try:
+        mlflow.set_experiment("faces")
+        with mlflow.start_run() as run:
+            log_model(folder / "face_model_lafs.safetensors", NAME)
+        yield network, database, run.info.run_id
+    finally:
+        mlflow.set_tracking_uri(before)
+        mlflow.tracking.fluent._active_experiment_id = None
+
+
+def expected(network, faces):
+    """By the formula: f(x) + f(mirror of x), over its length."""
+    with torch.no_grad():
+        images = torch.from_numpy(faces).permute(0, 3, 1, 2).float() / 127.5 - 1
+        embeddings = (network(images) + network(torch.flip(images, [3]))).numpy()
+    return embeddings / np.sqrt((embeddings**2).sum(axis=1, keepdims=True))
+
+
+def test_the_registered_model_embeds_faces(logged, faces):
+    network, _, run_id = logged
+    model = mlflow.pyfunc.load_model(f"models:/{NAME}/1")
+    found = model.predict(faces)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected(network, faces), atol=1e-6)
+    np.testing.assert_allclose(model.predict(faces[:1]), found[:1], atol=1e-6)
+    (output,) = mlflow.get_run(run_id).outputs.model_outputs
+    assert mlflow.get_logged_model(output.model_id).name == "face_model_lafs"
+
+
+def test_what_is_no_aligned_face_is_refused(logged, faces):
+    model = mlflow.pyfunc.load_model(f"models:/{NAME}/1")
+    for wrong in (faces[:, :100], faces[0], faces.astype(np.float32) / 255):
+        with pytest.raises(MlflowException):
+            model.predict(wrong)
+
+
+def test_signature_and_example_fit(logged):
+    info = mlflow.models.get_model_info(f"models:/{NAME}/1")
+    (images,), (embeddings,) = info.signature.inputs.inputs, info.signature.outputs.inputs
+    assert (images.type, images.shape) == (np.dtype(np.uint8), (-1, 112, 112, 3))
+    assert (embeddings.type, embeddings.shape) == (np.dtype(np.float32), (-1, SIZES["dim"]))
+    model = mlflow.pyfunc.load_model(f"models:/{NAME}/1")
+    example = model.input_example
+    assert example.shape == (1, 112, 112, 3)
+    assert model.predict(example).shape == (1, SIZES["dim"])
+
+
+def test_nothing_of_it_is_a_pickle(logged, tmp_path):
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{NAME}/1", dst_path=str(tmp_path)))
+    kinds = {path.suffix for path in folder.rglob("*") if path.is_file()}
+    assert ".safetensors" in kinds
+    assert not kinds & {".pkl", ".pickle", ".pt", ".pth", ".bin"}
+
+
+def test_a_model_of_an_offline_run_is_brought_to_the_server_once(logged, faces, tmp_path):
+    network, database, run_id = logged
+    there = f"sqlite:///{tmp_path}/server.db"
+    source, server = MlflowClient(database), MlflowClient(there)
+    experiment = server.create_experiment("faces", (tmp_path / "files").as_uri())
+    copy = server.create_run(experiment).info.run_id
+    mlflow.set_tracking_uri(there)  # where a registry looks for the model
+    try:
+        for _ in range(2):
+            copy_models(source.get_run(run_id), source, server, copy)
+        (version,) = server.search_model_versions(f"name = '{NAME}'")
+        assert version.run_id == copy
+        (output,) = server.get_run(copy).outputs.model_outputs
+        assert server.get_logged_model(output.model_id).name == "face_model_lafs"
+        found = mlflow.pyfunc.load_model(f"models:/{NAME}/1").predict(faces)
+    finally:
+        mlflow.set_tracking_uri(database)
+    np.testing.assert_allclose(found, expected(network, faces), atol=1e-6)
+
+
+class Serving:
+    """A real `mlflow models serve` in a process group of its own."""
+
+    def __init__(self, folder, database):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        command = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager=local", "--workers=1"]
+        command += ["--host=127.0.0.1", f"--port={port}", f"--model-uri=models:/{NAME}/1"]
+        python = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        with (folder / "serve.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+                env=os.environ | {"MLFLOW_TRACKING_URI": database, "PATH": python, "OMP_NUM_THREADS": "1"},
+                start_new_session=True,
+            )
+
+    def wait(self):
+        for _ in range(10 * PATIENCE):
+            try:
+                with urllib.request.urlopen(f"{self.url}/ping", timeout=1) as answer:
+                    return answer.status
+            except OSError:
+                assert self.process.poll() is None, "the server has ended"
+                time.sleep(0.1)
+        raise TimeoutError
+
+    def ask(self, request):
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(
+            f"{self.url}/invocations", json.dumps(request).encode(), headers, method="POST"
+        )
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return json.load(answer)
+
+    def stop(self):
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.fixture
+def serving(logged, tmp_path):
+    server = Serving(tmp_path, logged[1])
+    yield server
+    server.stop()
+
+
+@pytest.mark.slow
+def test_mlflow_models_serve_answers_with_embeddings(serving, logged, faces):
+    assert serving.wait() == 200
+    answer = serving.ask({"inputs": faces[:2].tolist()})
+    found = np.array(answer["predictions"], np.float32)
+    np.testing.assert_allclose(found, expected(logged[0], faces[:2]), atol=1e-5)
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        serving.ask({"inputs": faces[:1, :50].tolist()})
