@@ -32,7 +32,7 @@ class Interruption:
     def __init__(self, step: int, action) -> None:
         self.step, self.action = step, action
 
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
+    def log(self, metrics: Mapping[str, float], step: int, images_seen: int) -> None:
         if step == self.step:
             self.action()
 

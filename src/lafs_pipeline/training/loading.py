@@ -58,8 +58,10 @@ def loaded(
         # torch puts pages of traceback before the message of another process.
         message = str(error).rpartition(f"{LafsError.__module__}.LafsError: ")[2].strip()
         raise LafsError(message) from error
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        # A batch whose sender died half-way shows as a broken connection.
+        raised_by_sample = "Caught " in str(error)
+        if raised_by_sample or (isinstance(error, RuntimeError) and "DataLoader worker" not in str(error)):
             raise
         raise LafsError(
             "a process that loads the images ended unexpectedly, often killed by the kernel for want of "
