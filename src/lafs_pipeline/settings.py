@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ SERVER = os.environ.get("MLFLOW_TRACKING_URI")
 # MLflow's own seven attempts keep a training waiting for minutes when its server is down.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
+# Bars of MLflow's own are for a person, not for a file.
+if not sys.stderr.isatty():
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 # Load of processors, memory, disk and network every ten seconds, and of GPUs where nvidia-ml-py is installed.
 if importlib.util.find_spec("psutil"):
     os.environ.setdefault("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial import cKDTree
+from tests.models.trained import as_trained
 from tests.training.small_trainings import draw_faces
 
 from lafs_pipeline.evaluation.landmark_quality import (
@@ -174,7 +175,7 @@ def test_a_network_that_ignores_the_image_stands_still(manifest):
 
 def test_a_network_that_looks_is_moved_by_what_changes(manifest):
     torch.manual_seed(1)
-    network = LandmarkNetwork(num_landmarks=16, width=0.25).train()
+    network = as_trained(LandmarkNetwork(num_landmarks=16, width=0.25)).train()
     images = torch.stack([torch.from_numpy(FaceImages(manifest)[i]).permute(2, 0, 1) for i in range(32)])
     for _ in range(30):
         network(images / 127.5 - 1)

@@ -17,6 +17,7 @@ import pytest
 import torch
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from tests.models.trained import as_trained
 
 from lafs_pipeline.faces.synthetic import draw_face
 from lafs_pipeline.hooks.model_logging import log_model
@@ -47,7 +48,7 @@ def logged(tmp_path_factory):
     """A network, and the store in which it is registered; the process tracks elsewhere afterwards."""
     folder = tmp_path_factory.mktemp("models")
     torch.manual_seed(1)
-    network = PartFViT(**SIZES, landmark_width=0.25).eval()
+    network = as_trained(PartFViT(**SIZES, landmark_width=0.25)).eval()
     save_model(network, folder / "face_model_lafs.safetensors")
     database, before = f"sqlite:///{folder}/mlflow.db", mlflow.get_tracking_uri()
     MlflowClient(database).create_experiment("faces", (folder / "files").as_uri())

@@ -3,10 +3,16 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
+from tests.models.trained import as_trained
 from torch import nn
 
 from lafs_pipeline.models.dino_head import DINOHead
-from lafs_pipeline.models.landmark_network import LandmarkNetwork, frozen_network, normalise_landmarks
+from lafs_pipeline.models.landmark_network import (
+    LandmarkNetwork,
+    frozen_network,
+    grid_landmarks,
+    normalise_landmarks,
+)
 from lafs_pipeline.models.part_fvit import FViT, PartFViT, build_model
 from lafs_pipeline.runtime.errors import LafsError
 
@@ -34,7 +40,7 @@ def test_timm_knows_every_size():
 @torch.no_grad()
 def test_the_transformer_is_its_formula():
     """Pre-norm blocks written out with explicit softmax attention and the full-width scale."""
-    model = PartFViT(num_landmarks=10, **SMALL).eval()
+    model = as_trained(PartFViT(num_landmarks=10, **SMALL)).eval()
     transformer, tokens = model.transformer, torch.randn(3, 7, 192)
     embedded = F.linear(tokens, transformer.patch_embedding.weight, transformer.patch_embedding.bias)
     x = torch.cat((transformer.class_token.expand(3, 1, 48), embedded), dim=1) + transformer.positions[:, :8]
@@ -71,8 +77,26 @@ def test_equal_coordinates_stay_finite():
     assert torch.isfinite(theta.grad).all()
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("side", [3, 14])
+def test_fresh_landmarks_lie_on_the_grid(side):
+    line = np.linspace(0, 111, side)
+    grid = np.array([(x, y) for y in line for x in line], np.float32)
+    landmarks = LandmarkNetwork(side**2, 0.25).eval()(torch.randn(2, 3, 112, 112))
+    np.testing.assert_allclose(landmarks, [grid, grid], atol=1e-3)
+
+
+@pytest.mark.parametrize("count", [1, 2, 10, 97])
+def test_any_number_of_landmarks_has_a_grid(count):
+    points = grid_landmarks(count)
+    assert points.shape == (count, 2)
+    assert len(points.unique(dim=0)) == count
+    assert points.min() >= 0
+    assert points.max() == (111 if count > 1 else 0)
+
+
 def test_identity_gradients_train_the_landmark_network():
-    model = PartFViT(num_landmarks=9, patch_size=16, landmark_width=0.25, **SMALL)
+    model = as_trained(PartFViT(num_landmarks=9, patch_size=16, landmark_width=0.25, **SMALL))
     # Not the sum of all components: behind a LayerNorm that is a constant.
     model(torch.randn(4, 3, 112, 112))[:, 0].sum().backward()
     gradient = model.landmark_network.features[0][0].weight.grad
@@ -81,7 +105,7 @@ def test_identity_gradients_train_the_landmark_network():
 
 @torch.no_grad()
 def test_a_frozen_network_finds_the_same_landmarks():
-    network = LandmarkNetwork(9, 0.25)
+    network = as_trained(LandmarkNetwork(9, 0.25))
     network.train()
     for _ in range(3):
         network(torch.randn(8, 3, 112, 112))

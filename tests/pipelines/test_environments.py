@@ -8,7 +8,7 @@ from kedro.config import OmegaConfigLoader
 from lafs_pipeline.faces.catalogue import CatalogSettings
 from lafs_pipeline.models.part_fvit import build_model
 from lafs_pipeline.pipelines.parameters import parse
-from lafs_pipeline.pipelines.settings import ModelSettings, parameter_groups
+from lafs_pipeline.pipelines.settings import GROUPS, ModelSettings, group_settings
 from lafs_pipeline.settings import CONFIG_LOADER_ARGS
 from lafs_pipeline.training.recipes import AdaptSettings, StageOneSettings
 from lafs_pipeline.training.self_supervised import PretrainSettings
@@ -28,7 +28,7 @@ def parameters(environment):
 @pytest.mark.parametrize("environment", ["local", "smoke", "folder", "webface4m", "ms1mv3"])
 def test_every_group_is_accepted(environment):
     values = parameters(environment)
-    parsed = {group: parse(kind, values[group], group) for group, kind in parameter_groups().items()}
+    parsed = {group: parse(group_settings(group), values[group], group) for group in GROUPS}
     model = build_model(parsed["model"].name, parsed["model"].sizes)
     assert parsed["pretrain"].views.local_landmarks < model.transformer.positions.shape[1]
 

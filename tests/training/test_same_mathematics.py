@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from benchmarks.reference import ReferenceStep, as_input, view_batch, whole_batch
+from tests.models.trained import as_trained
 
 from lafs_pipeline.models.part_fvit import PartFViT
 from lafs_pipeline.runtime.seeding import derive_seed
@@ -29,7 +30,7 @@ OPTIONS = replace(
 
 def make_stage(options=OPTIONS) -> SelfSupervisedStage:
     torch.manual_seed(0)
-    model = PartFViT(num_landmarks=16, patch_size=16, landmark_width=0.25, **SIZES)
+    model = as_trained(PartFViT(num_landmarks=16, patch_size=16, landmark_width=0.25, **SIZES))
     return SelfSupervisedStage(model, options, STEPS, 5, None)
 
 

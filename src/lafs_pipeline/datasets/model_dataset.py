@@ -1,16 +1,17 @@
-"""Models in the catalog."""
+"""Models in the catalog. Kedro makes every data set at start; torch is imported when one is used."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset
-from torch import nn
 
-from lafs_pipeline.interop.model_export import WEIGHTS, ModelExport, write_export
-from lafs_pipeline.interop.model_files import load_model, save_model
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lafs_pipeline.interop.model_export import ModelExport
 
 
-class FaceModelDataset(AbstractDataset[nn.Module, nn.Module]):
+class FaceModelDataset(AbstractDataset["nn.Module", "nn.Module"]):
     """A face model or landmark network as safetensors, with its sizes in the header.
 
     Args:
@@ -22,12 +23,16 @@ class FaceModelDataset(AbstractDataset[nn.Module, nn.Module]):
         self._filepath = Path(filepath)
         self.metadata = metadata
 
-    def load(self) -> nn.Module:
+    def load(self) -> "nn.Module":
         """Rebuild the model, in eval mode on the CPU."""
+        from lafs_pipeline.interop.model_files import load_model
+
         return load_model(self._filepath)
 
-    def save(self, data: nn.Module) -> None:
+    def save(self, data: "nn.Module") -> None:
         """Write the model, whole or not at all."""
+        from lafs_pipeline.interop.model_files import save_model
+
         save_model(data, self._filepath)
 
     def _exists(self) -> bool:
@@ -37,7 +42,7 @@ class FaceModelDataset(AbstractDataset[nn.Module, nn.Module]):
         return {"filepath": str(self._filepath)}
 
 
-class ModelExportDataset(AbstractDataset[ModelExport, nn.Module]):
+class ModelExportDataset(AbstractDataset["ModelExport", "nn.Module"]):
     """A folder to take away: a face model with its card, and in the formats of others.
 
     Args:
@@ -49,15 +54,22 @@ class ModelExportDataset(AbstractDataset[ModelExport, nn.Module]):
         self._filepath = Path(filepath)
         self.metadata = metadata
 
-    def load(self) -> nn.Module:
+    def load(self) -> "nn.Module":
         """Rebuild the model, in eval mode on the CPU."""
+        from lafs_pipeline.interop.model_export import WEIGHTS
+        from lafs_pipeline.interop.model_files import load_model
+
         return load_model(self._filepath / WEIGHTS)
 
-    def save(self, data: ModelExport) -> None:
+    def save(self, data: "ModelExport") -> None:
         """Write the folder."""
+        from lafs_pipeline.interop.model_export import write_export
+
         write_export(data, self._filepath)
 
     def _exists(self) -> bool:
+        from lafs_pipeline.interop.model_export import WEIGHTS
+
         return (self._filepath / WEIGHTS).is_file()
 
     def _describe(self) -> dict[str, Any]:

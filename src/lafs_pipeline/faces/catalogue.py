@@ -118,7 +118,7 @@ def _take_in(plan: Plan, shards: ShardFolder, threads: int) -> tuple[pd.DataFram
     rejected = TableBuilder(REJECTED_TYPES)
     total = sum(len(planned.wanted) for planned in plan.images.values())
     tables = []
-    with tqdm(total=total, unit="image", desc="cataloguing") as progress:
+    with tqdm(total=total, unit="image", desc="cataloguing", disable=None) as progress:
         for planned in plan.images.values():
             accepted_before, rejected_before = sum(map(len, tables)), len(rejected)
             reasons: list[str] = []

@@ -37,7 +37,7 @@ def label(run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) 
         run_params.get("pipeline_names") or [WHOLE],
         sources,
         catalog.load("parameters"),
-        read_sizes(started[0]._filepath) if started else None,
+        read_sizes(location(started[0])) if started else None,
     )
 
 
@@ -91,6 +91,12 @@ def silence_artifacts(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, Abs
     for dataset in found.values():
         dataset._logging_activated = False
     return found
+
+
+def location(dataset: AbstractDataset) -> Path | None:
+    """The file or folder of a data set; None for one in memory."""
+    place = getattr(dataset, "_filepath", None) or getattr(dataset, "_path", None)
+    return None if place is None else Path(place)
 
 
 def _git_commit(project: Path) -> str | None:

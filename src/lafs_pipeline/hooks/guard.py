@@ -8,7 +8,7 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
 from lafs_pipeline.pipelines.parameters import parse
-from lafs_pipeline.pipelines.settings import parameter_groups
+from lafs_pipeline.pipelines.settings import GROUPS, group_settings
 from lafs_pipeline.runtime.errors import LafsError
 
 PARAMETER = "params:"
@@ -20,12 +20,11 @@ class GuardHooks:
     @hook_impl(wrapper=True, tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> Iterator[None]:
         """Refuse unknown or impossible parameters, and a pipeline run before the one it needs."""
-        groups = parameter_groups()
         inputs = pipeline.inputs()
         for name in sorted(inputs):
             group = name.removeprefix(PARAMETER)
-            if name.startswith(PARAMETER) and group in groups and catalog.exists(name):
-                parse(groups[group], catalog.load(name), group)
+            if name.startswith(PARAMETER) and group in GROUPS and catalog.exists(name):
+                parse(group_settings(group), catalog.load(name), group)
         absent = sorted(
             name for name in inputs if not name.startswith(PARAMETER) and not catalog.exists(name)
         )

@@ -1,32 +1,80 @@
 """What a finished run shows."""
 
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
+
+from lafs_pipeline.hooks.facts import location
+from lafs_pipeline.hooks.labels import WHOLE
+
+NEXT = {
+    "cataloging": "kedro run{env} --pipelines=landmarks",
+    "landmarks": "kedro run{env} --pipelines=pretrain",
+    "pretrain": "kedro run{env} --pipelines=adapt",
+    "adapt": "kedro run{env} --pipelines=evaluate",
+    "evaluate": "kedro run{env} --pipelines=report",
+    "export": "lafs embed FOLDER --model {exported}",
+}
+TO_LOOK = "kedro mlflow ui (curves, comparison of runs), kedro viz run (the graph)"
+TABLES = ("benchmarks", "study_table")
 
 
 class SummaryHooks:
-    """The benchmark table at the end of the run that made it."""
+    """At the end of a run: its table, where its results lie, and what to do next."""
 
     def __init__(self) -> None:
-        self.table: pd.DataFrame | None = None
+        self.saved: list[str] = []
+        self.tables: dict[str, pd.DataFrame] = {}
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Keep the table."""
-        if dataset_name == "benchmarks":
-            self.table = data
+        """Keep the tables."""
+        self.saved.append(dataset_name)
+        if dataset_name in TABLES:
+            self.tables[dataset_name] = data
 
     @hook_impl(tryfirst=True)
-    def after_pipeline_run(self, catalog: DataCatalog) -> None:
-        """Print the table and what to look at next."""
-        if self.table is None:
-            return
-        wide = self.table.pivot(index=["benchmark", "model"], columns="metric", values="value")
-        folder = Path(catalog.load("params:paths.reporting"))
-        print(f"\n{wide.to_string(float_format='{:.4f}'.format)}\n")
-        print(f"Table and plots: {folder}")
-        print("Next: kedro mlflow ui (curves, comparison of runs), kedro viz run (the graph)")
+    def after_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
+    ) -> None:
+        """Print them."""
+        kept = [name for name in self.saved if name in pipeline.all_outputs() and name in catalog]
+        files = {name: place for name in kept if (place := location(catalog.get(name))) is not None}
+        for name, table in self.tables.items():
+            print(f"\n{_benchmarks(table) if name == 'benchmarks' else table.to_string(index=False)}")
+        if files:
+            print(f"\n{_listing(files.values())}")
+        if "report" in files:
+            print(f"\nThe report, for a browser: {files['report']}")
+        print(f"\nNext: {_next(run_params, files)}")
+
+
+def _benchmarks(table: pd.DataFrame) -> str:
+    """A row a benchmark and model, a column a metric; without the results of single groups."""
+    whole = table[table["group"].isna()]
+    wide = whole.pivot(index=["benchmark", "model"], columns="metric", values="value")
+    return wide.to_string(float_format="{:.4f}".format, na_rep="")
+
+
+def _listing(files: Iterable[Path]) -> str:
+    """The files by folder, folders in order."""
+    folders = defaultdict(list)
+    for file in files:
+        folders[file.parent].append(file.name)
+    width = max(len(str(folder)) for folder in folders)
+    rows = (f"{folder!s:{width}}  {', '.join(sorted(folders[folder]))}" for folder in sorted(folders))
+    return "\n".join(rows)
+
+
+def _next(run_params: dict[str, Any], files: dict[str, Path]) -> str:
+    command = NEXT.get((run_params["pipeline_names"] or [WHOLE])[-1])
+    if command is None:
+        return TO_LOOK
+    env = f" --env {run_params['env']}" if run_params["env"] else ""
+    return command.format(env=env, exported=next(iter(files.values()), "MODEL"))

@@ -19,7 +19,15 @@ from mlflow.tracking import MlflowClient
 
 from lafs_pipeline.hooks.continuity import CONTINUES, RunRecord, UnfinishedRun, command_digest
 from lafs_pipeline.hooks.ending import stop_reason
-from lafs_pipeline.hooks.facts import describe, label, log_data, log_shots, log_table, silence_artifacts
+from lafs_pipeline.hooks.facts import (
+    describe,
+    label,
+    location,
+    log_data,
+    log_shots,
+    log_table,
+    silence_artifacts,
+)
 from lafs_pipeline.hooks.fallback import Fallback, redirect
 from lafs_pipeline.hooks.hosts import is_first
 from lafs_pipeline.hooks.labels import WHOLE, stage_experiment
@@ -131,7 +139,7 @@ class TrackingHooks:
             return
         if dataset_name in self._artifacts:
             dataset = self._artifacts[dataset_name]
-            path = str(dataset._filepath if hasattr(dataset, "_filepath") else dataset._path)
+            path = str(location(dataset))
             self._try(path, lambda: mlflow.log_artifact(path, dataset.artifact_path))
             if dataset_name == SERVED:
                 name = self._options.registered_model

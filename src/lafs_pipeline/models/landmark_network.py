@@ -6,6 +6,7 @@ between the depthwise BatchNorm and the activation and has no biases, and there 
 """
 
 import copy
+import math
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,8 @@ from timm.layers import make_divisible
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.ops import Conv2dNormActivation
+
+from lafs_pipeline.faces.alignment import FACE_SIZE
 
 BOTTLENECKS = (
     # kernel, expansion, out, squeeze-excite, activation, stride
@@ -97,8 +100,24 @@ def normalise_landmarks(theta: Tensor, size: int) -> Tensor:
     return ((theta - low) / span * (size - 1)).unflatten(1, (-1, 2))
 
 
+def grid_landmarks(count: int) -> Tensor:
+    """Points row by row on a grid over the image, as square as their number allows.
+
+    Returns:
+        Landmarks (count, 2), x and y in pixels of the 112 px image, 0 to 111.
+    """
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    point = torch.arange(count)
+    x, y = point % columns / max(columns - 1, 1), point // columns / max(rows - 1, 1)
+    return torch.stack((x, y), dim=1) * (FACE_SIZE - 1)
+
+
 class LandmarkNetwork(nn.Module):
     """Images (B, 3, H, H) in [-1, 1] -> landmarks (B, N, 2), x and y in pixels, 0 to H - 1.
+
+    Fresh, it predicts the same grid for every image: since coordinates are normalised jointly, the scale of
+    the raw ones says how far a step of the optimiser moves them, and raw coordinates in pixels move little.
 
     Args:
         num_landmarks: N.
@@ -126,6 +145,9 @@ class LandmarkNetwork(nn.Module):
         self.features = nn.Sequential(*layers)
         self.dropout = nn.Dropout(0.5)
         self.regressor = nn.Linear(channels, 2 * num_landmarks)
+        nn.init.zeros_(self.regressor.weight)
+        with torch.no_grad():
+            self.regressor.bias.copy_(grid_landmarks(num_landmarks).flatten())
 
     def forward(self, images: Tensor) -> Tensor:
         """Predict landmarks; float32 from the regression on, whatever the autocast precision."""

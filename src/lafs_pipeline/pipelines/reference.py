@@ -19,7 +19,7 @@ from kedro.framework.project import settings as project_settings
 from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Node, Pipeline
 
-from lafs_pipeline.pipelines.settings import parameter_groups
+from lafs_pipeline.pipelines.settings import GROUPS, group_settings
 
 PARAMETER = "params:"
 SHARED = ("model", "launch", "tracking")
@@ -113,11 +113,11 @@ def pages(project: Path) -> dict[str, str]:
 
 
 def _groups(pipeline: Pipeline) -> list[str]:
-    return [group for group in parameter_groups() if PARAMETER + group in pipeline.inputs()]
+    return [group for group in GROUPS if PARAMETER + group in pipeline.inputs()]
 
 
 def _group(group: str, values: dict[str, Any]) -> list[str]:
-    rows = parameter_rows(parameter_groups()[group], None, values.get(group), group)
+    rows = parameter_rows(group_settings(group), None, values.get(group), group)
     return [
         f"## {group}",
         "",

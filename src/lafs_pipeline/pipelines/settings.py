@@ -1,5 +1,6 @@
 """The parameter groups of `conf/`, each with the settings it becomes."""
 
+import pkgutil
 from typing import Literal
 
 from lafs_pipeline.runtime.settings import setting, settings
@@ -42,28 +43,24 @@ class TrackingSettings:
     )
 
 
-def parameter_groups() -> dict[str, type]:
-    """The groups of `parameters*.yml` and the settings that each becomes."""
-    from lafs_pipeline.evaluation.landmark_quality import LandmarkQualitySettings
-    from lafs_pipeline.evaluation.settings import EvaluateSettings, ReportSettings
-    from lafs_pipeline.evaluation.study import StudySettings
-    from lafs_pipeline.faces.planning import CatalogSettings
-    from lafs_pipeline.runtime.launch import LaunchSettings
-    from lafs_pipeline.training.recipes import AdaptSettings, StageOneSettings
-    from lafs_pipeline.training.self_supervised import PretrainSettings
+GROUPS = {
+    "cataloging": "lafs_pipeline.faces.planning:CatalogSettings",
+    "export": f"{__name__}:ExportSettings",
+    "launch": "lafs_pipeline.runtime.launch:LaunchSettings",
+    "model": f"{__name__}:ModelSettings",
+    "landmarks": "lafs_pipeline.training.recipes:StageOneSettings",
+    "landmark_quality": "lafs_pipeline.evaluation.landmark_quality:LandmarkQualitySettings",
+    "pretrain": "lafs_pipeline.training.self_supervised:PretrainSettings",
+    "adapt": "lafs_pipeline.training.recipes:AdaptSettings",
+    "evaluate": "lafs_pipeline.evaluation.settings:EvaluateSettings",
+    "report": "lafs_pipeline.evaluation.settings:ReportSettings",
+    "study": "lafs_pipeline.evaluation.study:StudySettings",
+    "model_export": f"{__name__}:ModelExportSettings",
+    "tracking": f"{__name__}:TrackingSettings",
+}
+"""Where the settings of each group of `parameters*.yml` stand; a pipeline imports those it uses."""
 
-    return {
-        "cataloging": CatalogSettings,
-        "export": ExportSettings,
-        "launch": LaunchSettings,
-        "model": ModelSettings,
-        "landmarks": StageOneSettings,
-        "landmark_quality": LandmarkQualitySettings,
-        "pretrain": PretrainSettings,
-        "adapt": AdaptSettings,
-        "evaluate": EvaluateSettings,
-        "report": ReportSettings,
-        "study": StudySettings,
-        "model_export": ModelExportSettings,
-        "tracking": TrackingSettings,
-    }
+
+def group_settings(group: str) -> type:
+    """The settings that a group of `GROUPS` becomes."""
+    return pkgutil.resolve_name(GROUPS[group])

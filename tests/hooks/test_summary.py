@@ -1,0 +1,74 @@
+"""What a finished run shows on the terminal."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Pipeline, node
+from kedro.runner import SequentialRunner
+from kedro_datasets.json import JSONDataset
+from kedro_datasets.pandas import CSVDataset
+
+from lafs_pipeline.hooks.summary import SummaryHooks
+
+TABLE = pd.DataFrame(
+    [
+        ("lfw", "lafs", "accuracy", None, 0.8),
+        ("lfw", "lafs", "accuracy", "women", 0.7),
+        ("lfw", "lafs", "accuracy", "men", 0.9),
+        ("lfw", "scratch", "accuracy", None, 0.75),
+        ("lfw", "lafs", "eer", None, np.nan),
+    ],
+    columns=["benchmark", "model", "metric", "group", "value"],
+)
+
+
+@pytest.fixture
+def summary(tmp_path, capsys):
+    """What is printed after a run of a pipeline that makes a table and a JSON file."""
+    datasets = {
+        "benchmarks": CSVDataset(filepath=str(tmp_path / "8/benchmarks.csv")),
+        "card": JSONDataset(filepath=str(tmp_path / "5/card.json")),
+        "report": JSONDataset(filepath=str(tmp_path / "8/report.html")),
+        "between": MemoryDataset(),
+    }
+
+    def run(*outputs, names=None, env=None):
+        made = {"benchmarks": TABLE, "card": {}, "report": "<p>", "between": 1}
+        nodes = [node(lambda value=made[name]: value, None, name, name=name) for name in outputs]
+        pipeline, catalog, hooks = Pipeline(nodes), DataCatalog(datasets), SummaryHooks()
+        SequentialRunner().run(pipeline, catalog)
+        for name in outputs:
+            hooks.after_dataset_saved(name, made[name])
+        capsys.readouterr()
+        hooks.after_pipeline_run({"pipeline_names": names, "env": env}, pipeline, catalog)
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_the_table_has_a_row_a_model_and_leaves_groups_out(summary):
+    lines = summary("benchmarks").splitlines()
+    assert lines[1].split() == ["metric", "accuracy", "eer"]
+    assert [line.split()[-1] for line in lines[3:5]] == ["0.8000", "0.7500"]
+    assert "women" not in "".join(lines)
+
+
+def test_where_the_results_lie(summary, tmp_path):
+    shown = summary("card", "benchmarks", "between", "report")
+    assert f"{tmp_path}/5  card.json\n" in shown
+    assert f"{tmp_path}/8  benchmarks.csv, report.html\n" in shown
+    assert f"The report, for a browser: {tmp_path}/8/report.html\n" in shown
+    assert "between" not in shown
+
+
+@pytest.mark.parametrize(
+    ("names", "env", "command"),
+    [
+        (["cataloging"], None, "kedro run --pipelines=landmarks"),
+        (["pretrain", "adapt"], "smoke", "kedro run --env smoke --pipelines=evaluate"),
+        (None, None, "kedro mlflow ui"),
+    ],
+)
+def test_what_to_do_next(summary, names, env, command):
+    assert f"Next: {command}" in summary("card", names=names, env=env)
