@@ -1,6 +1,7 @@
 """Every command of the documents, run as it stands there in a copy of the project of its own.
 
-What a user puts in place of a name (FACES, FOLDER, an address) is replaced; all else comes from the environment.
+What a user puts in place of a name (FACES, FOLDER, an address) is replaced; all else comes
+from the environment.
 """
 
 import json
