@@ -27,6 +27,7 @@ PYTHON = sorted({(page.name, code) for page in PAGES for code in page.python()})
 LAYER = re.compile(r"(?:data/)?(0\d_\w+(?:/.*)?)")
 OF_USERS = {"pairs.txt", "train.rec", "A.png", "B.png"}
 SETTING = re.compile(rf"((?:{'|'.join(parameter_groups())})(?:\.[a-z_0-9]+)+)(?:: (.+))?")
+RELATIVE = re.compile(r"(?:training|recognition|views)\.[a-z_]+(?:: .+)?")
 SUFFIX = re.compile(r"\.(csv|html|jpg|json|npz|onnx|parquet|png|pth|py|rec|safetensors|txt|yml)$")
 
 SETTINGS = [
@@ -148,6 +149,20 @@ def test_parameters_of_the_text(page, span):
             here = here.setdefault(part, {})
         here[last] = yaml.safe_load(value)
         parse(kind, values, group)
+
+
+def test_parameters_of_several_groups():
+    """`training.name` and the like, which stand for the same settings in several groups."""
+    rows = [
+        row[0]
+        for group, kind in parameter_groups().items()
+        for row in parameter_rows(kind, None, None, group)
+    ]
+    found = {re.match(r"[\w.]+", span)[0] for _, span in SPANS if RELATIVE.fullmatch(span)}
+    assert len(found) > 15
+    for name in found:
+        module = PROJECT / f"src/lafs_pipeline/{name.replace('.', '/')}.py"
+        assert module.exists() or any(row.endswith(f".{name}") for row in rows), name
 
 
 @pytest.mark.parametrize(("page", "span"), [(page, span) for page, span in SPANS if LAYER.fullmatch(span)])
