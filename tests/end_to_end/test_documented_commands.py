@@ -5,13 +5,9 @@ from the environment.
 """
 
 import json
-import os
 import re
 import shutil
-import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -21,6 +17,7 @@ import pandas as pd
 import pytest
 import yaml
 from tests.end_to_end.documents import PROJECT, documents
+from tests.end_to_end.terminal import Command, copy_project
 
 from lafs_pipeline.faces.synthetic import draw_face
 from lafs_pipeline.interop.official import save_part_fvit
@@ -93,19 +90,9 @@ def test_what_runs_elsewhere_does(command, where):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    """The files of the project and an environment; `smoke` and `folder` are shorter than they are."""
+    """A copy of the project in which `smoke` and `folder` are shorter than they are."""
     home = tmp_path_factory.mktemp("project") / "lafs_pipeline"
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    for name in subprocess.run(listed, cwd=PROJECT, capture_output=True, check=True).stdout.split(b"\0"):
-        source = PROJECT / name.decode()
-        if source.is_file():
-            (home / name.decode()).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, home / name.decode())
-    (home / ".venv").mkdir()
-    for entry in Path(sys.prefix).iterdir():
-        if entry.name != ".ready":
-            (home / ".venv" / entry.name).symlink_to(entry)
-    (home / ".venv/.ready").touch()  # later than pyproject.toml: `make` finds the environment set up
+    copy_project(home)
     for name in ("parameters", "parameters_landmarks", "parameters_pretrain", "parameters_adapt"):
         shutil.copy(home / f"conf/smoke/{name}.yml", home / f"conf/folder/{name}.yml")
     study = {"study": {"methods": ["scratch", "lafs"], "shots": [0], "seeds": [0]}}
@@ -116,46 +103,18 @@ def project(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def type_in(project):
-    """Start a command in a terminal of the project; its process with the text that it says in `.said`."""
-    terminals = []
+    """Start a command in a terminal of the project."""
+    started = []
 
-    def start(command: str, **environment: str) -> subprocess.Popen:
-        clean = {
-            name: value for name, value in os.environ.items() if not name.startswith(("LAFS_", "MLFLOW_"))
-        }
-        # The editable installation of the copy.
-        clean |= {"PYTHONPATH": str(project / "src"), "KEDRO_ENV": "smoke", "OMP_NUM_THREADS": "1"}
-        clean |= {"BROWSER": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONUNBUFFERED": "1"}
+    def start(command: str, **environment: str) -> Command:
         before = "" if command.startswith("make ") else f"{ACTIVATE} && "
-        said = project.parent / f"terminal_{len(terminals)}.txt"
-        with said.open("wb") as output:
-            process = subprocess.Popen(
-                ["bash", "-c", before + command],
-                **{"cwd": project, "env": clean | environment, "start_new_session": True},
-                **{"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT},
-            )
-        process.said = said
-        terminals.append(process)
-        return process
+        said = project.parent / f"terminal_{len(started)}.txt"
+        started.append(Command(before + command, project, said, environment))
+        return started[-1]
 
     yield start
-    for process in terminals:
-        stop(process)
-
-
-def stop(process):
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def succeed(process) -> str:
-    assert process.wait(600) == 0, process.said.read_text()[-3000:]
-    return process.said.read_text()
+    for command in started:
+        command.stop()
 
 
 def free_port():
@@ -175,7 +134,7 @@ def put_in(command, **values):
 def demo(project, type_in) -> Path:
     """The data folder after `make demo`."""
     assert "face_model" not in str(list((project / "data").rglob("*")))
-    said = succeed(type_in("make demo"))
+    said = type_in("make demo").succeed()
     assert "accuracy" in said
     assert "kedro mlflow ui" in said
     return project / "data"
@@ -203,7 +162,7 @@ def own_faces(tmp_path_factory) -> Path:
 def test_after_the_demo(demo, type_in, command):
     result = demo / LEAVES[command]
     started = time.time()
-    succeed(type_in(command))
+    type_in(command).succeed()
     assert result.stat().st_mtime > started - 1
 
 
@@ -216,7 +175,7 @@ def pretraining(data):
 @pytest.mark.slow
 def test_two_processes(demo, type_in):
     metrics = pretraining(demo)
-    succeed(type_in(TWO_PROCESSES))
+    type_in(TWO_PROCESSES).succeed()
     assert json.loads(metrics.read_text().splitlines()[0])["loss"] > 0
 
 
@@ -225,7 +184,7 @@ def test_two_hosts(demo, type_in):
     metrics, address = pretraining(demo), f"127.0.0.1:{free_port()}"
     hosts = [type_in(command.replace("10.0.0.1:29500", address)) for command in TWO_HOSTS]
     for host in hosts:
-        succeed(host)
+        host.succeed()
     assert json.loads(metrics.read_text().splitlines()[0])["loss"] > 0
 
 
@@ -233,15 +192,13 @@ def test_two_hosts(demo, type_in):
 def test_own_faces_by_parameters_and_by_environment(type_in, own_faces, tmp_path):
     places = {"FACES": own_faces / "faces", "LFW": own_faces / "lfw"}
     by_parameters, by_environment = OWN_FACES
-    said = succeed(type_in(put_in(by_parameters, **places), LAFS_DATA=str(tmp_path / "a")))
+    said = type_in(put_in(by_parameters, **places), LAFS_DATA=str(tmp_path / "a")).succeed()
     assert "accuracy" in said
-    succeed(
-        type_in(
-            by_environment,
-            **{"LAFS_DATA": str(tmp_path / "b"), "LAFS_FACES": str(places["FACES"])},
-            **{"LAFS_BENCHMARK": str(places["LFW"]), "LAFS_PAIRS": str(places["LFW"] / "pairs.txt")},
-        )
-    )
+    type_in(
+        by_environment,
+        **{"LAFS_DATA": str(tmp_path / "b"), "LAFS_FACES": str(places["FACES"])},
+        **{"LAFS_BENCHMARK": str(places["LFW"]), "LAFS_PAIRS": str(places["LFW"] / "pairs.txt")},
+    ).succeed()
     tables = [pd.read_csv(tmp_path / name / "08_reporting/benchmarks.csv") for name in "ab"]
     assert set(tables[0]["model"]) == {"stage1", "scratch", "lafs"}
     pd.testing.assert_frame_equal(*tables)
@@ -256,15 +213,15 @@ def test_servers(demo, type_in, command):
     server = type_in(command)
     address = None
     for _ in range(1200):
-        found = re.findall(r"http://127\.0\.0\.1:\d+", server.said.read_text())
+        found = re.findall(r"http://127\.0\.0\.1:\d+", server.said)
         address = address or (found[-1] if found else None)
-        assert server.poll() is None, server.said.read_text()[-3000:]
+        assert server.runs(), server.said[-3000:]
         if address and SERVERS[command] in page(address):
             break
         time.sleep(0.1)
     else:
-        raise AssertionError(server.said.read_text()[-3000:])
-    stop(server)
+        raise AssertionError(server.said[-3000:])
+    server.stop()
     assert page(address) == ""
 
 
@@ -278,25 +235,25 @@ def page(address):
 
 @pytest.mark.slow
 def test_models_are_used(demo, type_in, own_faces, project):
-    succeed(type_in("kedro run --pipelines=export"))
+    type_in("kedro run --pipelines=export").succeed()
     model = demo / "08_reporting/models/lafs"
     folder = own_faces / "faces/person_3"
-    said = succeed(type_in(put_in(EMBED, FOLDER=folder, M=model)))
+    said = type_in(put_in(EMBED, FOLDER=folder, M=model)).succeed()
     assert "6 faces embedded" in said
     assert len(pd.read_parquet(project / "embeddings.parquet")) == 6
     first, second, *_ = sorted(folder.iterdir())
-    assert "cosine similarity" in succeed(type_in(put_in(COMPARE, A=first, B=second, M=model)))
+    assert "cosine similarity" in type_in(put_in(COMPARE, A=first, B=second, M=model)).succeed()
 
 
 @pytest.mark.slow
 def test_the_python_of_the_documents(demo, type_in, project):
     """The block of the README, and after it what is written in a line."""
-    succeed(type_in("kedro run --pipelines=export"))
+    type_in("kedro run --pipelines=export").succeed()
     save_part_fvit(build_model("part_fvit_tiny_patch8_112", {"depth": 1}), project / "checkpoint.pth")
     (readme,) = (page for page in documents() if page.name == "README.md")
     code = "\n".join(readme.python()).replace("FOLDER", str(demo / "08_reporting/models/lafs"))
     (project / "as_written.py").write_text(code)
-    succeed(type_in("python as_written.py"))
+    type_in("python as_written.py").succeed()
 
 
 @pytest.mark.slow
@@ -305,5 +262,5 @@ def test_make_docs(project, type_in):
     before = {path.name: path.read_text() for path in (project / "docs/pipelines").iterdir()}
     for name in before:
         (project / "docs/pipelines" / name).unlink()
-    succeed(type_in("make docs"))
+    type_in("make docs").succeed()
     assert {path.name: path.read_text() for path in (project / "docs/pipelines").iterdir()} == before

@@ -4,6 +4,7 @@ import ast
 import importlib
 import importlib.util
 import re
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
@@ -62,10 +63,16 @@ def in_catalog(path):
 
 
 def parameters(environment, given=None):
+    """The parameters of an environment with those that a command gives."""
     loader = OmegaConfigLoader(
         str(CONF), **CONFIG_LOADER_ARGS, env=environment or "local", runtime_params=given or {}
     )
     return loader["parameters"]
+
+
+@pytest.fixture(scope="module")
+def of_folder():
+    return parameters("folder")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -132,11 +139,11 @@ def test_parameters_of_a_command(page, command, monkeypatch):
 
 
 @pytest.mark.parametrize(("page", "span"), SETTINGS)
-def test_parameters_of_the_text(page, span):
+def test_parameters_of_the_text(page, span, of_folder):
     """`group.name` exists and `group.name: value` is accepted."""
     name, value = SETTING.fullmatch(span).groups()
     group, *path = name.split(".")
-    kind, values = parameter_groups()[group], parameters("folder")[group]
+    kind, values = parameter_groups()[group], deepcopy(of_folder[group])
     known = [row[0] for row in parameter_rows(kind, None, None, group)]
     patterns = [re.escape(row).replace("NAME", r"\w+") for row in known]
     assert any(re.fullmatch(rf"{pattern}(\..+)?", name) for pattern in patterns) or any(
