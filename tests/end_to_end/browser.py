@@ -98,9 +98,9 @@ class Browser:
         """Messages of the console and of failed requests since the last call."""
         return [entry["message"] for entry in self._call(f"{self._session}/se/log", {"type": "browser"})]
 
-    def screenshot(self, path: Path) -> None:
-        """The whole page, beyond the viewport."""
-        shot = self.command("Page.captureScreenshot", captureBeyondViewport=True)
+    def screenshot(self, path: Path, whole: bool = False) -> None:
+        """What is in the viewport, or the whole page, laid out anew for that."""
+        shot = self.command("Page.captureScreenshot", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(shot["data"]))
 
     def print(self, path: Path) -> None:

@@ -4,6 +4,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 
+import cv2
 import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
@@ -40,9 +41,10 @@ COLUMN = """const header = [...document.querySelectorAll('.ag-header-cell')]
 ROWS = """return [...document.querySelectorAll('tr, [role=row]')]
     .map(row => [...row.querySelectorAll('td, th, [role=cell], [role=columnheader]')]
         .map(cell => cell.textContent.trim()))"""
-OPEN_FILE = """[...document.querySelectorAll('li *, [role=treeitem] *, [class*=artifact] *')]
-        .find(part => part.textContent.trim() === arguments[0])?.click();
-    return [...document.images].some(image => image.naturalWidth > 300 && image.checkVisibility())"""
+CURVES = """return [...document.querySelectorAll('.js-plotly-plot')]
+    .filter(plot => plot.querySelectorAll('.scatterlayer .js-line').length >= 2).length >= 3"""
+PICTURE = """return [...document.images].some(image =>
+    image.src.startsWith('blob:') && image.naturalWidth === arguments[0] && image.checkVisibility())"""
 BRING = """const rows = [...document.querySelectorAll('tr')];
     const row = rows.find(row => row.textContent.startsWith(arguments[0]));
     row?.scrollIntoView({block: 'center'});
@@ -116,6 +118,7 @@ def test_curves_of_both_methods_in_one_chart(window, store, tmp_path):
     curve = "adapt_lafs/knn_accuracy"
     for run in (store.lafs, store.grid):
         window.wait_for_text(f"{run.info.run_name} ({curve})")
+    window.wait_for(CURVES)
     window.screenshot(tmp_path / "charts.png")
 
 
@@ -138,10 +141,12 @@ def test_the_page_of_a_run(window, store, tmp_path):
     )
     window.wait_for_text("lafs_face_model")
 
-    window.open("about:blank")
-    window.open(store.page(f"/{run.info.run_id}/artifacts"))
-    window.wait_for_text("benchmarks.csv", "report.html")
-    window.wait_for(OPEN_FILE, "view_montage.png")
+
+def test_a_picture_among_the_artefacts(window, store, smoke, tmp_path):
+    window.open(store.page(f"/{store.lafs.info.run_id}/artifacts/view_montage.png"))
+    window.wait_for_text("benchmarks.csv", "report.html", "face_model_lafs.safetensors")
+    _, width, _ = cv2.imread(str(smoke / "08_reporting/view_montage.png")).shape
+    window.wait_for(PICTURE, width)
     window.screenshot(tmp_path / "picture.png")
 
 
