@@ -15,8 +15,16 @@ STATIONS = {
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """The stations, all of them as the default, the few-shot study and the export of models."""
+    """The stations, all of them as the default, the few-shot study and the export of models.
+
+    In the default every station is a namespace of its nodes, which Kedro-Viz draws as one box.
+    """
     pipelines = {name: station.create_pipeline() for name, station in STATIONS.items()}
-    whole = sum(pipelines.values(), start=Pipeline([]))
+    whole = Pipeline(
+        [
+            Pipeline(pipeline, namespace=name, prefix_datasets_with_namespace=False)
+            for name, pipeline in pipelines.items()
+        ]
+    )
     beside = {"study": study.create_pipeline(), "export": export.create_pipeline()}
     return {"__default__": whole, **pipelines, **beside}

@@ -18,10 +18,19 @@ ARGUMENTS = [
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
 
+PATIENCE = 120
+"""Seconds that a page of a slow machine may take to show something."""
+
 
 def available() -> bool:
     """Whether browser and driver are installed."""
     return shutil.which("chromium") is not None and shutil.which("chromedriver") is not None
+
+
+CLICK = """const [selector, text] = arguments;
+    const element = [...document.querySelectorAll(selector)]
+        .find(found => text === null || found.textContent.trim() === text);
+    return element?.dispatchEvent(new MouseEvent('click', {bubbles: true, cancelable: true})) !== undefined"""
 
 
 class Browser:
@@ -44,6 +53,38 @@ class Browser:
         """What a function body returns."""
         return self._call(f"{self._session}/execute/sync", {"script": script, "args": list(arguments)})
 
+    def wait_for(self, script: str, *arguments: Any) -> Any:
+        """What a function body returns, once that is true.
+
+        Raises:
+            AssertionError: it did not become true, with what the page shows.
+        """
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            if found := self.run(script, *arguments):
+                return found
+            time.sleep(0.2)
+        raise AssertionError(f"{script} {arguments} on a page with:\n{self.text()[:3000]}")
+
+    def wait_for_text(self, *texts: str) -> None:
+        """Until the page shows all of these."""
+        for text in texts:
+            self.wait_for("return document.body.innerText.includes(arguments[0])", text)
+
+    def text(self) -> str:
+        """What the page shows, as text."""
+        return self.run("return document.body.innerText")
+
+    def click(self, selector: str, text: str | None = None) -> None:
+        """Click the first element of a selector, of those with exactly this text where it is given."""
+        self.wait_for(CLICK, selector, text)
+
+    def remember(self, key: str, value: str) -> None:
+        """Let every page that is opened from now on find this in its local storage."""
+        item = f"localStorage.setItem({json.dumps(key)}, {json.dumps(value)})"
+        source = f"if (location.protocol.startsWith('http')) {item}"
+        self.command("Page.addScriptToEvaluateOnNewDocument", source=source)
+
     def command(self, name: str, **parameters: Any) -> Any:
         """A command of the DevTools protocol."""
         return self._call(f"{self._session}/goog/cdp/execute", {"cmd": name, "params": parameters})
@@ -57,9 +98,9 @@ class Browser:
         """Messages of the console and of failed requests since the last call."""
         return [entry["message"] for entry in self._call(f"{self._session}/se/log", {"type": "browser"})]
 
-    def screenshot(self, path: Path) -> None:
-        """The whole page, beyond the viewport."""
-        shot = self.command("Page.captureScreenshot", captureBeyondViewport=True)
+    def screenshot(self, path: Path, whole: bool = False) -> None:
+        """What is in the viewport, or the whole page, laid out anew for that."""
+        shot = self.command("Page.captureScreenshot", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(shot["data"]))
 
     def print(self, path: Path) -> None:
@@ -71,7 +112,7 @@ class Browser:
         data = None if method == "DELETE" else json.dumps(body).encode()
         request = urllib.request.Request(address, data, {"Content-Type": "application/json"}, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
             raise AssertionError(json.load(error)["value"]["message"]) from error

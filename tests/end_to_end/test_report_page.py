@@ -34,7 +34,7 @@ def test_it_fits_every_screen(browser, tmp_path, width, height):
     scrolled, visible = browser.run(WIDTHS)
     assert scrolled <= visible
     assert browser.run(BEYOND) == 0
-    browser.screenshot(tmp_path / "page.png")
+    browser.screenshot(tmp_path / "page.png", whole=True)
     assert (tmp_path / "page.png").stat().st_size > 100_000
 
 

@@ -121,7 +121,7 @@ def test_the_report_shows_this_run(smoke):
 
 def test_other_programs_can_read_what_is_exported(smoke, kedro, tmp_path, faces):
     exports = f"export.recordio={tmp_path}/train.rec,export.pair_sets.held_out={tmp_path}/held_out.bin"
-    finished = kedro(smoke, "run", "--env", "smoke", "--nodes=export", "--params", exports)
+    finished = kedro(smoke, "run", "--env", "smoke", "--nodes=cataloging.export", "--params", exports)
     assert finished.returncode == 0, finished.stderr[-3000:]
     train = RecordIOReader(tmp_path / "train.rec")
     assert len(train) == 1 + 16 * 8 + 16

@@ -1,8 +1,18 @@
 """What runs are called."""
 
-import pytest
+from pathlib import Path
 
-from lafs_pipeline.hooks.labels import WHOLE, Labels, make_labels, size_name, stage_experiment
+import pytest
+from kedro.framework.startup import bootstrap_project
+
+from lafs_pipeline.hooks.labels import (
+    WHOLE,
+    Labels,
+    in_order,
+    make_labels,
+    size_name,
+    stage_experiment,
+)
 from lafs_pipeline.models.part_fvit import build_model
 
 TINY = build_model("part_fvit_tiny_patch8_112", {}).sizes
@@ -51,3 +61,9 @@ def test_registered_sizes_have_names_whatever_their_tokens(size):
 def test_one_pipeline_has_an_experiment_of_its_own():
     assert stage_experiment("faces", ["adapt"]) == "faces/adapt"
     assert stage_experiment("faces", ["adapt", "evaluate"]) == stage_experiment("faces", [WHOLE]) == "faces"
+
+
+def test_the_order_is_that_of_the_registry_not_kedros():
+    bootstrap_project(Path(__file__).parents[2])
+    assert in_order(["evaluate", "adapt", "pretrain"]) == ["pretrain", "adapt", "evaluate"]
+    assert in_order([]) == []

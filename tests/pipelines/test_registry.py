@@ -32,8 +32,21 @@ def test_adaptation_runs_twice_in_namespaces():
     assert {"face_model_lafs", "face_model_scratch"} <= adapt.outputs()
 
 
+def test_in_the_whole_every_pipeline_is_one_namespace():
+    pipelines = register_pipelines()
+    whole = pipelines["__default__"]
+    assert {group.name for group in whole.group_nodes_by("namespace")} == set(STATIONS)
+    for name in STATIONS:
+        part = whole.only_nodes_with_namespaces([name])
+        assert (part.inputs(), part.all_outputs()) == (
+            pipelines[name].inputs(),
+            pipelines[name].all_outputs(),
+        )
+        assert {node.name for node in part.nodes} == {f"{name}.{node.name}" for node in pipelines[name].nodes}
+
+
 def test_node_names_are_short_and_unique():
-    nodes = register_pipelines()["__default__"].nodes
-    names = [node.name for node in nodes]
+    pipelines = register_pipelines()
+    names = [node.name for name in STATIONS for node in pipelines[name].nodes]
     assert len(set(names)) == len(names)
     assert max(map(len, names)) <= 25

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROWS, COLUMNS = 8, 10
+LEAST_COLUMNS = 5
+"""So that the title has room."""
 
 
 def plot_contact_sheet(manifest: pd.DataFrame) -> "Figure":
@@ -17,12 +19,13 @@ def plot_contact_sheet(manifest: pd.DataFrame) -> "Figure":
     from matplotlib.figure import Figure
 
     counts = manifest["split"].value_counts()
-    figure = Figure(figsize=(COLUMNS, ROWS + 0.6), layout="constrained")
+    rows = [row for split in counts.index for row in _rows(manifest, split, max(1, ROWS // len(counts)))]
+    columns = max([LEAST_COLUMNS, *(len(faces) for _, faces in rows)])
+    figure = Figure(figsize=(columns, ROWS + 0.6), layout="constrained")
     figure.suptitle(", ".join(f"{split}: {count:,} images" for split, count in counts.items()))
-    axes = figure.subplots(ROWS, COLUMNS)
+    axes = figure.subplots(ROWS, columns)
     for axis in axes.ravel():
         axis.set(xticks=[], yticks=[], frame_on=False)
-    rows = [row for split in counts.index for row in _rows(manifest, split, max(1, ROWS // len(counts)))]
     for line, (name, faces) in zip(axes, rows, strict=False):
         line[0].set_ylabel(name, fontsize=6)
         images = FaceImages(faces)

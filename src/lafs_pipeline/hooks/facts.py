@@ -12,6 +12,7 @@ from kedro.io import AbstractDataset, DataCatalog
 from kedro.pipeline import Pipeline
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from lafs_pipeline.hooks.labels import WHOLE, Labels, make_labels
 
@@ -64,12 +65,28 @@ def log_shots(faces: pd.DataFrame) -> None:
 
 
 def log_table(table: pd.DataFrame) -> None:
-    """Log every value of the benchmark table, so that runs can be compared, and the benchmarks as inputs."""
-    names = table["benchmark"] + "/" + table["model"] + "/" + table["metric"]
-    mlflow.log_metrics(dict(zip(names, table["value"].astype(float), strict=True)))
-    whole = table.loc[table["group"].isna(), ["benchmark", "data_fingerprint"]].drop_duplicates()
-    for name, digest in whole.itertuples(index=False):
+    """Log the benchmark table as metrics and as the run's description, and the benchmarks as inputs."""
+    whole = table[table["group"].isna()]
+    mlflow.log_metrics(table_metrics(whole))
+    mlflow.set_tag(MLFLOW_RUN_NOTE, table_note(whole))
+    for name, digest in whole[["benchmark", "data_fingerprint"]].drop_duplicates().itertuples(index=False):
         _log_input(name, digest, "benchmark")
+
+
+def table_metrics(table: pd.DataFrame) -> dict[str, float]:
+    """Every value by `<benchmark>/<model>/<metric>`, so that runs can be compared."""
+    names = table["benchmark"] + "/" + table["model"] + "/" + table["metric"]
+    return dict(zip(names, table["value"].astype(float), strict=True))
+
+
+def table_note(table: pd.DataFrame) -> str:
+    """The table in Markdown: a row a benchmark and model, a column a metric."""
+    metrics = list(table["metric"].unique())
+    lines = [["benchmark", "model", *metrics], ["---", "---", *("---:" for _ in metrics)]]
+    for row, values in table.groupby(["benchmark", "model"], sort=False):
+        found = dict(zip(values["metric"], values["value"].astype(float), strict=True))
+        lines.append([*row, *(f"{found[metric]:.4f}" if metric in found else "" for metric in metrics)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _log_input(name: str, digest: str, context: str) -> None:

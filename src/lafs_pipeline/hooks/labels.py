@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from kedro.framework import project
+
 WHOLE = "__default__"
 """Kedro's name of the pipeline that runs where none is named."""
 WITH_MODEL = {WHOLE, "landmarks", "pretrain", "adapt", "evaluate", "study"}
@@ -61,6 +63,11 @@ def make_labels(
         model=_model(parameters, given) if names & WITH_MODEL else None,
         shots=str(parameters["adapt"]["shots"] or "all") if names & WITH_SHOTS else None,
     )
+
+
+def in_order(pipelines: Sequence[str]) -> list[str]:
+    """Names of pipelines in the order of the registry; Kedro hands over those of a command in any order."""
+    return [name for name in project.pipelines if name in pipelines]
 
 
 def stage_experiment(name: str, pipelines: Sequence[str]) -> str:

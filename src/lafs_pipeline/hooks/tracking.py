@@ -30,7 +30,7 @@ from lafs_pipeline.hooks.facts import (
 )
 from lafs_pipeline.hooks.fallback import Fallback, redirect
 from lafs_pipeline.hooks.hosts import is_first
-from lafs_pipeline.hooks.labels import WHOLE, stage_experiment
+from lafs_pipeline.hooks.labels import WHOLE, in_order, stage_experiment
 from lafs_pipeline.hooks.model_logging import SERVED, log_model
 from lafs_pipeline.pipelines.offline_runs import FINISHED, KILLED, find_run
 from lafs_pipeline.pipelines.parameters import parse
@@ -61,9 +61,13 @@ class TrackingHooks:
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> Iterator[None]:
-        """Continue the run of the same command or let a new one start, and tag it."""
+        """Continue the run of the same command or let a new one start, and label it.
+
+        The labels are tags, by which runs are found, and the first parameters, by which they are compared.
+        """
         self._artifacts = silence_artifacts(pipeline, catalog)
         tracking = mlflow_hook.mlflow_config.tracking
+        run_params = run_params | {"pipeline_names": in_order(run_params["pipeline_names"] or [])}
         pipelines = run_params["pipeline_names"] or [WHOLE]
         if self._fallback is None:
             tracking.disable_tracking.pipelines = pipelines
@@ -91,6 +95,7 @@ class TrackingHooks:
             self._record.write(UnfinishedRun(run.info.run_id, digest))
             tags |= self._fallback.tags()
             self._fallback.attempt(lambda: mlflow.set_tags(tags))
+            self._try("the set of labels", lambda: mlflow.log_params(labels.tags()))
             if "faces" in pipeline.inputs() and catalog.exists("dataset_card"):
                 card = catalog.load("dataset_card")
                 self._fallback.attempt(lambda: log_data(card))
