@@ -17,7 +17,7 @@ from tests.end_to_end.documents import PROJECT, SHELL, documents, expand
 from lafs_pipeline.pipeline_registry import register_pipelines
 from lafs_pipeline.pipelines.parameters import parse
 from lafs_pipeline.pipelines.reference import parameter_rows
-from lafs_pipeline.pipelines.settings import parameter_groups
+from lafs_pipeline.pipelines.settings import GROUPS, group_settings
 from lafs_pipeline.settings import CONFIG_LOADER_ARGS
 
 CONF = PROJECT / "conf"
@@ -27,7 +27,7 @@ SPANS = sorted({(page.name, span) for page in PAGES for span in page.spans})
 PYTHON = sorted({(page.name, code) for page in PAGES for code in page.python()})
 LAYER = re.compile(r"(?:data/)?(0\d_\w+(?:/.*)?)")
 OF_USERS = {"pairs.txt", "train.rec", "A.png", "B.png"}
-SETTING = re.compile(rf"((?:{'|'.join(parameter_groups())})(?:\.[a-z_0-9]+)+)(?:: (.+))?")
+SETTING = re.compile(rf"((?:{'|'.join(GROUPS)})(?:\.[a-z_0-9]+)+)(?:: (.+))?")
 RELATIVE = re.compile(r"(?:training|recognition|views)\.[a-z_]+(?:: .+)?")
 SUFFIX = re.compile(r"\.(csv|html|jpg|json|npz|onnx|parquet|png|pth|py|rec|safetensors|txt|yml)$")
 
@@ -130,11 +130,10 @@ def test_parameters_of_a_command(page, command, monkeypatch):
     given = _split_params(None, None, re.search(r"--params[= ](\S+)", command)[1])
     environment = (re.search(r"--env[= ](\S+)", command) or [None, None])[1]
     values = parameters(environment, given)
-    groups = parameter_groups()
-    for group, kind in groups.items():
-        parse(kind, values[group], group)
+    for group in GROUPS:
+        parse(group_settings(group), values[group], group)
     files = "".join(path.read_text() for path in (CONF / (environment or "base")).glob("*.yml"))
-    for name in given.keys() - groups.keys() - {"seed"}:
+    for name in given.keys() - GROUPS.keys() - {"seed"}:
         assert f"runtime_params:{name}," in files, f"nothing reads {name}"
 
 
@@ -143,7 +142,7 @@ def test_parameters_of_the_text(page, span, of_folder):
     """`group.name` exists and `group.name: value` is accepted."""
     name, value = SETTING.fullmatch(span).groups()
     group, *path = name.split(".")
-    kind, values = parameter_groups()[group], deepcopy(of_folder[group])
+    kind, values = group_settings(group), deepcopy(of_folder[group])
     known = [row[0] for row in parameter_rows(kind, None, None, group)]
     patterns = [re.escape(row).replace("NAME", r"\w+") for row in known]
     assert any(re.fullmatch(rf"{pattern}(\..+)?", name) for pattern in patterns) or any(
@@ -160,11 +159,7 @@ def test_parameters_of_the_text(page, span, of_folder):
 
 def test_parameters_of_several_groups():
     """`training.name` and the like, which stand for the same settings in several groups."""
-    rows = [
-        row[0]
-        for group, kind in parameter_groups().items()
-        for row in parameter_rows(kind, None, None, group)
-    ]
+    rows = [row[0] for group in GROUPS for row in parameter_rows(group_settings(group), None, None, group)]
     found = {re.match(r"[\w.]+", span)[0] for _, span in SPANS if RELATIVE.fullmatch(span)}
     assert len(found) > 15
     for name in found:

@@ -1,8 +1,11 @@
 """What a finished run shows on the terminal."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+from kedro.framework.startup import bootstrap_project
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline, node
 from kedro.runner import SequentialRunner
@@ -11,6 +14,7 @@ from kedro_datasets.pandas import CSVDataset
 
 from lafs_pipeline.hooks.summary import SummaryHooks
 
+PROJECT = Path(__file__).parents[2]
 TABLE = pd.DataFrame(
     [
         ("lfw", "lafs", "accuracy", None, 0.8),
@@ -26,6 +30,7 @@ TABLE = pd.DataFrame(
 @pytest.fixture
 def summary(tmp_path, capsys):
     """What is printed after a run of a pipeline that makes a table and a JSON file."""
+    bootstrap_project(PROJECT)
     datasets = {
         "benchmarks": CSVDataset(filepath=str(tmp_path / "8/benchmarks.csv")),
         "card": JSONDataset(filepath=str(tmp_path / "5/card.json")),
@@ -66,7 +71,7 @@ def test_where_the_results_lie(summary, tmp_path):
     ("names", "env", "command"),
     [
         (["cataloging"], None, "kedro run --pipelines=landmarks"),
-        (["pretrain", "adapt"], "smoke", "kedro run --env smoke --pipelines=evaluate"),
+        (["adapt", "pretrain"], "smoke", "kedro run --env smoke --pipelines=evaluate"),
         (None, None, "kedro mlflow ui"),
     ],
 )

@@ -11,7 +11,7 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
 from lafs_pipeline.hooks.facts import location
-from lafs_pipeline.hooks.labels import WHOLE
+from lafs_pipeline.hooks.labels import WHOLE, in_order
 
 NEXT = {
     "cataloging": "kedro run{env} --pipelines=landmarks",
@@ -73,7 +73,7 @@ def _listing(files: Iterable[Path]) -> str:
 
 
 def _next(run_params: dict[str, Any], files: dict[str, Path]) -> str:
-    command = NEXT.get((run_params["pipeline_names"] or [WHOLE])[-1])
+    command = NEXT.get(in_order(run_params["pipeline_names"] or [WHOLE])[-1])
     if command is None:
         return TO_LOOK
     env = f" --env {run_params['env']}" if run_params["env"] else ""
