@@ -69,10 +69,14 @@ class KedroRun:
         wait_until(lambda: text in self.stdout + self.stderr or self.process.poll() is not None)
         assert text in self.stdout + self.stderr, self.stdout[-3000:] + self.stderr[-3000:]
 
+    def wait_while_it_runs(self, condition):
+        """Until the condition holds, before the process ends."""
+        wait_until(lambda: self.process.poll() is not None or condition())
+        assert self.process.poll() is None, self.stdout[-3000:] + self.stderr[-3000:]
+
     def wait_for_file(self, path, condition):
         """Until the text of a file is as wanted."""
-        wait_until(lambda: self.process.poll() is not None or (path.exists() and condition(path.read_text())))
-        assert self.process.poll() is None, self.stdout[-3000:] + self.stderr[-3000:]
+        self.wait_while_it_runs(lambda: path.exists() and condition(path.read_text()))
 
     def finish(self):
         """The exit status, when everything it said is read."""
@@ -154,7 +158,8 @@ class Server:
                 env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
                 start_new_session=True,
             )
-        wait_until(self.answers)
+        wait_until(lambda: self.answers() or self.process.poll() is not None)
+        assert self.process.poll() is None, (self.folder / "server.log").read_text()[-3000:]
 
     def answers(self):
         try:

@@ -49,7 +49,7 @@ def database():
     call(pg_ctl, "start", "--wait", "-D", cluster, "-l", str(folder / "log"), "-o", options)
     try:
         call(createdb, "--host=127.0.0.1", f"--port={port}", "--username=lafs", "mlflow")
-        yield f"postgresql://lafs@127.0.0.1:{port}/mlflow"
+        yield f"postgresql+psycopg2://lafs@127.0.0.1:{port}/mlflow"
     finally:
         call(pg_ctl, "stop", "--mode=immediate", "-D", cluster)
         shutil.rmtree(folder)

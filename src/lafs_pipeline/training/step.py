@@ -1,5 +1,6 @@
 """One optimiser step: parts, precision, exchange of gradients, clipping, and nothing of a step gone wrong."""
 
+import warnings
 from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import Any
@@ -75,14 +76,17 @@ class Stepper:
         """Let all processes train one set of weights; to be called when those are in place."""
         if processes.world_size() > 1:
             on_cpu = self.device.type == "cpu"
-            self.stage.call = DistributedDataParallel(
-                self.stage.trained,
-                device_ids=None if on_cpu else [self.device],
-                broadcast_buffers=False,
-                # Otherwise buckets change after the first step, and with them, in three processes and more,
-                # the order of sums: a run that goes on would differ in its last bits.
-                find_unused_parameters=on_cpu,
-            )
+            with warnings.catch_warnings():
+                # Its successor is not in every torch that runs this.
+                warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+                self.stage.call = DistributedDataParallel(
+                    self.stage.trained,
+                    device_ids=None if on_cpu else [self.device],
+                    broadcast_buffers=False,
+                    # Otherwise buckets change after the first step, and with them, in three processes and
+                    # more, the order of sums: a run that goes on would differ in its last bits.
+                    find_unused_parameters=on_cpu,
+                )
 
     def state(self) -> dict[str, Any]:
         """The optimiser's state, and the loss scale where there is one."""
