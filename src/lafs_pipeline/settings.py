@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ SERVER = os.environ.get("MLFLOW_TRACKING_URI")
 # MLflow's own seven attempts keep a training waiting for minutes when its server is down.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
+# What Kedro has to mend.
+warnings.filterwarnings("ignore", "register_new_resolver", UserWarning)
 # Bars of MLflow's own are for a person, not for a file.
 if not sys.stderr.isatty():
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")

@@ -107,7 +107,7 @@ def test_pipelines():
 
 
 def test_environments():
-    known = {path.name for path in CONF.iterdir()} - {"base", "local"}
+    known = {path.name for path in CONF.iterdir() if path.is_dir()} - {"base", "local"}
     assert set(named(COMMANDS, r"--env[= ](\S+)")) <= known
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     table = readme.split("| `--env` | is |")[1].split("\n\n")[0]

@@ -10,6 +10,8 @@ from kedro.framework.hooks import hook_impl
 
 from lafs_pipeline.runtime.errors import LafsError
 
+logger = logging.getLogger(__name__)
+
 STOPPED_STATUS = 75
 """Exit status of `kedro run` after a training was stopped by a signal or by `training.max_minutes`: the same
 command goes on (EX_TEMPFAIL of sysexits.h). Errors exit with 1."""
@@ -62,7 +64,7 @@ FILTERS = {
 
 
 class EndingHooks:
-    """Shows why a training was stopped, and errors that are understood, without tracebacks."""
+    """Shows why a training was stopped, and understood errors; their tracebacks go to the log file."""
 
     @hook_impl(tryfirst=True)
     def after_context_created(self) -> None:
@@ -74,6 +76,7 @@ class EndingHooks:
             if found is None:
                 show_rest(kind, error, trace)
             else:
+                logger.debug("the traceback of what is shown", exc_info=(kind, error, trace))
                 print(f"\nError: {found}", file=sys.stderr)
 
         sys.excepthook = show

@@ -25,10 +25,7 @@ STARTING_MODELS = ("lafs_backbone", "face_model_lafs")
 
 def label(run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> Labels:
     """How a run is called, from what it makes, or from what it is given by earlier ones."""
-    from lafs_pipeline.interop.model_files import read_sizes
-
     inputs = pipeline.inputs()
-    started = [catalog.get(name) for name in STARTING_MODELS if name in inputs]
     if "faces" in inputs and catalog.exists("dataset_card"):
         sources = catalog.load("dataset_card")["sources"]
     else:
@@ -38,8 +35,18 @@ def label(run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) 
         run_params.get("pipeline_names") or [WHOLE],
         sources,
         catalog.load("parameters"),
-        read_sizes(location(started[0])) if started else None,
+        _start(inputs, catalog),
     )
+
+
+def _start(inputs: set[str], catalog: DataCatalog) -> tuple[str, dict[str, Any]] | None:
+    """Family and sizes of the model that a run starts from; None where it makes it."""
+    name = next((name for name in STARTING_MODELS if name in inputs), None)
+    if name is None:
+        return None
+    from lafs_pipeline.interop.model_files import read_sizes
+
+    return read_sizes(location(catalog.get(name)))
 
 
 def describe(run_params: dict[str, Any], seed: int) -> dict[str, str]:
