@@ -3,13 +3,13 @@
 import base64
 import io
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
+from tests.evaluation.html_page import Page
 
 from lafs_pipeline.evaluation.few_shot import FewShotResult, few_shot_table, paired_differences
 from lafs_pipeline.evaluation.hardest_pairs import FALSE_ACCEPT, FALSE_REJECT, HARDEST_TYPES
@@ -33,7 +33,6 @@ SECTIONS = [
     *("flags", "roc", "few-shot", "hardest", "attention", "parameters"),
 ]
 HOSTILE = "<script>alert('x')</script>\"'><img src=http://evil.example/x onerror=alert(1)>&amp;{{ 7*7 }}"
-VOID = {"meta", "img", "br", "link", "hr", "input"}
 MODELS = ("stage1", "scratch", "lafs")
 SIZES = {
     "num_landmarks": 9,
@@ -45,42 +44,6 @@ SIZES = {
     "mlp_dim": 16,
     "landmark_width": 0.25,
 }
-
-
-class Page(HTMLParser):
-    """Elements, tables and text; complains of tags that are not closed in order."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open, self.elements, self.tables, self.text = [], [], [], []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "table":
-            self.tables.append([])
-        if tag == "tr":
-            self.tables[-1].append([])
-        if tag in ("td", "th"):
-            self.tables[-1][-1].append("")
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] == "style":
-            return
-        self.text.append(data)
-        if "td" in self.open or "th" in self.open:
-            self.tables[-1][-1][-1] += data
-
-    def table(self, *columns):
-        """Rows of the tables with these columns among their own, by first cell."""
-        return [table for table in self.tables if set(columns) <= set(table[0])]
 
 
 def png(noisy: bool = False) -> bytes:

@@ -86,13 +86,21 @@ def table_metrics(table: pd.DataFrame) -> dict[str, float]:
     return dict(zip(names, table["value"].astype(float), strict=True))
 
 
+def wide_table(table: pd.DataFrame) -> pd.DataFrame:
+    """A row a benchmark and model, a column a metric, both in the order of the benchmark table."""
+    rows = ["benchmark", "model"]
+    wide = table.pivot(index=rows, columns="metric", values="value").astype(float)
+    return wide.reindex(
+        pd.MultiIndex.from_frame(table[rows].drop_duplicates()), columns=table["metric"].unique()
+    )
+
+
 def table_note(table: pd.DataFrame) -> str:
-    """The table in Markdown: a row a benchmark and model, a column a metric."""
-    metrics = list(table["metric"].unique())
-    lines = [["benchmark", "model", *metrics], ["---", "---", *("---:" for _ in metrics)]]
-    for row, values in table.groupby(["benchmark", "model"], sort=False):
-        found = dict(zip(values["metric"], values["value"].astype(float), strict=True))
-        lines.append([*row, *(f"{found[metric]:.4f}" if metric in found else "" for metric in metrics)])
+    """The wide table in Markdown."""
+    wide = wide_table(table)
+    lines = [[*wide.index.names, *wide.columns], ["---", "---", *("---:" for _ in wide.columns)]]
+    for row, values in wide.iterrows():
+        lines.append([*row, *("" if pd.isna(value) else f"{value:.4f}" for value in values)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -10,7 +10,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
-from lafs_pipeline.hooks.facts import location
+from lafs_pipeline.hooks.facts import location, wide_table
 from lafs_pipeline.hooks.labels import WHOLE, in_order
 
 NEXT = {
@@ -34,7 +34,7 @@ class SummaryHooks:
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Keep the tables."""
+        """Note what was saved, and keep the tables."""
         self.saved.append(dataset_name)
         if dataset_name in TABLES:
             self.tables[dataset_name] = data
@@ -56,10 +56,8 @@ class SummaryHooks:
 
 
 def _benchmarks(table: pd.DataFrame) -> str:
-    """A row a benchmark and model, a column a metric; without the results of single groups."""
-    whole = table[table["group"].isna()]
-    wide = whole.pivot(index=["benchmark", "model"], columns="metric", values="value")
-    return wide.to_string(float_format="{:.4f}".format, na_rep="")
+    """The table without the results of single groups."""
+    return wide_table(table[table["group"].isna()]).to_string(float_format="{:.4f}".format, na_rep="")
 
 
 def _listing(files: Iterable[Path]) -> str:
