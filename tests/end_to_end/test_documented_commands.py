@@ -7,7 +7,6 @@ from the environment.
 import json
 import re
 import shutil
-import socket
 import time
 import urllib.request
 from pathlib import Path
@@ -17,6 +16,7 @@ import pandas as pd
 import pytest
 import yaml
 from tests.end_to_end.documents import PROJECT, documents
+from tests.end_to_end.servers import free_port
 from tests.end_to_end.terminal import Command, copy_project
 
 from lafs_pipeline.faces.synthetic import draw_face
@@ -115,12 +115,6 @@ def type_in(project):
     yield start
     for command in started:
         command.stop()
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def put_in(command, **values):
