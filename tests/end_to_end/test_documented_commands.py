@@ -16,8 +16,8 @@ import pandas as pd
 import pytest
 import yaml
 from tests.end_to_end.documents import PROJECT, documents
-from tests.end_to_end.servers import free_port
 from tests.end_to_end.terminal import Command, copy_project
+from tests.servers import free_port
 
 from lafs_pipeline.faces.synthetic import draw_face
 from lafs_pipeline.interop.official import save_part_fvit

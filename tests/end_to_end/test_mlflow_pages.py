@@ -9,7 +9,7 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from tests.end_to_end.browser import available, chromium
-from tests.end_to_end.servers import free_port, serving
+from tests.servers import free_port, serving
 
 pytestmark = [
     pytest.mark.slow,

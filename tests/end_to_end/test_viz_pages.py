@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from tests.end_to_end.browser import available, chromium
-from tests.end_to_end.servers import free_port, serving
+from tests.servers import free_port, serving
 
 from lafs_pipeline.pipeline_registry import STATIONS
 

@@ -3,16 +3,15 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
+from tests.servers import MlflowServer
 
 PROJECT = Path(__file__).parents[2]
 PATIENCE = 600
@@ -135,51 +134,11 @@ def runs():
     return tracked_runs
 
 
-class Server:
-    """A real `mlflow server` that can be killed and started again at the same address."""
-
-    def __init__(self, folder):
-        self.folder, self.process = folder, None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self.database = f"sqlite:///{folder}/mlflow.db"
-
-    def start(self):
-        command = [sys.executable, "-m", "mlflow", "server", "--host=127.0.0.1", f"--port={self.port}"]
-        command += [f"--backend-store-uri={self.database}", f"--artifacts-destination={self.folder}/files"]
-        with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [*command, "--workers=1"],
-                stdout=log,
-                stderr=log,
-                cwd=self.folder,
-                env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
-                start_new_session=True,
-            )
-        wait_until(lambda: self.answers() or self.process.poll() is not None)
-        assert self.process.poll() is None, (self.folder / "server.log").read_text()[-3000:]
-
-    def answers(self):
-        try:
-            with urllib.request.urlopen(f"{self.uri}/health", timeout=1) as answer:
-                return answer.status == 200
-        except OSError:
-            return False
-
-    def stop(self):
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
-
-
 @pytest.fixture
 def server(tmp_path):
     """A server that is not yet started."""
     folder = tmp_path / "server"
     folder.mkdir()
-    server = Server(folder)
+    server = MlflowServer(folder)
     yield server
     server.stop()

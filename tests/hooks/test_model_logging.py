@@ -2,11 +2,7 @@
 
 import json
 import os
-import signal
-import socket
-import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -18,6 +14,7 @@ import torch
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from tests.models.trained import as_trained
+from tests.servers import free_port, serving
 
 from lafs_pipeline.faces.synthetic import draw_face
 from lafs_pipeline.hooks.model_logging import log_model
@@ -26,7 +23,6 @@ from lafs_pipeline.models.part_fvit import PartFViT
 from lafs_pipeline.pipelines.offline_models import copy_models
 
 NAME = "faces"
-PATIENCE = 120
 SIZES = {
     "num_landmarks": 9,
     "patch_size": 16,
@@ -127,62 +123,33 @@ def test_a_model_of_an_offline_run_is_brought_to_the_server_once(logged, faces, 
     np.testing.assert_allclose(found, expected(network, faces), atol=1e-6)
 
 
-class Serving:
-    """A real `mlflow models serve` in a process group of its own."""
-
-    def __init__(self, folder, database):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
-        command = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager=local", "--workers=1"]
-        command += ["--host=127.0.0.1", f"--port={port}", f"--model-uri=models:/{NAME}/1"]
-        python = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        with (folder / "serve.log").open("wb") as log:
-            self.process = subprocess.Popen(
-                command,
-                stdout=log,
-                stderr=log,
-                cwd=folder,
-                env=os.environ | {"MLFLOW_TRACKING_URI": database, "PATH": python, "OMP_NUM_THREADS": "1"},
-                start_new_session=True,
-            )
-
-    def wait(self):
-        for _ in range(10 * PATIENCE):
-            try:
-                with urllib.request.urlopen(f"{self.url}/ping", timeout=1) as answer:
-                    return answer.status
-            except OSError:
-                assert self.process.poll() is None, "the server has ended"
-                time.sleep(0.1)
-        raise TimeoutError
-
-    def ask(self, request):
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(
-            f"{self.url}/invocations", json.dumps(request).encode(), headers, method="POST"
-        )
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-            return json.load(answer)
-
-    def stop(self):
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
 @pytest.fixture
-def serving(logged, tmp_path):
-    server = Serving(tmp_path, logged[1])
-    yield server
-    server.stop()
+def served(logged, tmp_path):
+    """The address of a real `mlflow models serve`."""
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager=local", "--workers=1"]
+    command += ["--host=127.0.0.1", f"--port={port}", f"--model-uri=models:/{NAME}/1"]
+    variables = {
+        "MLFLOW_TRACKING_URI": logged[1],
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "OMP_NUM_THREADS": "1",
+    }
+    with serving(command, port, "/ping", tmp_path, **variables) as address:
+        yield address
+
+
+def ask(address, request):
+    headers = {"Content-Type": "application/json"}
+    body = json.dumps(request).encode()
+    request = urllib.request.Request(f"{address}/invocations", body, headers, method="POST")
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
 
 
 @pytest.mark.slow
-def test_mlflow_models_serve_answers_with_embeddings(serving, logged, faces):
-    assert serving.wait() == 200
-    answer = serving.ask({"inputs": faces[:2].tolist()})
+def test_mlflow_models_serve_answers_with_embeddings(served, logged, faces):
+    answer = ask(served, {"inputs": faces[:2].tolist()})
     found = np.array(answer["predictions"], np.float32)
     np.testing.assert_allclose(found, expected(logged[0], faces[:2]), atol=1e-5)
     with pytest.raises(urllib.error.HTTPError, match="400"):
-        serving.ask({"inputs": faces[:1, :50].tolist()})
+        ask(served, {"inputs": faces[:1, :50].tolist()})

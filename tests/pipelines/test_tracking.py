@@ -1,13 +1,7 @@
 import logging
 import math
-import os
 import pickle
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from pathlib import Path
 
 import mlflow
@@ -15,6 +9,7 @@ import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
 from PIL import Image
+from tests.servers import MlflowServer
 
 from lafs_pipeline.pipelines import tracking
 from lafs_pipeline.pipelines.tracking import MlflowSink, active_sinks
@@ -32,55 +27,13 @@ def wait_until(condition):
     raise TimeoutError
 
 
-def can_open(url):
-    try:
-        with urllib.request.urlopen(url, timeout=1) as answer:
-            return answer.status == 200
-    except OSError:
-        return False
-
-
-class Server:
-    """A real `mlflow server` that can be stopped and started again at the same address."""
-
-    def __init__(self, folder):
-        self.folder, self.process = folder, None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self.database = f"sqlite:///{folder}/mlflow.db"
-
-    def start(self):
-        if self.process is not None:
-            return
-        command = [sys.executable, "-m", "mlflow", "server", "--host=127.0.0.1", f"--port={self.port}"]
-        command += [f"--backend-store-uri={self.database}", f"--artifacts-destination={self.folder}"]
-        with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [*command, "--workers=1"],
-                stdout=log,
-                stderr=log,
-                cwd=self.folder,
-                env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
-                start_new_session=True,
-            )
-        wait_until(lambda: can_open(f"{self.uri}/health"))
-
-    def stop(self):
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
-
-
 def new_run(database):
     return MlflowClient(database).create_run("0").info.run_id
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("server"))
+    server = MlflowServer(tmp_path_factory.mktemp("server"))
     new_run(server.database)
     try:
         server.start()

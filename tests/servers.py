@@ -4,10 +4,11 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 PATIENCE = 300
@@ -46,7 +47,7 @@ def serving(
         AssertionError: it does not answer, with the end of what it said.
     """
     log = folder / f"server_{port}.log"
-    with log.open("wb") as said:
+    with log.open("ab") as said:
         server = subprocess.Popen(
             command,
             cwd=folder,
@@ -67,6 +68,39 @@ def serving(
         with suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGKILL)
         server.wait()
+
+
+class MlflowServer:
+    """A real `mlflow server` that can be stopped and started again at the same address.
+
+    Args:
+        folder: where it keeps its SQLite file, unless `database` is set to another, and its artefacts.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.database = f"sqlite:///{folder}/mlflow.db"
+        self._running: ExitStack | None = None
+
+    def start(self) -> None:
+        """As `serving` does, unless it runs."""
+        if self._running is not None:
+            return
+        command = [sys.executable, "-m", "mlflow", "server", "--host=127.0.0.1", f"--port={self.port}"]
+        command += [f"--backend-store-uri={self.database}", f"--artifacts-destination={self.folder}/files"]
+        command += ["--workers=1"]
+        with ExitStack() as starting:
+            starting.enter_context(
+                serving(command, self.port, "/health", self.folder, MLFLOW_DISABLE_TELEMETRY="true")
+            )
+            self._running = starting.pop_all()
+
+    def stop(self) -> None:
+        """As if the machine had lost its power."""
+        if self._running is not None:
+            self._running.close()
+            self._running = None
 
 
 def _answers(address: str) -> bool:
