@@ -8,10 +8,10 @@ from typing import TypeVar
 
 import mlflow
 from kedro.framework.context import KedroContext
-from kedro_mlflow.framework.hooks.mlflow_hook import mlflow_hook
 from mlflow.exceptions import MlflowException
 from mlflow.utils.uri import is_http_uri
 
+from lafs_pipeline.hooks.plugin import mlflow_hook
 from lafs_pipeline.pipelines.offline_runs import (
     PART_OF,
     PROCESS,

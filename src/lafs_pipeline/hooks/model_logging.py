@@ -1,7 +1,6 @@
 """The face model that a run leaves, as a model of MLflow that can be loaded and served."""
 
 import importlib.metadata
-import warnings
 from pathlib import Path
 
 import mlflow
@@ -27,19 +26,16 @@ def log_model(path: Path, registered_name: str | None) -> None:
     from lafs_pipeline.faces.alignment import FACE_SIZE
     from lafs_pipeline.faces.synthetic import draw_face
     from lafs_pipeline.interop.model_files import read_sizes
+    from lafs_pipeline.pipelines import served_model
 
     images = TensorSpec(np.dtype(np.uint8), (-1, FACE_SIZE, FACE_SIZE, 3))
     embeddings = TensorSpec(np.dtype(np.float32), (-1, read_sizes(path)[1]["dim"]))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*[Tt]ype hint")  # the signature says more
-        from lafs_pipeline.pipelines import served_model
-
-        mlflow.pyfunc.log_model(
-            name=SERVED,
-            python_model=served_model.__file__,
-            artifacts={served_model.WEIGHTS: str(path)},
-            signature=ModelSignature(Schema([images]), Schema([embeddings])),
-            input_example=draw_face(seed=0, identity=0, image=0).image[None],
-            pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in REQUIREMENTS],
-            registered_model_name=registered_name,
-        )
+    mlflow.pyfunc.log_model(
+        name=SERVED,
+        python_model=served_model.__file__,
+        artifacts={served_model.WEIGHTS: str(path)},
+        signature=ModelSignature(Schema([images]), Schema([embeddings])),
+        input_example=draw_face(seed=0, identity=0, image=0).image[None],
+        pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in REQUIREMENTS],
+        registered_model_name=registered_name,
+    )

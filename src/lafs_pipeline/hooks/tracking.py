@@ -14,7 +14,6 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
-from kedro_mlflow.framework.hooks.mlflow_hook import mlflow_hook
 from mlflow.tracking import MlflowClient
 
 from lafs_pipeline.hooks.continuity import CONTINUES, RunRecord, UnfinishedRun, command_digest
@@ -32,6 +31,7 @@ from lafs_pipeline.hooks.fallback import Fallback, redirect
 from lafs_pipeline.hooks.hosts import is_first
 from lafs_pipeline.hooks.labels import WHOLE, in_order, stage_experiment
 from lafs_pipeline.hooks.model_logging import SERVED, log_model
+from lafs_pipeline.hooks.plugin import mlflow_hook
 from lafs_pipeline.pipelines.offline_runs import FINISHED, KILLED, find_run
 from lafs_pipeline.pipelines.parameters import parse
 from lafs_pipeline.pipelines.settings import TrackingSettings

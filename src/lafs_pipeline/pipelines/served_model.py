@@ -24,7 +24,9 @@ class FaceEmbedder(PythonModel):
         self.device = local_device()
         self.network = load_model(context.artifacts[WEIGHTS]).to(self.device)
 
-    def predict(self, context: PythonModelContext, model_input, params: dict[str, Any] | None = None):
+    def predict(
+        self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, Any] | None = None
+    ) -> np.ndarray:
         """Embed (n, 112, 112, 3) uint8 RGB faces in ArcFace's template.
 
         Returns:
