@@ -47,11 +47,12 @@ OWN_FACES = [
     "kedro run --env folder --params faces_folder=FACES,benchmark_folder=LFW,benchmark_pairs=LFW/pairs.txt",
     "kedro run --env folder",
 ]
+OWN_STUDY = "kedro run --env folder --pipelines=study --params study.steps=200"
 SERVERS = {"kedro viz run": "Kedro-Viz", "kedro mlflow ui": "MLflow"}
 EMBED, COMPARE = "lafs embed FOLDER --model M", "lafs compare A B --model M"
 RUN_HERE = {
     *("make demo", "make docs", ACTIVATE, EMBED, COMPARE, TWO_PROCESSES),
-    *(*LEAVES, *TWO_HOSTS, *OWN_FACES, *SERVERS),
+    *(*LEAVES, *TWO_HOSTS, *OWN_FACES, OWN_STUDY, *SERVERS),
 }
 BENCHMARKS, LAUNCH = "tests/benchmarks/test_pretrain_step.py", "tests/runtime/test_launch.py"
 RUN_ELSEWHERE = {
@@ -96,7 +97,8 @@ def project(tmp_path_factory) -> Path:
     for name in ("parameters", "parameters_landmarks", "parameters_pretrain", "parameters_adapt"):
         shutil.copy(home / f"conf/smoke/{name}.yml", home / f"conf/folder/{name}.yml")
     study = {"study": {"methods": ["scratch", "lafs"], "shots": [0], "seeds": [0]}}
-    (home / "conf/smoke/parameters_study.yml").write_text(yaml.safe_dump(study))
+    for name in ("smoke", "folder"):
+        (home / f"conf/{name}/parameters_study.yml").write_text(yaml.safe_dump(study))
     (home / "conf/smoke/mlflow.yml").write_text(yaml.safe_dump({"ui": {"port": str(free_port())}}))
     return home
 
@@ -188,16 +190,18 @@ def test_own_faces_by_parameters_and_by_environment(type_in, own_faces, tmp_path
     by_parameters, by_environment = OWN_FACES
     said = type_in(put_in(by_parameters, **places), LAFS_DATA=str(tmp_path / "a")).succeed()
     assert "accuracy" in said
-    type_in(
-        by_environment,
+    environment = {
         **{"LAFS_DATA": str(tmp_path / "b"), "LAFS_FACES": str(places["FACES"])},
         **{"LAFS_BENCHMARK": str(places["LFW"]), "LAFS_PAIRS": str(places["LFW"] / "pairs.txt")},
-    ).succeed()
+    }
+    type_in(by_environment, **environment).succeed()
     tables = [pd.read_csv(tmp_path / name / "08_reporting/benchmarks.csv") for name in "ab"]
     assert set(tables[0]["model"]) == {"stage1", "scratch", "lafs"}
     pd.testing.assert_frame_equal(*tables)
     faces = pd.read_parquet(tmp_path / "a/03_primary/faces.parquet")
     assert (faces["split"] == "train").sum() == 12 * 6
+    type_in(OWN_STUDY, **environment).succeed()
+    assert set(pd.read_csv(tmp_path / "b/08_reporting/study_table.csv")["method"]) == {"scratch", "lafs"}
 
 
 @pytest.mark.slow
