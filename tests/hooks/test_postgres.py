@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -12,6 +11,7 @@ import mlflow
 import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
+from tests.servers import free_port
 
 from lafs_pipeline.faces.synthetic import draw_face
 
@@ -37,9 +37,7 @@ def database():
     initdb, pg_ctl, createdb = map(program, ("initdb", "pg_ctl", "createdb"))
     if importlib.util.find_spec("psycopg2") is None:
         pytest.skip("psycopg2 is not installed")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     if USER:
         shutil.chown(folder, USER)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -47,13 +46,6 @@ def start(tmp_path_factory):
     for process in programs:
         process.kill()
         process.communicate(timeout=60)  # for ever, if a process that it started still held its output
-
-
-@pytest.fixture
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pathlib import Path
 import launch_workers as workers
 import pytest
 import torch
+from tests.servers import free_port
 
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.launch import LaunchSettings, WorkerFailed, launch
@@ -201,7 +202,7 @@ def test_torchruns_processes_are_taken_as_they_are(start):
         assert first["pid"] == second["pid"]
 
 
-def test_the_tasks_of_a_slurm_step_are_taken_as_they_are(start, free_port):
+def test_the_tasks_of_a_slurm_step_are_taken_as_they_are(start):
     step = {
         "SLURM_JOB_ID": "4711",
         "SLURM_STEP_ID": "0",
@@ -209,7 +210,7 @@ def test_the_tasks_of_a_slurm_step_are_taken_as_they_are(start, free_port):
         "SLURM_STEP_NUM_NODES": "1",
         "SLURM_STEP_NODELIST": "localhost",
         "SLURM_NODEID": "0",
-        "MASTER_PORT": str(free_port),
+        "MASTER_PORT": str(free_port()),
     }
     tasks = [
         start("two_launches", None, {}, step | {"SLURM_PROCID": str(task), "SLURM_LOCALID": str(task)})
@@ -223,7 +224,7 @@ def test_the_tasks_of_a_slurm_step_are_taken_as_they_are(start, free_port):
 
 
 @pytest.mark.slow
-def test_slurm_with_one_task_a_node_starts_workers_on_every_node(start, free_port):
+def test_slurm_with_one_task_a_node_starts_workers_on_every_node(start):
     step = {
         "SLURM_JOB_ID": "4711",
         "SLURM_STEP_ID": "0",
@@ -231,7 +232,7 @@ def test_slurm_with_one_task_a_node_starts_workers_on_every_node(start, free_por
         "SLURM_STEP_NUM_NODES": "2",
         "SLURM_STEP_NODELIST": "localhost,another[01-03]",
         "SLURM_LOCALID": "0",
-        "MASTER_PORT": str(free_port),
+        "MASTER_PORT": str(free_port()),
     }
     nodes = [
         start(
