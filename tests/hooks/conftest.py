@@ -37,6 +37,8 @@ class KedroRun:
             "COLUMNS": "250",
             "PYTHONUNBUFFERED": "1",
         }
+        # A shell ignores SIGINT for what it starts in the background, and children inherit that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         self.process = subprocess.Popen(
             [Path(sys.executable).with_name("kedro"), "run", "--env", "smoke", *arguments],
             cwd=PROJECT,
