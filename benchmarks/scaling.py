@@ -22,7 +22,8 @@ from benchmarks.gpu import pack_noise
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.part_fvit import build_model
 from lafs_pipeline.runtime import processes
-from lafs_pipeline.runtime.launch import LaunchSettings, launch
+from lafs_pipeline.runtime.launch import launch
+from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.training.loop import METRICS_FILE, Run, Trainer
 from lafs_pipeline.training.self_supervised import PretrainSamples, PretrainSettings, SelfSupervisedStage
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 from tests.training.small_trainings import SEED, STAGES, SlowSink, SmallTraining
 
-from lafs_pipeline.runtime.launch import LaunchSettings
+from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.training.jobs import Workplace
 
 MANIFEST = "manifest.parquet"

@@ -11,7 +11,7 @@ from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.sources import SourceSettings
 from lafs_pipeline.faces.subsets import select_shots
-from lafs_pipeline.runtime.launch import LaunchSettings
+from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.views.normalise import to_input
 
 ALONE = LaunchSettings(processes=1)

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tests.faces.ijb_trees import write_tree
 from torch import nn
 
 from lafs_pipeline.evaluation.benchmarks import BenchmarkData
@@ -13,14 +14,16 @@ from lafs_pipeline.evaluation.hardest_pairs import (
     HARDEST_TYPES,
     find_hardest_pairs,
     hardest_pairs,
+    threshold_at_far,
 )
 from lafs_pipeline.evaluation.settings import EvaluateSettings
+from lafs_pipeline.evaluation.templates import tar_at_far
 from lafs_pipeline.evaluation.verification import verify_pairs
 from lafs_pipeline.faces.benchmarks import BenchmarkSettings
 from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.sources import SourceSettings
-from lafs_pipeline.runtime.launch import LaunchSettings
+from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.views.normalise import to_input
 
 PAIRS = 200
@@ -121,8 +124,76 @@ def test_a_model_s_errors_on_catalogued_faces(tmp_path, catalogued):
         assert (row.identity_a == row.identity_b) == (row.error == FALSE_REJECT)
 
 
-def test_without_image_pairs_the_table_is_empty(tmp_path, catalogued):
-    none = BenchmarkData(**vars(catalogued) | {"pairs": catalogued.pairs.iloc[:0]})
+@pytest.mark.parametrize("rate", [0.01, 0.1, 0.5])
+def test_the_threshold_of_a_false_accept_rate_accepts_that_share(rate):
+    rng = np.random.default_rng(2)
+    similarity, is_same = rng.standard_normal(1000), np.arange(1000) % 5 == 0
+    similarity[is_same] += 1
+    accepted = similarity > threshold_at_far(similarity, is_same, rate)
+    assert accepted[~is_same].mean() == rate
+    assert accepted[is_same].mean() == pytest.approx(tar_at_far(similarity, is_same, [rate])[rate], abs=0.04)
+
+
+@pytest.fixture(scope="module")
+def templates(tmp_path_factory):
+    """IJB's template protocol on drawn faces, and the embedding of every image."""
+    folder = tmp_path_factory.mktemp("templates")
+    tree = write_tree(folder / "IJBC", people=10)
+    benchmarks = {"ijbc": BenchmarkSettings(kind="ijb", path=str(tree.root))}
+    found = vars(catalog_faces(CatalogSettings(benchmarks=benchmarks, threads=1), 0, folder / "faces.rec"))
+    tables = {name: found[name] for name in BenchmarkData.__dataclass_fields__ if name != "faces"}
+    data = BenchmarkData(faces=found["manifest"], **tables)
+    faces = FaceImages(data.faces)
+    pixels = torch.from_numpy(np.stack([faces[place] for place in range(len(faces))]))
+    return data, dict(zip(faces.keys, Pixels()(to_input(pixels)).numpy(), strict=True))
+
+
+def test_a_model_s_errors_on_templates(tmp_path, templates):
+    data, embedding = templates
+    found = find_hardest_pairs(Pixels(), data, options(tmp_path), LaunchSettings(processes=1), 3)
+    assert found.dtypes.astype(str).to_dict() == HARDEST_TYPES
+    assert found["fold"].isna().all()
+
+    # One media after the other, as the protocol is described, images weighted by the detector's score.
+    pooled = {}
+    for template, rows in data.templates.groupby("template"):
+        media = [
+            np.mean([row.score * embedding[row.key] for row in clip.itertuples()], axis=0)
+            for _, clip in rows.groupby("media")
+        ]
+        pooled[template] = np.sum(media, axis=0) / np.linalg.norm(np.sum(media, axis=0))
+    compared = data.template_pairs.assign(
+        score=[pooled[row.template_a] @ pooled[row.template_b] for row in data.template_pairs.itertuples()]
+    )
+    different = compared.loc[~compared["is_same"], "score"].sort_values(ascending=False)
+    threshold = different.iloc[1]
+    images = data.templates.groupby("template")["key"].agg(list)
+    owner = data.templates.set_index("key")["template"]
+    for error, wrong in {
+        FALSE_ACCEPT: compared[~compared["is_same"] & (compared["score"] > threshold)],
+        FALSE_REJECT: compared[compared["is_same"] & (compared["score"] < threshold)],
+    }.items():
+        worst = wrong.sort_values("score", ascending=error == FALSE_REJECT).head(3)
+        rows = found[found["error"] == error]
+        assert len(rows) == len(worst) > 0
+        assert rows["errors"].unique().tolist() == [len(wrong)]
+        np.testing.assert_allclose(rows["threshold"], threshold, atol=1e-5)
+        np.testing.assert_allclose(rows["similarity"], worst["score"], atol=1e-5)
+        for side in ("a", "b"):
+            assert owner.loc[rows[f"key_{side}"]].tolist() == worst[f"template_{side}"].tolist()
+            for row, template in zip(rows.itertuples(), worst[f"template_{side}"], strict=True):
+                assert getattr(row, f"images_{side}") == len(images[template])
+                alike = {
+                    key: embedding[key] @ pooled[template] / np.linalg.norm(embedding[key])
+                    for key in images[template]
+                }
+                assert getattr(row, f"key_{side}") == max(alike, key=alike.get)
+
+
+def test_without_benchmarks_the_table_is_empty(tmp_path, catalogued):
+    none = BenchmarkData(
+        **vars(catalogued) | {"pairs": catalogued.pairs.iloc[:0], "protocols": catalogued.protocols.iloc[:0]}
+    )
     found = find_hardest_pairs(Pixels(), none, options(tmp_path), LaunchSettings(processes=1), 4)
     assert found.empty
     assert list(found) == list(HARDEST_TYPES)

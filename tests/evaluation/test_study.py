@@ -16,7 +16,7 @@ from lafs_pipeline.faces.catalogue import BenchmarkSettings, CatalogSettings, ca
 from lafs_pipeline.faces.sources import SourceSettings
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.runtime.launch import LaunchSettings
+from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.training.jobs import Workplace
 from lafs_pipeline.training.recipes import AdaptSettings, forget_transformer
 from lafs_pipeline.training.self_supervised import PretrainSettings

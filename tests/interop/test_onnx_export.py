@@ -19,7 +19,7 @@ from lafs_pipeline.interop.onnx_export import OnnxModel, export_onnx, largest_di
 from lafs_pipeline.models.embedding import map_faces
 from lafs_pipeline.models.part_fvit import PartFViT
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.runtime.launch import LaunchSettings
+from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.training.jobs import Workplace, train_recognition
 from lafs_pipeline.training.recipes import fresh_model
 from lafs_pipeline.training.settings import TrainingSettings

@@ -17,7 +17,8 @@ import torch
 
 from lafs_pipeline.runtime import processes, watchdog
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.runtime.launch import LaunchSettings, Stopped, launch
+from lafs_pipeline.runtime.launch import Stopped, launch
+from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.runtime.stop_signals import StopSignals
 
 

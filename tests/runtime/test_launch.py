@@ -15,7 +15,8 @@ import torch
 from tests.servers import free_port
 
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.runtime.launch import LaunchSettings, WorkerFailed, launch
+from lafs_pipeline.runtime.launch import WorkerFailed, launch
+from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.runtime.places import first_host, given_hosts, given_place
 
 TWO = LaunchSettings(processes=2)

@@ -7,7 +7,8 @@ import launch_workers as workers
 import pytest
 
 from lafs_pipeline.runtime import watchdog
-from lafs_pipeline.runtime.launch import LaunchSettings, WorkerFailed, launch
+from lafs_pipeline.runtime.launch import WorkerFailed, launch
+from lafs_pipeline.runtime.launch_settings import LaunchSettings
 
 SETTINGS = LaunchSettings(processes=2, timeout_seconds=3)
 

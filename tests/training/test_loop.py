@@ -141,6 +141,19 @@ def test_metrics_follow_the_schedules(tmp_path):
     assert all(line["images_per_second"] > 0 for line in lines if "loss" in line)
 
 
+def test_each_advice_is_given_once_with_the_first_finding(tmp_path, caplog):
+    class Ill(Regression):
+        def diagnose(self, metrics, progress):
+            return f"loss is {progress.step}.5: {'wait' if progress.step < 9 else 'lower the rate'}"
+
+    Trainer(Ill(), Points(), SETTINGS, run(tmp_path)).train()
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert said == [
+        "regression, step 1: loss is 1.5: wait",
+        "regression, step 9: loss is 9.5: lower the rate",
+    ]
+
+
 def test_an_unfinished_run_of_another_configuration_is_refused(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         Trainer(Regression(fail_at=7), Points(), SETTINGS, run(tmp_path)).train()

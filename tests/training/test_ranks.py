@@ -7,7 +7,8 @@ import pytest
 from tests.training.rank_workers import Steps, take_all, take_steps
 from tests.training.small_trainings import TRAINING, SmallTraining, curve, difference, draw_faces
 
-from lafs_pipeline.runtime.launch import LaunchSettings, launch
+from lafs_pipeline.runtime.launch import launch
+from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.views.settings import AugmentationSettings
 

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.training.shard_workers import Case, Clipping, Work, made_up, optimise, share, work
 
-from lafs_pipeline.runtime.launch import LaunchSettings, launch
+from lafs_pipeline.runtime.launch import launch
+from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.runtime.row_shards import RowShard
 from lafs_pipeline.training.sharded_state import take_shards
 

@@ -12,7 +12,8 @@ from tests.training.batch_norm_workers import (
 )
 from torch import nn
 
-from lafs_pipeline.runtime.launch import LaunchSettings, launch
+from lafs_pipeline.runtime.launch import launch
+from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.training.sync_batch_norm import synchronise_batch_norm
 
 

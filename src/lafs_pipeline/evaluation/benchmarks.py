@@ -17,7 +17,7 @@ from lafs_pipeline.evaluation.templates import Templates, pool_templates
 from lafs_pipeline.evaluation.verification import Resampling, verify_pairs
 from lafs_pipeline.faces.manifest import TRAIN
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.runtime.launch import LaunchSettings
+from lafs_pipeline.runtime.launch_settings import LaunchSettings
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +86,27 @@ def faces_of_benchmarks(data: BenchmarkData) -> dict[str, pd.DataFrame]:
     return tables
 
 
+def pool_benchmark(
+    data: BenchmarkData, name: str, own: Embeddings, options: EvaluateSettings
+) -> tuple[pd.DataFrame, Templates]:
+    """The templates of a benchmark, and their images with the row of each embedding, in the order of rows.
+
+    Raises:
+        LafsError: as `pool_templates`.
+    """
+    images = data.templates[data.templates["benchmark"] == name]
+    images = images.assign(row=own.rows.loc[images["key"]].to_numpy()).sort_values("row")
+    rows = images["row"].to_numpy()
+    templates = pool_templates(
+        own.vectors if np.array_equal(rows, np.arange(len(own.vectors))) else own.vectors[rows],
+        images["template"].to_numpy(),
+        images["media"].to_numpy(),
+        images["score"].to_numpy() if options.detector_scores else None,
+        options.normalise_images,
+    )
+    return images, templates
+
+
 def _facts(data: BenchmarkData, name: str, digest: str, own: Embeddings, options: EvaluateSettings) -> Facts:
     protocol = data.protocols.set_index("benchmark").loc[name]
     train = data.faces.loc[data.faces["split"] == TRAIN, "key"]
@@ -127,19 +148,10 @@ class _Benchmark:
 
     def template_results(self) -> Iterator[BenchmarkResult]:
         """Of all templates, and of the pairs of templates within each group."""
-        images, pairs, subjects = (
+        images, templates = pool_benchmark(self.data, self.name, self.own, self.options)
+        pairs, subjects = (
             table[table["benchmark"] == self.name]
-            for table in (self.data.templates, self.data.template_pairs, self.data.template_subjects)
-        )
-        images = images.assign(row=self.own.rows.loc[images["key"]].to_numpy()).sort_values("row")
-        rows = images["row"].to_numpy()
-        vectors = self.own.vectors
-        templates = pool_templates(
-            vectors if np.array_equal(rows, np.arange(len(vectors))) else vectors[rows],
-            images["template"].to_numpy(),
-            images["media"].to_numpy(),
-            images["score"].to_numpy() if self.options.detector_scores else None,
-            self.options.normalise_images,
+            for table in (self.data.template_pairs, self.data.template_subjects)
         )
         yield self._template_result(pairs, templates, subjects)
         groups = images["key"].map(self._groups()).groupby(images["template"]).agg(_only_value).dropna()

@@ -22,7 +22,8 @@ from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.embedding import flip_sum
 from lafs_pipeline.runtime import processes, watchdog
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.runtime.launch import LaunchSettings, Stopped, launch
+from lafs_pipeline.runtime.launch import Stopped, launch
+from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.runtime.stop_signals import StopSignals
 from lafs_pipeline.views.normalise import to_input
 

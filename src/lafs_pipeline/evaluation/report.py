@@ -80,14 +80,14 @@ class ReportData:
 
 @dataclass(frozen=True)
 class HardPair:
-    """One error as it is shown."""
+    """One error as it is shown; templates have no fold."""
 
     first: Picture
     second: Picture
     keys: tuple[str, str]
     similarity: str
     threshold: str
-    fold: str
+    fold: str | None
 
 
 def read_study(path: Path | str) -> list[FewShotResult] | None:
@@ -199,10 +199,13 @@ def _hardest(hardest: pd.DataFrame, faces: pd.DataFrame) -> dict[str, dict[str, 
             HardPair(
                 pictures[row.key_a],
                 pictures[row.key_b],
-                (_named(row.key_a, row.identity_a), _named(row.key_b, row.identity_b)),
+                (
+                    _named(row.key_a, row.identity_a, row.images_a),
+                    _named(row.key_b, row.identity_b, row.images_b),
+                ),
                 f"{row.similarity:.4f}",
                 f"{row.threshold:.4f}",
-                str(row.fold),
+                None if pd.isna(row.fold) else str(row.fold),
             )
             for row in rows.itertuples()
         ]
@@ -211,6 +214,7 @@ def _hardest(hardest: pd.DataFrame, faces: pd.DataFrame) -> dict[str, dict[str, 
     return benchmarks
 
 
-def _named(key: str, identity: Any) -> str:
-    """Key of a face, and its identity where that is known and the key does not show it."""
-    return key if pd.isna(identity) or str(identity) in key else f"{key} ({identity})"
+def _named(key: str, identity: Any, images: int) -> str:
+    """Key of a face, its identity where that is known and not in the key, and what it stands for."""
+    named = key if pd.isna(identity) or str(identity) in key else f"{key} ({identity})"
+    return named if images == 1 else f"{named}, one of {images:,} images of its template"

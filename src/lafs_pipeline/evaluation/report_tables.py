@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lafs_pipeline.evaluation.few_shot import FewShotResult, few_shot_table, paired_differences
-from lafs_pipeline.evaluation.results import FACT_COLUMNS
+from lafs_pipeline.evaluation.results import FACT_COLUMNS, headline_metric
 from lafs_pipeline.training.history import History
 
 Kind = Literal["text", "number", "code"]
@@ -20,7 +20,6 @@ METRICS = {
     "eer": "equal error rate",
 }
 RATES = {"tar_at_far_": "TAR at FAR ", "tpir_at_fpir_": "TPIR at FPIR ", "rank_": "found at rank "}
-HEADLINES = ("accuracy", "tar_at_far_0.0001")
 FLAGS = [name for name in FACT_COLUMNS if name not in ("model_digest", "data_fingerprint")]
 NONE = "\N{EN DASH}"
 
@@ -63,8 +62,7 @@ def headline_table(benchmarks: pd.DataFrame) -> Table:
     """The one figure of a benchmark that is quoted: a row a benchmark and a column a model."""
     quoted = []
     for name, rows in benchmarks.groupby("benchmark", sort=False):
-        known = [metric for metric in HEADLINES if (rows["metric"] == metric).any()]
-        metric = (known or [rows["metric"].iloc[0]])[0]
+        metric = headline_metric(rows["metric"])
         label = f"{name}: {metric_name(metric)}"
         quoted.append(rows[rows["metric"] == metric].assign(quoted=label))
     return _wide(pd.concat(quoted), "quoted", str) if quoted else Table({"benchmark": "text"}, [])

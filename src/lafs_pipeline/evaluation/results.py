@@ -9,6 +9,9 @@ import pandas as pd
 from lafs_pipeline.evaluation.resampling import LEVEL, Interval
 
 TABLE_COLUMNS = ["model", "benchmark", "group", "metric", "value", "low", "high", "interval"]
+OPERATING_RATE = 1e-4
+"""The false accept rate at which templates are quoted."""
+HEADLINES = ("accuracy", f"tar_at_far_{OPERATING_RATE:g}")
 
 
 @dataclass(frozen=True)
@@ -84,11 +87,16 @@ class BenchmarkResult:
 
     def headline(self) -> str:
         """The one figure that is quoted, with its interval, in per cent."""
-        known = [metric for metric in ("accuracy", "tar_at_far_0.0001") if metric in self.metrics]
-        metric = (known or list(self.metrics))[0]
+        metric = headline_metric(self.metrics)
         shown = f"{metric} {self.metrics[metric]:.2%}"
         interval = self.intervals.get(metric)
         return shown if interval is None else f"{shown} [{interval.low:.2%}, {interval.high:.2%}]"
+
+
+def headline_metric(metrics: Iterable[str]) -> str:
+    """The one of a benchmark's metrics that is quoted."""
+    metrics = list(metrics)
+    return next((metric for metric in HEADLINES if metric in metrics), metrics[0])
 
 
 def benchmark_table(results: Mapping[str, Iterable[BenchmarkResult]]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from kedro.pipeline import Pipeline
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+from mlflow.utils.uri import is_http_uri
 
 from lafs_pipeline.hooks.labels import WHOLE, Labels, make_labels
 
@@ -44,7 +45,7 @@ def _start(inputs: set[str], catalog: DataCatalog) -> tuple[str, dict[str, Any]]
     name = next((name for name in STARTING_MODELS if name in inputs), None)
     if name is None:
         return None
-    from lafs_pipeline.interop.model_files import read_sizes
+    from lafs_pipeline.interop.model_header import read_sizes
 
     return read_sizes(location(catalog.get(name)))
 
@@ -129,6 +130,20 @@ def location(dataset: AbstractDataset) -> Path | None:
     """The file or folder of a data set; None for one in memory."""
     place = getattr(dataset, "_filepath", None) or getattr(dataset, "_path", None)
     return None if place is None else Path(place)
+
+
+def experiment_page(tracking_uri: str, ui: str, experiment: str) -> str:
+    """Where MLflow shows the runs of an experiment, as trainings; by itself it opens pages for chats.
+
+    Args:
+        tracking_uri: of the server, or of a store that `kedro mlflow ui` shows.
+        ui: host:port of the latter.
+        experiment: id.
+    """
+    is_server = is_http_uri(tracking_uri)
+    server = tracking_uri.rstrip("/") if is_server else f"http://{ui}"
+    page = f"{server}/#/experiments/{experiment}/runs?workflowType=machine_learning"
+    return page if is_server else f"{page} while `kedro mlflow ui` runs"
 
 
 def _git_commit(project: Path) -> str | None:

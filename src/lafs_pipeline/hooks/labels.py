@@ -6,6 +6,8 @@ from typing import Any
 
 from kedro.framework import project
 
+from lafs_pipeline.models.sizes import SIZES
+
 WHOLE = "__default__"
 """Kedro's name of the pipeline that runs where none is named."""
 WITH_MODEL = {WHOLE, "landmarks", "pretrain", "adapt", "evaluate", "study"}
@@ -77,8 +79,6 @@ def stage_experiment(name: str, pipelines: Sequence[str]) -> str:
 
 def size_name(sizes: dict[str, Any]) -> str:
     """`base`, `small` or `tiny` for a model of these sizes, else its width x depth."""
-    from lafs_pipeline.models.part_fvit import SIZES
-
     for name, registered in SIZES.items():
         if all(sizes.get(key) == value for key, value in registered.items()):
             return name
@@ -93,8 +93,6 @@ def _method(parameters: dict[str, Any], given: tuple[str, dict[str, Any]] | None
 def _model(parameters: dict[str, Any], given: tuple[str, dict[str, Any]] | None) -> str:
     if given is not None:
         return size_name(given[1])
-    from lafs_pipeline.models.part_fvit import SIZES
-
     wanted = parameters["model"]
     registered = next((SIZES[size] for size in SIZES if f"_{size}_" in str(wanted.get("name"))), {})
     return size_name(registered | (wanted.get("sizes") or {}))

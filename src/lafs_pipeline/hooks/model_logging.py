@@ -25,7 +25,7 @@ def log_model(path: Path, registered_name: str | None) -> None:
     """
     from lafs_pipeline.faces.alignment import FACE_SIZE
     from lafs_pipeline.faces.synthetic import draw_face
-    from lafs_pipeline.interop.model_files import read_sizes
+    from lafs_pipeline.interop.model_header import read_sizes
     from lafs_pipeline.pipelines import served_model
 
     images = TensorSpec(np.dtype(np.uint8), (-1, FACE_SIZE, FACE_SIZE, 3))

@@ -20,6 +20,7 @@ from lafs_pipeline.hooks.continuity import CONTINUES, RunRecord, UnfinishedRun, 
 from lafs_pipeline.hooks.ending import stop_reason
 from lafs_pipeline.hooks.facts import (
     describe,
+    experiment_page,
     label,
     location,
     log_data,
@@ -90,7 +91,7 @@ class TrackingHooks:
             result = mlflow_hook.before_pipeline_run(run_params, pipeline, catalog)
         run = mlflow.active_run()
         if run is not None:
-            self._fallback.run_id = run.info.run_id
+            self._fallback.run_id, self._experiment = run.info.run_id, run.info.experiment_id
             atexit.register(_end_as_killed)
             self._record.write(UnfinishedRun(run.info.run_id, digest))
             tags |= self._fallback.tags()
@@ -167,7 +168,7 @@ class TrackingHooks:
     def after_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> Iterator[None]:
-        """Forget the finished run, and bring it to a server that answers again."""
+        """Forget the finished run, bring it to a server that answers again, and say where it is shown."""
         try:
             result = yield
         except Exception as error:
@@ -177,6 +178,12 @@ class TrackingHooks:
             atexit.unregister(_end_as_killed)
             self._record.remove()
             self._fallback.bring_home(self._checkpoints)
+            if not self._fallback.is_offline:
+                ui = mlflow_hook.mlflow_config.ui
+                page = experiment_page(
+                    self._fallback.configured_uri, f"{ui.host}:{ui.port}", self._experiment
+                )
+                print(f"\nRuns to compare: {page}")
         return result
 
     @hook_impl(wrapper=True)

@@ -16,15 +16,11 @@ from torch import Tensor, nn
 
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.patches import grid_patches, sample_patches
+from lafs_pipeline.models.sizes import SIZES
 from lafs_pipeline.models.transformer import FaceTransformer
 from lafs_pipeline.runtime.errors import LafsError
 
 IMAGE_SIZE = 112
-SIZES = {
-    "base": {"dim": 768, "depth": 12, "heads": 11, "head_dim": 64, "mlp_dim": 2048},
-    "small": {"dim": 384, "depth": 12, "heads": 6, "head_dim": 64, "mlp_dim": 1024},
-    "tiny": {"dim": 192, "depth": 12, "heads": 3, "head_dim": 64, "mlp_dim": 512},
-}
 DATA_CONFIG = {
     "input_size": (3, IMAGE_SIZE, IMAGE_SIZE),
     "interpolation": "bilinear",

@@ -46,7 +46,7 @@ class TrackingSettings:
 GROUPS = {
     "cataloging": "lafs_pipeline.faces.planning:CatalogSettings",
     "export": f"{__name__}:ExportSettings",
-    "launch": "lafs_pipeline.runtime.launch:LaunchSettings",
+    "launch": "lafs_pipeline.runtime.launch_settings:LaunchSettings",
     "model": f"{__name__}:ModelSettings",
     "landmarks": "lafs_pipeline.training.recipes:StageOneSettings",
     "landmark_quality": "lafs_pipeline.evaluation.landmark_quality:LandmarkQualitySettings",

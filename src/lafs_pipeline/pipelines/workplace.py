@@ -19,7 +19,7 @@ def workplace(name: str, checkpoints: str, seed: int, launch: dict[str, Any]) ->
         launch: parameter group.
     """
     from lafs_pipeline.pipelines.tracking import active_sinks
-    from lafs_pipeline.runtime.launch import LaunchSettings
+    from lafs_pipeline.runtime.launch_settings import LaunchSettings
     from lafs_pipeline.training.jobs import Workplace
 
     folder = Path(checkpoints) / name

@@ -19,7 +19,8 @@ from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import held_alone
-from lafs_pipeline.runtime.launch import LaunchSettings, launch
+from lafs_pipeline.runtime.launch import launch
+from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.runtime.seeding import derive_seed, random_generator
 from lafs_pipeline.runtime.sinks import MetricSink
 from lafs_pipeline.training.checkpoints import load_latest

@@ -78,6 +78,7 @@ class Trainer:
         )
         self.configuration = run.configuration | {"total_steps": self.total_steps}
         self.skipped = SkippedSteps(settings.max_skipped, stage.name, self._keys)
+        self._advice_given: set[str] = set()
         self.start = self._resume()
         self.stepper.share()
 
@@ -284,4 +285,7 @@ class Trainer:
         for sink in sinks if metrics else ():
             sink.log(metrics, done, done * self.settings.batch_size)
         if processes.is_main() and (warning := self.stage.diagnose(metrics, self._progress(done))):
-            logger.warning("%s, step %d: %s", self.stage.name, done, warning)
+            advice = warning.partition(": ")[2]
+            if advice not in self._advice_given:
+                logger.warning("%s, step %d: %s", self.stage.name, done, warning)
+                self._advice_given.add(advice)

@@ -93,4 +93,4 @@ class Stage(Protocol):
         """What a person would look at to judge the training, drawn after a probe."""
 
     def diagnose(self, metrics: dict[str, float], progress: Progress) -> str | None:
-        """What logged metrics say is going wrong, and what to change."""
+        """What logged metrics say is going wrong, and after a colon what to change; that is shown once."""

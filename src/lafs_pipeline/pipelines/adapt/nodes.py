@@ -62,7 +62,7 @@ def probe(
     """
     from lafs_pipeline.evaluation.backbone_probes import choose_probe_faces, probe_backbones
     from lafs_pipeline.evaluation.settings import EvaluateSettings
-    from lafs_pipeline.runtime.launch import LaunchSettings
+    from lafs_pipeline.runtime.launch_settings import LaunchSettings
     from lafs_pipeline.training.recipes import AdaptSettings
 
     options = parse(AdaptSettings, parameters, "adapt")

@@ -25,7 +25,7 @@ def verify_model(
     """A model's result on each benchmark; `tables` are those that cataloging yields."""
     from lafs_pipeline.evaluation.benchmarks import BenchmarkData, evaluate_model
     from lafs_pipeline.evaluation.settings import EvaluateSettings
-    from lafs_pipeline.runtime.launch import LaunchSettings
+    from lafs_pipeline.runtime.launch_settings import LaunchSettings
 
     options = parse(EvaluateSettings, parameters, "evaluate")
     launching = parse(LaunchSettings, launch, "launch")

@@ -23,7 +23,7 @@ def find_hardest(
     from lafs_pipeline.evaluation.benchmarks import BenchmarkData
     from lafs_pipeline.evaluation.hardest_pairs import find_hardest_pairs
     from lafs_pipeline.evaluation.settings import EvaluateSettings, ReportSettings
-    from lafs_pipeline.runtime.launch import LaunchSettings
+    from lafs_pipeline.runtime.launch_settings import LaunchSettings
 
     return find_hardest_pairs(
         model,

@@ -1,0 +1,59 @@
+"""Headers of model files, read without torch: a run is labelled before anything heavy is imported."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from safetensors import SafetensorError, safe_open
+
+from lafs_pipeline.runtime.errors import LafsError
+
+FORMAT = "lafs_pipeline.model.1"
+
+
+def read_sizes(path: Path | str) -> tuple[str, dict[str, int | float]]:
+    """Family and sizes of the model in a file, without its weights.
+
+    Raises:
+        LafsError: when the file is missing, damaged or not one of ours.
+    """
+    path = Path(path)
+    with open_model_file(path, "numpy") as file:
+        return sizes_of(path, file)
+
+
+@contextmanager
+def open_model_file(path: Path, framework: Literal["numpy", "pt"]) -> Iterator[Any]:
+    """A safetensors file, open to be read.
+
+    Args:
+        path: of the file.
+        framework: whose tensors it yields.
+
+    Raises:
+        LafsError: when the file is missing or damaged.
+    """
+    if not path.is_file():
+        raise LafsError(f"model file {path} does not exist")
+    try:
+        with safe_open(path, framework=framework) as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise LafsError(f"model file {path} is damaged: {error}; train or copy it again") from error
+
+
+def sizes_of(path: Path, file: Any) -> tuple[str, dict[str, int | float]]:
+    """Family and sizes in the header of an open file.
+
+    Raises:
+        LafsError: when the file is not one of ours.
+    """
+    header = file.metadata() or {}
+    if header.get("format") != FORMAT:
+        raise LafsError(f"model file {path} was not written by lafs_pipeline (header: {header})")
+    try:
+        return header["family"], json.loads(header["sizes"])
+    except (KeyError, ValueError) as error:
+        raise LafsError(f"model file {path} does not fit its own header: {error}") from error
