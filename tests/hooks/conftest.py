@@ -6,24 +6,16 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
 from tests.servers import MlflowServer
+from tests.waiting import until
 
 PROJECT = Path(__file__).parents[2]
 PATIENCE = 600
 """Seconds after which a test gives up."""
-
-
-def wait_until(condition):
-    for _ in range(10 * PATIENCE):
-        if condition():
-            return
-        time.sleep(0.1)
-    raise TimeoutError
 
 
 class KedroRun:
@@ -67,12 +59,12 @@ class KedroRun:
 
     def wait_for(self, text):
         """Until the process has said something."""
-        wait_until(lambda: text in self.stdout + self.stderr or self.process.poll() is not None)
+        until(lambda: text in self.stdout + self.stderr or self.process.poll() is not None)
         assert text in self.stdout + self.stderr, self.stdout[-3000:] + self.stderr[-3000:]
 
     def wait_while_it_runs(self, condition):
         """Until the condition holds, before the process ends."""
-        wait_until(lambda: self.process.poll() is not None or condition())
+        until(lambda: self.process.poll() is not None or condition())
         assert self.process.poll() is None, self.stdout[-3000:] + self.stderr[-3000:]
 
     def wait_for_file(self, path, condition):

@@ -1,7 +1,6 @@
 import logging
 import math
 import pickle
-import time
 from pathlib import Path
 
 import mlflow
@@ -10,21 +9,13 @@ import pytest
 from mlflow.tracking import MlflowClient
 from PIL import Image
 from tests.servers import MlflowServer
+from tests.waiting import until
 
 from lafs_pipeline.pipelines import tracking
 from lafs_pipeline.pipelines.tracking import MlflowSink, active_sinks
 
-PATIENCE = 60
 IMAGES = 32
 """Of a step."""
-
-
-def wait_until(condition):
-    for _ in range(20 * PATIENCE):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise TimeoutError
 
 
 def new_run(database):
@@ -78,14 +69,14 @@ def test_a_server_that_goes_down_and_comes_back_has_every_metric_once(server, tm
     server.start()
     sink = pickle.loads(pickle.dumps(MlflowSink(server.uri, run_id, "pretrain", tmp_path)))
     log(sink, range(1, 4))
-    wait_until(lambda: history(server.database, run_id, "pretrain/loss") == expected(range(1, 4)))
+    until(lambda: history(server.database, run_id, "pretrain/loss") == expected(range(1, 4)))
     server.stop()
     log(sink, range(4, 7))
-    wait_until(lambda: messages(caplog, logging.WARNING))
+    until(lambda: messages(caplog, logging.WARNING))
     log(sink, range(7, 9))
     assert [path.name for path in spools(tmp_path)] == [f"mlflow-{run_id}.jsonl"]
     server.start()
-    wait_until(lambda: history(server.database, run_id, "pretrain/loss") == expected(range(1, 9)))
+    until(lambda: history(server.database, run_id, "pretrain/loss") == expected(range(1, 9)))
     log(sink, range(9, 11))
     sink.close()
     assert history(server.database, run_id, "pretrain/loss") == expected(range(1, 11))
@@ -167,7 +158,7 @@ def test_an_artefact_store_that_takes_nothing_keeps_no_metric_waiting(tmp_path, 
     run_id = client.create_run(experiment).info.run_id
     sink = MlflowSink(database, run_id, "stage1", tmp_path / "run")
     sink.log_image("landmarks", np.zeros((4, 4, 3), np.uint8), 0)
-    wait_until(lambda: messages(caplog, logging.WARNING))
+    until(lambda: messages(caplog, logging.WARNING))
     log(sink, [1, 2, 3])
     sink.close()
     assert history(database, run_id, "stage1/loss") == expected([1, 2, 3])

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -46,17 +45,3 @@ def start(tmp_path_factory):
     for process in programs:
         process.kill()
         process.communicate(timeout=60)  # for ever, if a process that it started still held its output
-
-
-@pytest.fixture
-def until():
-    """Waits until something holds, and fails after a minute."""
-
-    def wait(condition):
-        deadline = time.monotonic() + 60
-        while not (value := condition()):
-            assert time.monotonic() < deadline, "waited for a minute"
-            time.sleep(0.05)
-        return value
-
-    return wait

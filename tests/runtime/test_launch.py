@@ -13,6 +13,7 @@ import launch_workers as workers
 import pytest
 import torch
 from tests.servers import free_port
+from tests.waiting import until
 
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.launch import WorkerFailed, launch
@@ -135,7 +136,7 @@ def test_a_refusal_is_not_tried_again(tmp_path):
     "number",
     [signal.SIGTERM, *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGINT, signal.SIGUSR1))],
 )
-def test_a_signal_lets_all_workers_stop_at_the_same_step(start, until, tmp_path, number):
+def test_a_signal_lets_all_workers_stop_at_the_same_step(start, tmp_path, number):
     program = start("stop_when_asked", str(tmp_path), {"processes": 2, "max_restarts": 2})
     until(lambda: len(list(tmp_path.glob("started-*"))) == 2)
     program.process.send_signal(number)
@@ -146,7 +147,7 @@ def test_a_signal_lets_all_workers_stop_at_the_same_step(start, until, tmp_path,
 
 
 @pytest.mark.slow
-def test_a_signal_that_comes_while_workers_start_is_not_lost(start, until, tmp_path):
+def test_a_signal_that_comes_while_workers_start_is_not_lost(start, tmp_path):
     program = start("stop_when_asked", str(tmp_path), {"processes": 2})
     until(lambda: len(children(program.process.pid)) == 3)  # two workers and multiprocessing's tracker
     program.process.send_signal(signal.SIGTERM)
@@ -154,7 +155,7 @@ def test_a_signal_that_comes_while_workers_start_is_not_lost(start, until, tmp_p
 
 
 @pytest.mark.slow
-def test_a_second_signal_ends_everything_at_once(start, until, tmp_path):
+def test_a_second_signal_ends_everything_at_once(start, tmp_path):
     program = start("never_stop", str(tmp_path), {"processes": 2})
     until(lambda: len(list(tmp_path.glob("started-*"))) == 2)
     pids = [pid for path in tmp_path.glob("started-*") for pid in json.loads(path.read_text())]
@@ -166,7 +167,7 @@ def test_a_second_signal_ends_everything_at_once(start, until, tmp_path):
     until(lambda: not any(map(alive, pids)))
 
 
-def test_workers_and_their_children_end_with_a_killed_parent(start, until, tmp_path):
+def test_workers_and_their_children_end_with_a_killed_parent(start, tmp_path):
     program = start("never_stop", str(tmp_path), {"processes": 2})
     until(lambda: len(list(tmp_path.glob("started-*"))) == 2)
     pids = [pid for path in tmp_path.glob("started-*") for pid in json.loads(path.read_text())]
@@ -176,7 +177,7 @@ def test_workers_and_their_children_end_with_a_killed_parent(start, until, tmp_p
 
 
 @pytest.mark.slow
-def test_children_of_a_killed_worker_end(start, until, tmp_path):
+def test_children_of_a_killed_worker_end(start, tmp_path):
     program = start("never_stop", str(tmp_path), {"processes": 2})
     until(lambda: len(list(tmp_path.glob("started-*"))) == 2)
     (worker, _), (_, _) = pids = [json.loads((tmp_path / f"started-{rank}").read_text()) for rank in (0, 1)]

@@ -6,6 +6,7 @@ import signal
 import subprocess
 
 import pytest
+from tests.waiting import until
 
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
 RENDEZVOUS = f"{ADDRESSES[0]}:29471"
@@ -74,7 +75,7 @@ def both_started(folder):
 
 
 @pytest.mark.slow
-def test_a_host_that_dies_is_named_by_the_other(start_on, until, tmp_path):
+def test_a_host_that_dies_is_named_by_the_other(start_on, tmp_path):
     programs = [start_on(host, "until_told", str(tmp_path), node_rank=host) for host in (0, 1)]
     until(lambda: both_started(tmp_path))
     kill(programs[1], tmp_path, 1)
@@ -84,7 +85,7 @@ def test_a_host_that_dies_is_named_by_the_other(start_on, until, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_dead_host_of_the_rendezvous_is_named_by_the_other(start_on, until, tmp_path):
+def test_a_dead_host_of_the_rendezvous_is_named_by_the_other(start_on, tmp_path):
     programs = [start_on(host, "until_told", str(tmp_path), node_rank=host) for host in (0, 1)]
     until(lambda: both_started(tmp_path))
     kill(programs[0], tmp_path, 0)
@@ -103,7 +104,7 @@ def test_a_failure_on_one_host_is_told_on_the_other(start_on):
 
 
 @pytest.mark.slow
-def test_a_host_that_comes_back_is_taken_in_again(start_on, until, tmp_path):
+def test_a_host_that_comes_back_is_taken_in_again(start_on, tmp_path):
     settings = {"max_restarts": 1}
     programs = [start_on(host, "until_told", str(tmp_path), node_rank=host, **settings) for host in (0, 1)]
     until(lambda: both_started(tmp_path))
@@ -115,7 +116,7 @@ def test_a_host_that_comes_back_is_taken_in_again(start_on, until, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_cut_cable_ends_both_hosts_and_names_the_other_side(start_on, until, hosts, tmp_path):
+def test_a_cut_cable_ends_both_hosts_and_names_the_other_side(start_on, hosts, tmp_path):
     for name in hosts:  # after about 3 s instead of 15 minutes TCP gives up
         ip("netns", "exec", name, "sysctl", "-qw", "net.ipv4.tcp_retries2=4")
     settings = {"timeout_seconds": 4}
@@ -140,7 +141,7 @@ def test_a_rendezvous_that_nobody_serves_is_named(start_on):
     assert f"the rendezvous {RENDEZVOUS} did not answer for 2 s" in outcome["message"]
 
 
-def test_a_signal_while_waiting_for_the_others_stops(start_on, until, hosts):
+def test_a_signal_while_waiting_for_the_others_stops(start_on, hosts):
     program = start_on(0, "describe")
     until(lambda: RENDEZVOUS.rpartition(":")[2] in ip("netns", "exec", hosts[0], "ss", "-ltn").stdout)
     program.process.send_signal(signal.SIGTERM)
