@@ -23,7 +23,7 @@ FOREIGN = (
 )
 """What MLflow itself, the parts that it is made of and the browser write into the console."""
 GRID = "pretrain.tokens=grid,pretrain.views.local_size=48"
-ACCURACY = "held_out/lafs/accuracy"
+ACCURACY = "accuracy/held_out/lafs"
 MEMORY = {
     "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true",  # else a panel opens at a first visit
     "mlflow.workflowType_v1": '"machine_learning"',  # pages of trainings, not of chats
@@ -45,6 +45,9 @@ CURVES = """return [...document.querySelectorAll('.js-plotly-plot')]
     .filter(plot => plot.querySelectorAll('.scatterlayer .js-line').length >= 2).length >= 3"""
 PICTURE = """return [...document.images].some(image =>
     image.src.startsWith('blob:') && image.naturalWidth === arguments[0] && image.checkVisibility())"""
+CHOSEN = """const found = [...document.querySelectorAll('[class*=select-selection-item]')]
+        .map(item => item.title).filter(title => title);
+    return found.length && found"""
 BRING = """const rows = [...document.querySelectorAll('tr')];
     const row = rows.find(row => row.textContent.startsWith(arguments[0]));
     row?.scrollIntoView({block: 'center'});
@@ -133,7 +136,7 @@ def test_the_page_of_a_run(window, store, tmp_path):
     assert {"pretrain.tokens", "adapt.shots", "model.sizes.depth"} <= set(parameters)
     accuracies = {row[1]: row[2] for row in rows if row[:1] == ["held_out"]}
     assert accuracies == {
-        model: f"{run.data.metrics[f'held_out/{model}/accuracy']:.4f}"
+        model: f"{run.data.metrics[f'accuracy/held_out/{model}']:.4f}"
         for model in ("stage1", "scratch", "lafs")
     }
     window.wait_for_text(
@@ -160,5 +163,8 @@ def test_methods_side_by_side(window, store, tmp_path):
     assert rows["pretrain.tokens"] == ["landmarks", "grid"]
     for run in (store.lafs, store.grid):
         window.wait_for_text(f"{run.data.metrics['adapt_lafs/loss']:.4g}")
+    plotted = window.wait_for(CHOSEN)
+    assert {"method", ACCURACY} <= set(plotted), plotted
+    window.screenshot(tmp_path / "plotted.png")
     window.wait_for(BRING, "pretrain.tokens")
     window.screenshot(tmp_path / "compared.png")

@@ -56,7 +56,7 @@ def test_every_method_shot_and_seed_is_a_child_run_with_curves_and_result(studie
     assert len(children) == RUNS + 2
     for run in children:
         assert run.info.status == "FINISHED"
-        assert 0 <= run.data.metrics["held_out/accuracy"] <= 1
+        assert 0 <= run.data.metrics["accuracy/held_out"] <= 1
         steps = client.get_metric_history(run.info.run_id, "adapt/loss")
         assert (len(steps) > 1) == (run.data.params["shots"] != "0")
 

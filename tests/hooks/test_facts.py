@@ -15,7 +15,7 @@ TABLE = pd.DataFrame(
 
 
 def test_a_metric_is_named_by_benchmark_model_and_metric():
-    expected = {"lfw/lafs/accuracy": 0.8, "lfw/lafs/eer": 0.25, "ijbc/lafs/eer": 0.123456}
+    expected = {"accuracy/lfw/lafs": 0.8, "eer/lfw/lafs": 0.25, "eer/ijbc/lafs": 0.123456}
     assert table_metrics(TABLE) == expected
 
 

@@ -82,8 +82,8 @@ def log_table(table: pd.DataFrame) -> None:
 
 
 def table_metrics(table: pd.DataFrame) -> dict[str, float]:
-    """Every value by `<benchmark>/<model>/<metric>`, so that runs can be compared."""
-    names = table["benchmark"] + "/" + table["model"] + "/" + table["metric"]
+    """Every value by `<metric>/<benchmark>/<model>`; MLflow compares by the first name, an accuracy."""
+    names = table["metric"] + "/" + table["benchmark"] + "/" + table["model"]
     return dict(zip(names, table["value"].astype(float), strict=True))
 
 

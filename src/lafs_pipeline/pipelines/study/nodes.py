@@ -90,7 +90,7 @@ def run_study(
             facts = {"method": run.method, "shots": run.shots, "seed": run.seed}
             with child_run(run.name, facts, study.folder(run)) as log:
                 found = study.execute(run, active_sinks("adapt", study.folder(run)))
-                log({f"{result.benchmark}/accuracy": result.accuracy for result in found})
+                log({f"accuracy/{result.benchmark}": result.accuracy for result in found})
         results += found
     logger.info("study: results of every run lie in %s", Path(checkpoints) / "study")
     return study_frame(results)
