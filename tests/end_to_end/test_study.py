@@ -120,3 +120,18 @@ def test_without_shots_a_pretrained_start_is_the_same_for_every_seed_and_a_blank
         records = (data / "06_models/checkpoints/study").glob(f"{method}-0shots-*/result.json")
         starts = {json.loads(path.read_text())["configuration"]["start"] for path in records}
         assert len(starts) == (2 if method == "scratch" else 1)
+
+
+@pytest.mark.slow
+def test_the_report_shows_the_study_until_the_backbone_is_another(studied, kedro):
+    data, *_ = studied
+    shown = []
+    for tokens in ("landmarks", "grid"):
+        if tokens == "grid":
+            changed = ("--params", "pretrain.tokens=grid,pretrain.views.local_size=48")
+            assert kedro(data, "run", "--env", "smoke", "--pipelines=pretrain", *changed).returncode == 0
+        finished = kedro(data, "run", "--env", "smoke", "--pipelines=report")
+        assert finished.returncode == 0, finished.stderr[-3000:]
+        page = (data / "08_reporting/report.html").read_text(encoding="utf-8")
+        shown.append(["Paired differences" in page, "has not been run on these faces" in page])
+    assert shown == [[True, False], [False, True]]

@@ -267,17 +267,20 @@ def test_few_shot_tables_or_the_command_that_makes_them(page, complete, tmp_path
         assert cells[:3] == [row.benchmark, str(row.shots), "LAFS over scratch"]
         shown = [float(number) for number in re.findall(r"[+-][\d.]+", cells[3])]
         assert shown == pytest.approx([row.difference, row.low, row.high], abs=0.0051)
-    absent = Page(render_report(changed(complete, study=read_study(tmp_path / "none.parquet"))))
+    absent = Page(render_report(changed(complete, study=read_study(tmp_path / "none.parquet", "f", "b"))))
     assert absent.table("points") == []
     assert "kedro run --pipelines=study" in absent.text
 
 
 def test_the_study_s_file(complete, tmp_path):
-    study_frame(complete.study).to_parquet(tmp_path / "runs.parquet")
-    assert read_study(tmp_path / "runs.parquet") == complete.study
-    (tmp_path / "runs.parquet").write_bytes(b"damaged")
+    path = tmp_path / "runs.parquet"
+    study_frame(complete.study, "faces", "backbone").to_parquet(path)
+    assert read_study(path, "faces", "backbone") == complete.study
+    assert read_study(path, "others", "backbone") is None
+    assert read_study(path, "faces", "another") is None
+    path.write_bytes(b"damaged")
     with pytest.raises(LafsError, match=r"report\.study_runs.*kedro run --pipelines=study"):
-        read_study(tmp_path / "runs.parquet")
+        read_study(path, "faces", "backbone")
 
 
 def test_hostile_names_are_text(complete):

@@ -90,8 +90,13 @@ class HardPair:
     fold: str | None
 
 
-def read_study(path: Path | str) -> list[FewShotResult] | None:
-    """The few-shot study's results; None where there is no such file.
+def read_study(path: Path | str, faces: str, backbone: str) -> list[FewShotResult] | None:
+    """The few-shot study's results; None where there is no such file, or one of other faces or another model.
+
+    Args:
+        path: of the file.
+        faces: fingerprint of the manifest.
+        backbone: digest of the pretrained model.
 
     Raises:
         LafsError: the file is not one of the study pipeline.
@@ -100,7 +105,9 @@ def read_study(path: Path | str) -> list[FewShotResult] | None:
     if not path.is_file():
         return None
     try:
-        return study_results(pd.read_parquet(path))
+        runs = pd.read_parquet(path)
+        same = (runs[["faces", "backbone"]] == [faces, backbone]).all(axis=None)
+        return study_results(runs) if same else None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LafsError(
             f"{path} (report.study_runs) cannot be read as runs of the few-shot study: {error}. "

@@ -2,8 +2,8 @@
 
 import copy
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -200,7 +200,7 @@ class Study:
             record = json.loads((self.folder(run) / RESULT).read_text(encoding="utf-8"))
             if record["configuration"] != self.configuration(run):
                 return None
-            return list(_restored(record["results"]))
+            return _restored(record["results"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -230,17 +230,23 @@ class Study:
         return train_recognition(run.name, self.start(run), faces, recipe, place, self.network)
 
 
-def study_frame(results: Sequence[FewShotResult]) -> pd.DataFrame:
-    """One row a run and benchmark, with the accuracy of every fold."""
+def study_frame(results: Sequence[FewShotResult], faces: str, backbone: str) -> pd.DataFrame:
+    """One row a run and benchmark, with the accuracy of every fold and what all runs started from.
+
+    Args:
+        results: of all runs.
+        faces: fingerprint of the manifest.
+        backbone: digest of the pretrained model.
+    """
     rows = [asdict(result) | {"fold_accuracy": list(result.fold_accuracy)} for result in results]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).assign(faces=faces, backbone=backbone)
 
 
 def study_results(frame: pd.DataFrame) -> list[FewShotResult]:
     """The results of :func:`study_frame`."""
-    return list(_restored(frame.to_dict("records")))
+    names = [field.name for field in fields(FewShotResult)]
+    return _restored(frame[names].to_dict("records"))
 
 
-def _restored(rows: list[dict[str, Any]]) -> Iterator[FewShotResult]:
-    for row in rows:
-        yield FewShotResult(**{**row, "fold_accuracy": tuple(row["fold_accuracy"])})
+def _restored(rows: list[dict[str, Any]]) -> list[FewShotResult]:
+    return [FewShotResult(**{**row, "fold_accuracy": tuple(row["fold_accuracy"])}) for row in rows]

@@ -46,6 +46,7 @@ def draw_attention(
 
 def write_report(
     face_model: "PartFViT | FViT",
+    backbone: "PartFViT | FViT",
     dataset_card: dict[str, Any],
     benchmarks: pd.DataFrame,
     hardest: pd.DataFrame,
@@ -59,6 +60,7 @@ def write_report(
     **parameters: Any,
 ) -> str:
     """The page; metrics of the trainings and the few-shot study are shown where they are found."""
+    from lafs_pipeline.evaluation.embeddings import model_digest
     from lafs_pipeline.evaluation.report import ReportData, read_study, render_report
     from lafs_pipeline.evaluation.settings import ReportSettings
     from lafs_pipeline.pipelines.report.facts import run_facts
@@ -80,7 +82,7 @@ def write_report(
                 "attention_maps": attention_maps,
             },
             histories=read_histories(checkpoints),
-            study=read_study(options.study_runs),
+            study=read_study(options.study_runs, dataset_card["fingerprint"], model_digest(backbone)),
             parameters=parameters,
             seed=seed,
         )

@@ -35,6 +35,7 @@ def create_pipeline() -> Pipeline:
                 nodes.write_report,
                 inputs={
                     "face_model": MODEL,
+                    "backbone": "lafs_backbone",
                     "hardest": "hardest_pairs",
                     "checkpoints": "params:paths.checkpoints",
                     "seed": "params:seed",
