@@ -62,7 +62,7 @@ def made_up_table(*names) -> pd.DataFrame:
         for name in names:
             metrics = {
                 "accuracy": rng.random(),
-                "accuracy_std": rng.random(),
+                "fold_std": rng.random(),
                 "tar_at_far_0.001": rng.random(),
             }
             facts = Facts(

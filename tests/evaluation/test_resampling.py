@@ -95,7 +95,7 @@ def test_intervals_of_pairs_are_scipys():
 def test_every_figure_but_the_spread_has_an_interval_about_it():
     a, b, is_same, first, second = made_up_pairs(1000, 200, 0)
     result = verify_pairs(a, b, is_same, 10, Resampling(pair_units(is_same, first, second, 200), 300, 0))
-    assert set(result.metrics()) - set(result.intervals) == {"accuracy_std"}
+    assert set(result.metrics()) - set(result.intervals) == {"fold_std"}
     assert {"accuracy", "auc", "eer", "tar_at_far_0.1", "tar_at_far_0.01"} == set(result.intervals)
     for name, interval in result.intervals.items():
         assert interval.low < result.metrics()[name] < interval.high

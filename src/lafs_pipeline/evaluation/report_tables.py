@@ -15,7 +15,7 @@ Kind = Literal["text", "number", "code"]
 MODELS = {"stage1": "stage 1", "scratch": "scratch", "lafs": "LAFS"}
 METRICS = {
     "accuracy": "accuracy",
-    "accuracy_std": "accuracy, std over folds",
+    "fold_std": "accuracy, std over folds",
     "auc": "area under the ROC curve",
     "eer": "equal error rate",
 }

@@ -42,7 +42,7 @@ class VerificationResult:
 
     def metrics(self) -> dict[str, float]:
         """The figures by name."""
-        own = {"accuracy": self.accuracy, "accuracy_std": self.std, "auc": self.auc, "eer": self.eer}
+        own = {"accuracy": self.accuracy, "fold_std": self.std, "auc": self.auc, "eer": self.eer}
         return own | rates_by_name("tar_at_far", self.tar_at_far)
 
 

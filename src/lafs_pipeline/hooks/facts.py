@@ -82,7 +82,7 @@ def log_table(table: pd.DataFrame) -> None:
 
 
 def table_metrics(table: pd.DataFrame) -> dict[str, float]:
-    """Every value by `<metric>/<benchmark>/<model>`; MLflow compares by the first name, an accuracy."""
+    """Every value by `<metric>/<benchmark>/<model>`, so that MLflow's charts begin with the accuracies."""
     names = table["metric"] + "/" + table["benchmark"] + "/" + table["model"]
     return dict(zip(names, table["value"].astype(float), strict=True))
 
@@ -133,7 +133,7 @@ def location(dataset: AbstractDataset) -> Path | None:
 
 
 def experiment_page(tracking_uri: str, ui: str, experiment: str) -> str:
-    """Where MLflow shows the runs of an experiment, as trainings; by itself it opens pages for chats.
+    """Where MLflow shows the charts of an experiment's runs; by itself it opens pages for chats.
 
     Args:
         tracking_uri: of the server, or of a store that `kedro mlflow ui` shows.
@@ -142,7 +142,7 @@ def experiment_page(tracking_uri: str, ui: str, experiment: str) -> str:
     """
     is_server = is_http_uri(tracking_uri)
     server = tracking_uri.rstrip("/") if is_server else f"http://{ui}"
-    page = f"{server}/#/experiments/{experiment}/runs?workflowType=machine_learning"
+    page = f"{server}/#/experiments/{experiment}/runs?workflowType=machine_learning&compareRunsMode=CHART"
     return page if is_server else f"{page} while `kedro mlflow ui` runs"
 
 
