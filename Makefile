@@ -46,6 +46,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.pretrain_step
 	$(BIN)/python -m benchmarks.checkpoint
 	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python -m benchmarks.startup
 
 bench-gpu: setup
 	$(BIN)/python -m benchmarks.gpu --json
