@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -17,7 +16,6 @@ import pytest
 import timm
 import torch
 from mlflow.tracking import MlflowClient
-from tests.end_to_end.documents import PROJECT
 
 from lafs_pipeline.faces.card import fingerprint
 from lafs_pipeline.faces.dataset import FaceImages
@@ -28,22 +26,6 @@ from lafs_pipeline.models.embedding import unit_embeddings
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.views.normalise import to_input
-
-BEFORE_THE_FIRST_NODE = """
-import sys
-from kedro.framework.session import KedroSession
-from kedro.framework.startup import bootstrap_project
-from kedro.runner import SequentialRunner
-
-class NoNodes(SequentialRunner):
-    def run(self, *args, **kwargs):
-        print("imported:", *sorted({"torch", "timm", "matplotlib", "sklearn"} & sys.modules.keys()))
-        return {}
-
-project = bootstrap_project(".")
-with KedroSession.create(project_path=".", env="smoke") as session:
-    session.run(pipeline_names=["evaluate"], runner=NoNodes())
-"""
 
 
 @pytest.fixture(scope="module")
@@ -135,22 +117,6 @@ def test_the_report_shows_this_run(smoke):
     assert all(stage in page for stage in ("stage1", "pretrain", "adapt_lafs", "adapt_scratch"))
     assert "kedro run --pipelines=study" in page
     assert len(page) < 5_000_000
-
-
-def test_nothing_heavy_is_imported_before_the_first_node(smoke, tmp_path):
-    store = f"sqlite:///{tmp_path}/mlflow.db"
-    finished = subprocess.run(
-        [sys.executable, "-c", BEFORE_THE_FIRST_NODE],
-        cwd=PROJECT,
-        env=os.environ | {"LAFS_DATA": str(smoke), "MLFLOW_TRACKING_URI": store},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "imported:" in finished.stdout.splitlines()
-    client = MlflowClient(store)
-    (run,) = client.search_runs([client.get_experiment_by_name("lafs_pipeline/evaluate").experiment_id])
-    assert run.data.tags["model"] == "96x2"
 
 
 def test_other_programs_can_read_what_is_exported(smoke, kedro, tmp_path, faces):
