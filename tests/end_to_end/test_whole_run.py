@@ -230,7 +230,7 @@ def test_the_run_is_tracked(smoke, mlflow_run):
     benchmark = row["data_fingerprint"]
     assert digests == {"faces": card["fingerprint"], "adaptation": adapted, "benchmark": benchmark}
     assert inputs["benchmark"].name == row["benchmark"]
-    logged = run.data.metrics[f"{row['benchmark']}/{row['model']}/{row['metric']}"]
+    logged = run.data.metrics[f"{row['metric']}/{row['benchmark']}/{row['model']}"]
     assert logged == pytest.approx(row["value"])
     artifacts = {item.path for item in client.list_artifacts(run.info.run_id)}
     assert {
