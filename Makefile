@@ -17,8 +17,9 @@ $(READY): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/kedro run
 
+# One thread in each process: as many processes as cores then disturb each other least.
 test: setup lint
-	$(BIN)/python -m pytest -m 'not slow'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n logical --dist loadgroup --no-loadscope-reorder
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
