@@ -29,9 +29,9 @@ from lafs_pipeline.faces.decode import encode_jpeg
 from lafs_pipeline.faces.hashes import thumbnail
 from lafs_pipeline.faces.manifest import MANIFEST_TYPES, typed_table
 from lafs_pipeline.faces.near_pairs import find_near_pairs, search_cost
-from lafs_pipeline.faces.recordio import RecordIOWriter
-from lafs_pipeline.faces.sources import SourceSettings, open_source
-from lafs_pipeline.faces.synthetic import draw_face
+from lafs_pipeline.sources.open import SourceSettings, open_source
+from lafs_pipeline.sources.recordio import RecordIOWriter
+from lafs_pipeline.sources.synthetic.faces import draw_face
 
 ALIGNED, PHOTOGRAPHS, ROWS, HASHES = 10_000, 300, 1_000_000, 1_000_000
 SMALL = (100_000, 300_000)

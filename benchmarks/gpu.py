@@ -25,8 +25,8 @@ from torch.utils.data import DataLoader
 from benchmarks.pretrain_step import PROGRESS, matrix_products
 from benchmarks.reference import ReferenceStep, as_input, view_batch, whole_batch
 from lafs_pipeline.faces.dataset import FaceImages
-from lafs_pipeline.faces.recordio import RecordIOWriter
 from lafs_pipeline.models.part_fvit import build_model
+from lafs_pipeline.sources.recordio import RecordIOWriter
 from lafs_pipeline.training.precision import autocast
 from lafs_pipeline.training.sampling import StepBatches
 from lafs_pipeline.training.self_supervised import PretrainSamples, PretrainSettings, SelfSupervisedStage

@@ -19,9 +19,9 @@ from tests.end_to_end.documents import PROJECT, documents
 from tests.end_to_end.terminal import Command, copy_project
 from tests.servers import free_port
 
-from lafs_pipeline.faces.synthetic import draw_face
 from lafs_pipeline.interop.official import save_part_fvit
 from lafs_pipeline.models.part_fvit import build_model
+from lafs_pipeline.sources.synthetic.faces import draw_face
 
 ACTIVATE = "source .venv/bin/activate"
 LEAVES = {

@@ -9,9 +9,9 @@ from lafs_pipeline.evaluation.backbone_probes import COLUMNS, choose_probe_faces
 from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
 from lafs_pipeline.faces.dataset import FaceImages
-from lafs_pipeline.faces.sources import SourceSettings
 from lafs_pipeline.faces.subsets import select_shots
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
+from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.views.normalise import to_input
 
 ALONE = LaunchSettings(processes=1)

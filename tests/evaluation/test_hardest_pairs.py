@@ -22,8 +22,8 @@ from lafs_pipeline.evaluation.verification import verify_pairs
 from lafs_pipeline.faces.benchmarks import BenchmarkSettings
 from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
 from lafs_pipeline.faces.dataset import FaceImages
-from lafs_pipeline.faces.sources import SourceSettings
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
+from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.views.normalise import to_input
 
 PAIRS = 200

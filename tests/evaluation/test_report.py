@@ -23,9 +23,9 @@ from lafs_pipeline.evaluation.study import study_frame
 from lafs_pipeline.faces.card import describe_dataset
 from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
 from lafs_pipeline.faces.dataset import FaceImages
-from lafs_pipeline.faces.sources import SourceSettings
 from lafs_pipeline.models.part_fvit import build_model
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.training.history import History
 
 SECTIONS = [

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from lafs_pipeline.faces.alignment import transform_points
-from lafs_pipeline.faces.synthetic import draw_face
+from lafs_pipeline.sources.synthetic.faces import draw_face
 
 LOOSE = np.array([[1.4, 0.1, 12.0], [-0.1, 1.4, 30.0]])
 """From an aligned face to its loose crop."""

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from lafs_pipeline.faces.card import describe_dataset, fingerprint, plot_card
 from lafs_pipeline.faces.catalogue import BenchmarkSettings, CatalogSettings, Catalogue, catalog_faces
 from lafs_pipeline.faces.decode import encode_jpeg
-from lafs_pipeline.faces.sources import SourceSettings
-from lafs_pipeline.faces.synthetic import draw_face
+from lafs_pipeline.sources.open import SourceSettings
+from lafs_pipeline.sources.synthetic.faces import draw_face
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.decode import decode_image
 from lafs_pipeline.faces.hashes import exact_hash, perceptual_hash
 from lafs_pipeline.faces.manifest import MANIFEST_TYPES, check_manifest, manifest_points
-from lafs_pipeline.faces.recordio import RecordIOReader, RecordIOWriter
-from lafs_pipeline.faces.sources import SourceSettings
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.sources.open import SourceSettings
+from lafs_pipeline.sources.recordio import RecordIOReader, RecordIOWriter
 
 
 def face(seed: int, size: int = 112, kind: str = "PNG") -> bytes:

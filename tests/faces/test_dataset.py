@@ -10,8 +10,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from lafs_pipeline.faces.dataset import FaceImages
-from lafs_pipeline.faces.recordio import RecordIOWriter
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.sources.recordio import RecordIOWriter
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 112, 112, 3), dtype=np.uint8)
 COLUMNS = ["key", "store", "record", "offset", "channel_order"]

@@ -8,8 +8,8 @@ import pytest
 from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
 from lafs_pipeline.faces.decode import encode_jpeg
 from lafs_pipeline.faces.duplicates import default_distance, find_duplicates
-from lafs_pipeline.faces.sources import SourceSettings
-from lafs_pipeline.faces.synthetic import draw_face
+from lafs_pipeline.sources.open import SourceSettings
+from lafs_pipeline.sources.synthetic.faces import draw_face
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from scipy.fft import dctn
 
 from lafs_pipeline.faces.decode import decode_image, encode_jpeg
 from lafs_pipeline.faces.hashes import exact_hash, perceptual_hash, thumbnail
-from lafs_pipeline.faces.synthetic import draw_face
+from lafs_pipeline.sources.synthetic.faces import draw_face
 
 ONES = (1 << 64) - 1
 

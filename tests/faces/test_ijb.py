@@ -9,8 +9,8 @@ from lafs_pipeline.faces.alignment import ARCFACE_TEMPLATE
 from lafs_pipeline.faces.catalogue import BenchmarkSettings, CatalogSettings, catalog_faces
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.manifest import manifest_points
-from lafs_pipeline.faces.synthetic import draw_face
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.sources.synthetic.faces import draw_face
 
 
 @pytest.fixture

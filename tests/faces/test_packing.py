@@ -12,9 +12,9 @@ from PIL import Image
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.packing import export_recordio, write_pair_set
 from lafs_pipeline.faces.pair_sets import read_pair_set
-from lafs_pipeline.faces.recordio import RecordIOWriter
-from lafs_pipeline.faces.sources import RecordIOSource
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.sources.recordio import RecordIOWriter
+from lafs_pipeline.sources.recordio.source import RecordIOSource
 
 MAGIC = 0xCED7230A
 PEOPLE = ["s/b", "s/a", "s/c", "s/a", "s/b", "s/a"]

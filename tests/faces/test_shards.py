@@ -9,10 +9,12 @@ from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
 from lafs_pipeline.faces.decode import encode_jpeg
 from lafs_pipeline.faces.intake import FaceIntake
 from lafs_pipeline.faces.planning import PlannedImages
-from lafs_pipeline.faces.recordio import RecordIOReader
 from lafs_pipeline.faces.shards import ShardFolder
-from lafs_pipeline.faces.sources import EncodedFace, FolderSource, SourceSettings
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.sources.folder import FolderSource
+from lafs_pipeline.sources.open import SourceSettings
+from lafs_pipeline.sources.recordio import RecordIOReader
+from lafs_pipeline.sources.source import EncodedFace
 
 COUNT = 50
 

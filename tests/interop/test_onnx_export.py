@@ -13,13 +13,13 @@ from lafs_pipeline.evaluation.verification import verify_pairs
 from lafs_pipeline.faces.catalogue import BenchmarkSettings, CatalogSettings, catalog_faces
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.decode import decode_image
-from lafs_pipeline.faces.sources import SourceSettings
-from lafs_pipeline.faces.synthetic import draw_face
 from lafs_pipeline.interop.onnx_export import OnnxModel, export_onnx, largest_difference
 from lafs_pipeline.models.embedding import map_faces
 from lafs_pipeline.models.part_fvit import PartFViT
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
+from lafs_pipeline.sources.open import SourceSettings
+from lafs_pipeline.sources.synthetic.faces import draw_face
 from lafs_pipeline.training.jobs import Workplace, train_recognition
 from lafs_pipeline.training.recipes import fresh_model
 from lafs_pipeline.training.settings import TrainingSettings

@@ -9,9 +9,9 @@ from kedro.runner import SequentialRunner
 from tests.faces.ijb_trees import write_tree
 
 from lafs_pipeline.faces.decode import encode_jpeg
-from lafs_pipeline.faces.synthetic import draw_face
 from lafs_pipeline.models.part_fvit import build_model
 from lafs_pipeline.pipelines import cataloging, evaluate
+from lafs_pipeline.sources.synthetic.faces import draw_face
 
 SIZES = {
     "num_landmarks": 49,

@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 
 from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
-from lafs_pipeline.faces.sources import SourceSettings
 from lafs_pipeline.models.part_fvit import PartFViT
+from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.checkpoints import Checkpoint
 from lafs_pipeline.training.jobs import PretrainJob, RecognitionJob, Workplace, pretrain, train_recognition

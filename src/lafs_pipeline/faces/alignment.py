@@ -6,10 +6,10 @@ from typing import Literal, NamedTuple
 import cv2
 import numpy as np
 
+from lafs_pipeline.faces import FACE_SIZE
 from lafs_pipeline.runtime.errors import LafsError
 
 FaceChoice = Literal["largest", "most_central"]
-FACE_SIZE = 112
 ARCFACE_TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]],
     dtype=np.float32,

@@ -18,11 +18,12 @@ from lafs_pipeline.faces.pair_lists import (
     read_lfw_pairs,
     read_pairs_csv,
 )
-from lafs_pipeline.faces.pair_sets import read_pair_set
-from lafs_pipeline.faces.sources import EncodedFace, PairSetSource, Source, SourceSettings, open_source
+from lafs_pipeline.faces.pair_sets import PairSetSource, read_pair_set
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.runtime.settings import setting, settings
+from lafs_pipeline.sources.open import SourceSettings, open_source
+from lafs_pipeline.sources.source import EncodedFace, Source
 
 _NEEDED = dict.fromkeys(["pairs_txt", "pairs_csv", "cfp", "cross_lfw"], ("path", "pairs_file"))
 _PERSON = {"cfp": r"^(\d+)/", "cross_lfw": r"([^/]+)_\d+\.[^./]+$"}

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lafs_pipeline.faces.alignment import FACE_SIZE
+from lafs_pipeline.faces import FACE_SIZE
 from lafs_pipeline.faces.decode import decode_image
-from lafs_pipeline.faces.recordio import RecordIOFile
+from lafs_pipeline.faces.recordio_format import RecordIOFile
 from lafs_pipeline.runtime.errors import LafsError
 
 

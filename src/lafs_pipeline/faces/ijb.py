@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 
 from lafs_pipeline.faces.ijb_files import MetaFiles, OnMissing
-from lafs_pipeline.faces.points import POINT_COLUMNS
-from lafs_pipeline.faces.source_protocol import EncodedFace, read_image_file
+from lafs_pipeline.faces.manifest import POINT_COLUMNS
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.sources.source import EncodedFace, read_image_file
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class TemplateTables:
 
 
 class IjbImages:
-    """The images of a tree, a :class:`lafs_pipeline.faces.source_protocol.Source`."""
+    """The images of a tree, a :class:`lafs_pipeline.sources.source.Source`."""
 
     names_are_people = False
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from lafs_pipeline.faces.points import POINT_COLUMNS
+from lafs_pipeline.faces.manifest import POINT_COLUMNS
 from lafs_pipeline.runtime.errors import LafsError
 
 logger = logging.getLogger(__name__)

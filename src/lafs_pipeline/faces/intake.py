@@ -6,17 +6,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from lafs_pipeline.faces.alignment import (
-    FACE_SIZE,
-    FaceDetector,
-    align_face,
-    similarity_transform,
-    transform_points,
-)
+from lafs_pipeline.faces import FACE_SIZE
+from lafs_pipeline.faces.alignment import FaceDetector, align_face, similarity_transform, transform_points
 from lafs_pipeline.faces.decode import ChannelOrder, decode_image, encode_jpeg, image_format, image_size
 from lafs_pipeline.faces.hashes import exact_hash, perceptual_hash
-from lafs_pipeline.faces.sources import EncodedFace, SourceSettings
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.sources.open import SourceSettings
+from lafs_pipeline.sources.source import EncodedFace
 
 SMALLEST_FACE = 16
 """Side in pixels below which an image holds no face that could be told from another."""

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lafs_pipeline.faces.points import POINT_COLUMNS
 from lafs_pipeline.runtime.errors import LafsError
 
 TRAIN = "train"
+POINT_COLUMNS = [f"{axis}{number}" for number in range(1, 6) for axis in "xy"]
 MANIFEST_TYPES = (
     {"key": "string", "identity": "string"}
     | dict.fromkeys(["source", "split", "store"], "category")

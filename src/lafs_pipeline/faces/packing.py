@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lafs_pipeline.faces.alignment import FACE_SIZE
+from lafs_pipeline.faces import FACE_SIZE
 from lafs_pipeline.faces.dataset import FaceImages
-from lafs_pipeline.faces.recordio import RecordIOWriter
 from lafs_pipeline.faces.subsets import identity_labels
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import whole_file
+from lafs_pipeline.sources.recordio import RecordIOWriter
 
 _PROTOCOL = 4
 

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from lafs_pipeline.faces.pair_set_pickle import load_pair_set
-from lafs_pipeline.faces.recordio import RecordIOReader
-from lafs_pipeline.faces.source_protocol import read_image_file
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
+from lafs_pipeline.sources.recordio import RecordIOReader
+from lafs_pipeline.sources.source import EncodedFace, read_image_file
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,30 @@ class PairSet:
 
     images: list[bytes]
     is_same: np.ndarray
+
+
+class PairSetSource:
+    """The images of an InsightFace `.bin`: numbered, without identities."""
+
+    names_are_people = False
+
+    def __init__(self, pair_set: PairSet) -> None:
+        self.pair_set = pair_set
+
+    def __len__(self) -> int:
+        return len(self.pair_set.images)
+
+    def key(self, index: int) -> str:
+        """Number of the image; 2i and 2i + 1 are pair i."""
+        return f"{index:06d}"
+
+    def identity(self, index: int) -> None:
+        """Not known."""
+        return
+
+    def read(self, index: int) -> EncodedFace:
+        """The image."""
+        return EncodedFace(self.pair_set.images[index])
 
 
 def read_pair_set(path: Path | str) -> PairSet:

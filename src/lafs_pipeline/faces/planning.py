@@ -18,10 +18,11 @@ from lafs_pipeline.faces.benchmarks import (
 from lafs_pipeline.faces.intake import FaceIntake
 from lafs_pipeline.faces.manifest import TRAIN
 from lafs_pipeline.faces.pair_sets import draw_pairs
-from lafs_pipeline.faces.sources import Source, SourceSettings, open_source
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import derive_seed
 from lafs_pipeline.runtime.settings import setting, settings
+from lafs_pipeline.sources.open import SourceSettings, open_source
+from lafs_pipeline.sources.source import Source
 
 
 @settings

@@ -19,11 +19,11 @@ from tqdm import tqdm
 from lafs_pipeline.faces.intake import AlignedFace
 from lafs_pipeline.faces.manifest import MANIFEST_TYPES, TableBuilder
 from lafs_pipeline.faces.planning import PlannedImages
-from lafs_pipeline.faces.recordio import RecordIOReader, RecordIOWriter
-from lafs_pipeline.faces.source_protocol import shard_paths
-from lafs_pipeline.faces.sources import RecordIOSource
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import whole_file
+from lafs_pipeline.sources.recordio import RecordIOReader, RecordIOWriter
+from lafs_pipeline.sources.recordio.source import RecordIOSource
+from lafs_pipeline.sources.source import shard_paths
 
 _FORM = 1
 _TASK = 16

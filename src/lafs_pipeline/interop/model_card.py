@@ -12,7 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from lafs_pipeline.faces.alignment import ARCFACE_TEMPLATE, FACE_SIZE
+from lafs_pipeline.faces import FACE_SIZE
+from lafs_pipeline.faces.alignment import ARCFACE_TEMPLATE
 from lafs_pipeline.faces.card import fingerprint
 from lafs_pipeline.faces.manifest import TRAIN
 from lafs_pipeline.models.part_fvit import DATA_CONFIG, FViT, PartFViT, registered_name

@@ -8,17 +8,14 @@ import numpy as np
 import pytest
 
 from lafs_pipeline.faces.decode import decode_image
-from lafs_pipeline.faces.recordio import RecordIOWriter
-from lafs_pipeline.faces.sources import (
-    FolderSource,
-    ListSource,
-    RecordIOSource,
-    SourceSettings,
-    open_source,
-)
-from lafs_pipeline.faces.synthetic import draw_face
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import derive_seed
+from lafs_pipeline.sources.folder import FolderSource
+from lafs_pipeline.sources.list import ListSource
+from lafs_pipeline.sources.open import SourceSettings, open_source
+from lafs_pipeline.sources.recordio import RecordIOWriter
+from lafs_pipeline.sources.recordio.source import RecordIOSource
+from lafs_pipeline.sources.synthetic.faces import draw_face
 
 
 def listing(source) -> list[tuple[str, str | None]]:

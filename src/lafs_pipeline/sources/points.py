@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lafs_pipeline.faces.source_protocol import printable
+from lafs_pipeline.faces.manifest import POINT_COLUMNS
 from lafs_pipeline.runtime.errors import LafsError
-
-POINT_COLUMNS = [f"{axis}{number}" for number in range(1, 6) for axis in "xy"]
+from lafs_pipeline.sources.source import printable
 
 
 def read_points(path: Path | str, folder: Path | str | None = None) -> dict[str, np.ndarray]:

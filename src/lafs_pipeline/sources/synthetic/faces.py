@@ -10,8 +10,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from lafs_pipeline.faces.alignment import FACE_SIZE, similarity_transform
-from lafs_pipeline.faces.synthetic_canvas import (
+from lafs_pipeline.faces import FACE_SIZE
+from lafs_pipeline.faces.alignment import similarity_transform
+from lafs_pipeline.runtime.seeding import random_generator
+from lafs_pipeline.sources.source import EncodedFace
+from lafs_pipeline.sources.synthetic.canvas import (
     CIRCLE,
     Canvas,
     draw_background,
@@ -19,9 +22,8 @@ from lafs_pipeline.faces.synthetic_canvas import (
     mirrored,
     smooth,
 )
-from lafs_pipeline.faces.synthetic_drawing import draw_person, eye_centre, mouth_corner
-from lafs_pipeline.faces.synthetic_identity import Capture, Identity, dress, sample_capture, sample_identity
-from lafs_pipeline.runtime.seeding import random_generator
+from lafs_pipeline.sources.synthetic.drawing import draw_person, eye_centre, mouth_corner
+from lafs_pipeline.sources.synthetic.identity import Capture, Identity, dress, sample_capture, sample_identity
 
 _HEAD_CENTRE = np.array((0.0, 20.0, -35.0))
 _CAMERA_DISTANCE = 420.0
@@ -43,6 +45,34 @@ class SyntheticFace:
 
     image: np.ndarray
     points: np.ndarray
+
+
+class SyntheticSource:
+    """Drawn faces of drawn people, aligned already, as PNG; for trials and tests without any data set."""
+
+    names_are_people = False
+
+    def __init__(self, seed: int, identities: int, images_per_identity: int) -> None:
+        self.seed = seed
+        self.identities = identities
+        self.images_per_identity = images_per_identity
+
+    def __len__(self) -> int:
+        return self.identities * self.images_per_identity
+
+    def key(self, index: int) -> str:
+        """Identity and number of the image."""
+        return f"{self.identity(index)}/{index % self.images_per_identity:05d}.png"
+
+    def identity(self, index: int) -> str:
+        """Number of the identity."""
+        return f"{index // self.images_per_identity:06d}"
+
+    def read(self, index: int) -> EncodedFace:
+        """Draw one face; the same for the same seed and index."""
+        face = draw_face(self.seed, *divmod(index, self.images_per_identity))
+        encoded = cv2.imencode(".png", cv2.cvtColor(face.image, cv2.COLOR_RGB2BGR))[1].tobytes()
+        return EncodedFace(encoded, face.points)
 
 
 def draw_face(seed: int, identity: int, image: int) -> SyntheticFace:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lafs_pipeline.faces.recordio import RecordIOReader
-from lafs_pipeline.faces.source_protocol import EncodedFace, checked_identity, shard_names, shard_paths
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.sources.recordio import RecordIOReader
+from lafs_pipeline.sources.source import EncodedFace, checked_identity, shard_names, shard_paths
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lafs_pipeline.faces.recordio import RecordIOReader, RecordIOWriter
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.sources.recordio import RecordIOReader, RecordIOWriter
 
 MAGIC = bytes.fromhex("0a23d7ce")
 payloads = st.lists(
@@ -247,7 +247,7 @@ def test_a_full_disk_and_a_place_that_cannot_be_written(tmp_path):
         pass
     program = f"""
 import resource
-from lafs_pipeline.faces.recordio import RecordIOWriter
+from lafs_pipeline.sources.recordio import RecordIOWriter
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 with RecordIOWriter({str(tmp_path / "a.rec")!r}) as writer:
     for key in range(100):

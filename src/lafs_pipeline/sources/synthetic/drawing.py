@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from lafs_pipeline.faces.synthetic_canvas import CIRCLE, Canvas, ellipse, mirrored, smooth
-from lafs_pipeline.faces.synthetic_identity import Capture, Identity
+from lafs_pipeline.sources.synthetic.canvas import CIRCLE, Canvas, ellipse, mirrored, smooth
+from lafs_pipeline.sources.synthetic.identity import Capture, Identity
 
 _SMALLEST_MOLE = 0.5
 _ACROSS = np.linspace(-1, 1, 9)

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
 from lafs_pipeline.faces.dataset import FaceImages
-from lafs_pipeline.faces.sources import SourceSettings
+from lafs_pipeline.sources.open import SourceSettings
 
 IMAGES = 10
 Faces = list[tuple[str, int, bytes]]

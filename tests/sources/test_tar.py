@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lafs_pipeline.faces.tar_source import TarSource
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.sources.tar import TarSource
 
 
 def write_tar(path: Path, files: dict[str, bytes], kind: int = tarfile.PAX_FORMAT) -> Path:

@@ -64,6 +64,11 @@ class Source(Protocol):
         ...
 
 
+def is_image_name(name: str) -> bool:
+    """Whether a file's name ends as those of images do."""
+    return os.path.splitext(name.strip())[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
+
+
 def printable(name: str | bytes) -> str:
     """A name as Unicode in composed form (NFC); bytes that are not UTF-8 become backslash escapes."""
     if isinstance(name, str):

@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 
 from lafs_pipeline.faces.alignment import ARCFACE_TEMPLATE, similarity_transform
-from lafs_pipeline.faces.synthetic import SyntheticFace, draw_face
+from lafs_pipeline.sources.synthetic.faces import SyntheticFace, draw_face
 
 IDENTITIES, IMAGES, KNOWN = 60, 6, 40
 
@@ -25,7 +25,7 @@ DIGEST_PROGRAM = """
 import cv2, hashlib
 cv2.setUseOptimized(False)
 cv2.setNumThreads(1)
-from lafs_pipeline.faces.synthetic import draw_face
+from lafs_pipeline.sources.synthetic.faces import draw_face
 digest = hashlib.sha256()
 for number in reversed(range(30)):
     digest.update(draw_face(3, number, number).image.tobytes())

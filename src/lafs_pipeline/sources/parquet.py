@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lafs_pipeline.faces.points import read_points
-from lafs_pipeline.faces.source_protocol import (
+from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.sources.points import read_points
+from lafs_pipeline.sources.source import (
     MAX_FILE_BYTES,
     EncodedFace,
     checked_identity,
@@ -19,7 +20,6 @@ from lafs_pipeline.faces.source_protocol import (
     shard_paths,
     unique_keys,
 )
-from lafs_pipeline.runtime.errors import LafsError
 
 _BLOCK_ROWS = 64
 _KEPT_BLOCKS = 8

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lafs_pipeline.faces.parquet_source import ParquetSource
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.sources.parquet import ParquetSource
 
 ROWS = 1000
 

@@ -25,10 +25,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lafs_pipeline.faces.pair_sets import read_pair_set
-from lafs_pipeline.faces.recordio import RecordIOReader, RecordIOWriter
-from lafs_pipeline.faces.sources import RecordIOSource
-from lafs_pipeline.faces.tar_source import TarSource
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.sources.recordio import RecordIOReader, RecordIOWriter
+from lafs_pipeline.sources.recordio.source import RecordIOSource
+from lafs_pipeline.sources.tar import TarSource
 
 MAGIC = struct.pack("<I", 0xCED7230A)
 RNG = np.random.default_rng(0)

@@ -3,31 +3,15 @@
 from pathlib import Path
 from typing import Literal
 
-import cv2
-
 from lafs_pipeline.faces.alignment import FaceChoice
 from lafs_pipeline.faces.decode import ChannelOrder
-from lafs_pipeline.faces.folder_source import FolderSource, ListSource
-from lafs_pipeline.faces.pair_sets import PairSet
-from lafs_pipeline.faces.points import POINT_COLUMNS
-from lafs_pipeline.faces.recordio_source import RecordIOSource
-from lafs_pipeline.faces.source_protocol import EncodedFace, Source
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import derive_seed
 from lafs_pipeline.runtime.settings import setting, settings
-
-__all__ = [
-    "POINT_COLUMNS",
-    "EncodedFace",
-    "FolderSource",
-    "ListSource",
-    "PairSetSource",
-    "RecordIOSource",
-    "Source",
-    "SourceSettings",
-    "SyntheticSource",
-    "open_source",
-]
+from lafs_pipeline.sources.folder import FolderSource
+from lafs_pipeline.sources.list import ListSource
+from lafs_pipeline.sources.recordio.source import RecordIOSource
+from lafs_pipeline.sources.source import Source
 
 
 @settings
@@ -64,60 +48,6 @@ class SourceSettings:
     images_per_identity: int = setting("Number of synthetic images an identity", 10, ge=1)
 
 
-class PairSetSource:
-    """The images of an InsightFace `.bin`: numbered, without identities."""
-
-    names_are_people = False
-
-    def __init__(self, pair_set: PairSet) -> None:
-        self.pair_set = pair_set
-
-    def __len__(self) -> int:
-        return len(self.pair_set.images)
-
-    def key(self, index: int) -> str:
-        """Number of the image; 2i and 2i + 1 are pair i."""
-        return f"{index:06d}"
-
-    def identity(self, index: int) -> None:
-        """Not known."""
-        return
-
-    def read(self, index: int) -> EncodedFace:
-        """The image."""
-        return EncodedFace(self.pair_set.images[index])
-
-
-class SyntheticSource:
-    """Drawn faces of drawn people, aligned already, as PNG; for trials and tests without any data set."""
-
-    names_are_people = False
-
-    def __init__(self, seed: int, identities: int, images_per_identity: int) -> None:
-        self.seed = seed
-        self.identities = identities
-        self.images_per_identity = images_per_identity
-
-    def __len__(self) -> int:
-        return self.identities * self.images_per_identity
-
-    def key(self, index: int) -> str:
-        """Identity and number of the image."""
-        return f"{self.identity(index)}/{index % self.images_per_identity:05d}.png"
-
-    def identity(self, index: int) -> str:
-        """Number of the identity."""
-        return f"{index // self.images_per_identity:06d}"
-
-    def read(self, index: int) -> EncodedFace:
-        """Draw one face; the same for the same seed and index."""
-        from lafs_pipeline.faces.synthetic import draw_face
-
-        face = draw_face(self.seed, *divmod(index, self.images_per_identity))
-        encoded = cv2.imencode(".png", cv2.cvtColor(face.image, cv2.COLOR_RGB2BGR))[1].tobytes()
-        return EncodedFace(encoded, face.points)
-
-
 def open_source(
     name: str, settings: SourceSettings, seed: int, index_folder: Path | str | None = None
 ) -> Source:
@@ -140,17 +70,19 @@ def open_source(
 
 def _opened(name: str, settings: SourceSettings, seed: int, index_folder: Path | str | None) -> Source:
     if settings.kind == "synthetic":
+        from lafs_pipeline.sources.synthetic.faces import SyntheticSource
+
         return SyntheticSource(derive_seed(seed, name), settings.identities, settings.images_per_identity)
     if not settings.path:
         raise LafsError(f"`path` is not set; a {settings.kind} source needs one.")
     if settings.kind == "recordio":
         return RecordIOSource(settings.path, settings.labelled, index_folder)
     if settings.kind == "tar":
-        from lafs_pipeline.faces.tar_source import TarSource
+        from lafs_pipeline.sources.tar import TarSource
 
         return TarSource(settings.path, settings.labelled, settings.points, settings.identity_column)
     if settings.kind == "parquet":
-        from lafs_pipeline.faces.parquet_source import ParquetSource
+        from lafs_pipeline.sources.parquet import ParquetSource
 
         return ParquetSource(
             settings.path,
