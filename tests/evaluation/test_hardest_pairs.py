@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tests.faces.ijb_trees import write_tree
+from tests.protocols.ijb_trees import write_tree
 from torch import nn
 
 from lafs_pipeline.evaluation.benchmarks import BenchmarkData
@@ -19,9 +19,9 @@ from lafs_pipeline.evaluation.hardest_pairs import (
 from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.evaluation.templates import tar_at_far
 from lafs_pipeline.evaluation.verification import verify_pairs
-from lafs_pipeline.faces.benchmarks import BenchmarkSettings
 from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
 from lafs_pipeline.faces.dataset import FaceImages
+from lafs_pipeline.protocols.open import BenchmarkSettings
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.views.normalise import to_input

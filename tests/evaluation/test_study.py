@@ -12,8 +12,9 @@ from lafs_pipeline.evaluation.embeddings import model_digest
 from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.evaluation.study import Study, StudyRun, StudySettings, plan_study, pretraining_variants
 from lafs_pipeline.faces.card import fingerprint
-from lafs_pipeline.faces.catalogue import BenchmarkSettings, CatalogSettings, catalog_faces
+from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
+from lafs_pipeline.protocols.open import BenchmarkSettings
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.sources.open import SourceSettings

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lafs_pipeline.faces.card import describe_dataset, fingerprint, plot_card
-from lafs_pipeline.faces.catalogue import BenchmarkSettings, CatalogSettings, Catalogue, catalog_faces
+from lafs_pipeline.faces.catalogue import CatalogSettings, Catalogue, catalog_faces
 from lafs_pipeline.faces.decode import encode_jpeg
+from lafs_pipeline.protocols.open import BenchmarkSettings
 from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.sources.synthetic.faces import draw_face
 

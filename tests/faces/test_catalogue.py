@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 
 from lafs_pipeline.faces.alignment import ARCFACE_TEMPLATE
-from lafs_pipeline.faces.catalogue import BenchmarkSettings, CatalogSettings, catalog_faces
+from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.decode import decode_image
 from lafs_pipeline.faces.hashes import exact_hash, perceptual_hash
 from lafs_pipeline.faces.manifest import MANIFEST_TYPES, check_manifest, manifest_points
+from lafs_pipeline.protocols.open import BenchmarkSettings
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.sources.recordio import RecordIOReader, RecordIOWriter

@@ -11,7 +11,7 @@ from PIL import Image
 
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.packing import export_recordio, write_pair_set
-from lafs_pipeline.faces.pair_sets import read_pair_set
+from lafs_pipeline.protocols.pair_sets import read_pair_set
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.sources.recordio import RecordIOWriter
 from lafs_pipeline.sources.recordio.source import RecordIOSource

@@ -10,12 +10,13 @@ import torch
 from tests.models.trained import as_trained
 
 from lafs_pipeline.evaluation.verification import verify_pairs
-from lafs_pipeline.faces.catalogue import BenchmarkSettings, CatalogSettings, catalog_faces
+from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.decode import decode_image
 from lafs_pipeline.interop.onnx_export import OnnxModel, export_onnx, largest_difference
 from lafs_pipeline.models.embedding import map_faces
 from lafs_pipeline.models.part_fvit import PartFViT
+from lafs_pipeline.protocols.open import BenchmarkSettings
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.sources.open import SourceSettings

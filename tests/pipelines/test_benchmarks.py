@@ -6,7 +6,7 @@ import pytest
 import torch
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
-from tests.faces.ijb_trees import write_tree
+from tests.protocols.ijb_trees import write_tree
 
 from lafs_pipeline.faces.decode import encode_jpeg
 from lafs_pipeline.models.part_fvit import build_model

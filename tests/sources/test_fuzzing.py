@@ -24,7 +24,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lafs_pipeline.faces.pair_sets import read_pair_set
+from lafs_pipeline.protocols.pair_sets import read_pair_set
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.sources.recordio import RecordIOReader, RecordIOWriter
 from lafs_pipeline.sources.recordio.source import RecordIOSource

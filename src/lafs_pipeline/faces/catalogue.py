@@ -9,7 +9,6 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from lafs_pipeline.faces.benchmarks import BenchmarkSettings
 from lafs_pipeline.faces.comparisons import compare, with_groups
 from lafs_pipeline.faces.duplicates import find_duplicates
 from lafs_pipeline.faces.manifest import (
@@ -23,6 +22,7 @@ from lafs_pipeline.faces.manifest import (
 from lafs_pipeline.faces.overlap import exclude_overlap, find_overlap
 from lafs_pipeline.faces.planning import CatalogSettings, Plan, PlannedImages, plan_catalogue
 from lafs_pipeline.faces.shards import STORED_TYPES, ShardFolder, pack_stores
+from lafs_pipeline.protocols.open import BenchmarkSettings
 from lafs_pipeline.runtime.errors import LafsError
 
 __all__ = ["BenchmarkSettings", "CatalogSettings", "Catalogue", "catalog_faces"]

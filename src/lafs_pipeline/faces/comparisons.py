@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from lafs_pipeline.faces.benchmarks import FixedBenchmark, describe_alignment
 from lafs_pipeline.faces.manifest import PAIR_TYPES, TableBuilder, join_tables, typed_table
-from lafs_pipeline.faces.planning import CatalogSettings, Plan, PlannedImages, held_out_pairs
+from lafs_pipeline.faces.planning import CatalogSettings, Plan, PlannedImages
+from lafs_pipeline.protocols.held_out import held_out_pairs
+from lafs_pipeline.protocols.open import FixedBenchmark, describe_alignment
 from lafs_pipeline.runtime.errors import LafsError
 
 logger = logging.getLogger(__name__)

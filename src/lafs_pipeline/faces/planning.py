@@ -6,20 +6,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 
-from lafs_pipeline.faces.benchmarks import (
-    BenchmarkSettings,
-    FixedBenchmark,
-    hold_out_identities,
-    open_benchmark,
-    read_groups,
-)
 from lafs_pipeline.faces.intake import FaceIntake
 from lafs_pipeline.faces.manifest import TRAIN
-from lafs_pipeline.faces.pair_sets import draw_pairs
+from lafs_pipeline.protocols.held_out import held_out_pairs, hold_out_identities
+from lafs_pipeline.protocols.open import BenchmarkSettings, FixedBenchmark, open_benchmark, read_groups
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.runtime.seeding import derive_seed
 from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.sources.open import SourceSettings, open_source
 from lafs_pipeline.sources.source import Source
@@ -149,20 +141,6 @@ def plan_catalogue(settings: CatalogSettings, seed: int, index_folder: Path | st
     _keep_benchmarks_out_of_training(settings, images)
     _check_training_identities(settings, images)
     return Plan(images, fixed, _groups(settings))
-
-
-def held_out_pairs(
-    name: str, settings: BenchmarkSettings, identities: Sequence[str], seed: int
-) -> pd.DataFrame:
-    """Draw the pairs of a `held_out` benchmark among images with these identities.
-
-    Raises:
-        LafsError: As :func:`draw_pairs`; names the benchmark.
-    """
-    try:
-        return draw_pairs(identities, settings.pairs, settings.folds, derive_seed(seed, "benchmark", name))
-    except LafsError as error:
-        raise LafsError(f"Benchmark '{name}', held out of source '{settings.source}': {error}") from error
 
 
 def _check_names(settings: CatalogSettings) -> None:

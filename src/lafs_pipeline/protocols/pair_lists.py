@@ -1,6 +1,6 @@
-"""Lists of pairs of image files: a plain CSV, and those that CFP, CALFW and CPLFW come with.
+"""Lists of pairs of image files: a plain CSV, and those that LFW, CFP, CALFW and CPLFW come with.
 
-All readers give one row a pair in file order: name_a, name_b (as the list writes them, composed by NFC),
+All readers but :func:`read_pairs_txt` give one row a pair in file order: name_a, name_b (as the list writes them, composed by NFC),
 is_same (bool), fold (from 0).
 """
 
@@ -12,7 +12,6 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from lafs_pipeline.faces.pair_sets import read_pairs_txt
 from lafs_pipeline.runtime.errors import LafsError
 
 PAIR_COLUMNS = ["name_a", "name_b", "is_same", "fold"]
@@ -26,6 +25,50 @@ def read_lfw_pairs(path: Path | str, extension: str) -> pd.DataFrame:
         numbers = pairs[f"number_{side}"].map("{:04d}".format)
         pairs[f"name_{side}"] += "/" + pairs[f"name_{side}"] + "_" + numbers + extension
     return pairs[PAIR_COLUMNS]
+
+
+def read_pairs_txt(path: Path | str) -> pd.DataFrame:
+    """Read pairs in LFW's format.
+
+    The first line gives folds and pairs of each kind a fold (a single number means one fold). Each fold
+    lists `name number number` for the same person, then `name number name number` for different people.
+
+    Returns:
+        One row a pair in file order: name_a, number_a, name_b, number_b, is_same (bool), fold (from 0). Names
+        are composed (NFC), as the keys of folders are.
+
+    Raises:
+        LafsError: The file is missing, a line has another form, or the count is not what the first line says.
+    """
+    lines = [
+        (number, line.split("\t") if "\t" in line else line.split())
+        for number, line in enumerate(_lines(path), 1)
+    ]
+    lines = [(number, [field.strip() for field in fields]) for number, fields in lines if any(fields)]
+    try:
+        folds, each = ([1, *map(int, lines[0][1])])[-2:]
+    except (IndexError, ValueError):
+        raise LafsError(f"{path}, line 1: expected the number of folds and of pairs a fold.") from None
+    rows = [_pairs_txt_row(path, number, fields) for number, fields in lines[1:]]
+    if folds < 1 or each < 1 or len(rows) != folds * 2 * each:
+        raise LafsError(
+            f"{path}: line 1 announces {folds} folds of {each} same and {each} different pairs "
+            f"({folds * 2 * each} lines), {len(rows)} pairs follow."
+        )
+    table = pd.DataFrame(rows, columns=["name_a", "number_a", "name_b", "number_b", "is_same"])
+    return table.assign(fold=np.arange(len(rows)) // (2 * each))
+
+
+def _pairs_txt_row(path: Path, line: int, fields: list[str]) -> tuple[str, int, str, int, bool]:
+    try:
+        if len(fields) == 3:
+            return fields[0], int(fields[1]), fields[0], int(fields[2]), True
+        name_a, number_a, name_b, number_b = fields
+        return name_a, int(number_a), name_b, int(number_b), False
+    except ValueError:
+        raise LafsError(
+            f"{path}, line {line}: expected 'name number number' or 'name number name number', not {fields}."
+        ) from None
 
 
 def read_pairs_csv(path: Path | str, folds: int) -> pd.DataFrame:

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lafs_pipeline.faces.decode import decode_image
-from lafs_pipeline.faces.pair_sets import draw_pairs, read_pair_set, read_pairs_txt
+from lafs_pipeline.protocols.held_out import draw_pairs
+from lafs_pipeline.protocols.pair_lists import read_pairs_txt
+from lafs_pipeline.protocols.pair_sets import read_pair_set
 from lafs_pipeline.runtime.errors import LafsError
 
 IMAGES = [bytes([number]) * (number + 1) for number in range(6)]

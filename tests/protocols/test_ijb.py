@@ -3,12 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
-from tests.faces.ijb_trees import write_tree
+from tests.protocols.ijb_trees import write_tree
 
 from lafs_pipeline.faces.alignment import ARCFACE_TEMPLATE
-from lafs_pipeline.faces.catalogue import BenchmarkSettings, CatalogSettings, catalog_faces
+from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.manifest import manifest_points
+from lafs_pipeline.protocols.open import BenchmarkSettings
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.sources.synthetic.faces import draw_face
 

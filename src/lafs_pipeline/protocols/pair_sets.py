@@ -1,4 +1,4 @@
-"""The pickles that InsightFace's `.bin` files are, read without running anything in them."""
+"""InsightFace's pair sets (`.bin`), read without running anything in the pickles that they are."""
 
 import io
 import math
@@ -6,9 +6,100 @@ import pickle
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
+import numpy as np
+
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.sources.recordio import RecordIOReader
+from lafs_pipeline.sources.source import EncodedFace, read_image_file
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """Encoded images and what is true of their pairs.
+
+    Attributes:
+        images: 2n encoded images; images 2i and 2i + 1 are pair i.
+        is_same: (n,) bool, whether a pair shows one person.
+    """
+
+    images: list[bytes]
+    is_same: np.ndarray
+
+
+class PairSetSource:
+    """The images of an InsightFace `.bin`: numbered, without identities."""
+
+    names_are_people = False
+
+    def __init__(self, pair_set: PairSet) -> None:
+        self.pair_set = pair_set
+
+    def __len__(self) -> int:
+        return len(self.pair_set.images)
+
+    def key(self, index: int) -> str:
+        """Number of the image; 2i and 2i + 1 are pair i."""
+        return f"{index:06d}"
+
+    def identity(self, index: int) -> None:
+        """Not known."""
+        return
+
+    def read(self, index: int) -> EncodedFace:
+        """The image."""
+        return EncodedFace(self.pair_set.images[index])
+
+
+def read_pair_set(path: Path | str) -> PairSet:
+    """Read an InsightFace `.bin`: a pickle of (list of encoded images, list of is-same).
+
+    Nothing in the pickle is run: the few names such a file needs (NumPy's byte and bool arrays, Python 2's
+    bytes) stand for plain readers here, and any other name is refused. A `.rec` of
+    :func:`lafs_pipeline.faces.packing.write_pair_set` is read as well.
+
+    Raises:
+        LafsError: The file is missing, is no such pickle, names anything else, or its counts do not match.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise LafsError(f"Pair set {path} does not exist.")
+    if path.suffix == ".rec":
+        return _read_pair_records(path)
+    try:
+        content = load_pair_set(read_image_file(path))
+    except LafsError as error:
+        raise LafsError(
+            f"Pair set {path} was refused: {error}. A pair set holds images and booleans only."
+        ) from None
+    except Exception as error:
+        raise LafsError(f"{path} is not a pair set (.bin of InsightFace: a pickle); {error}.") from error
+    if not isinstance(content, list) or len(content) != 2:
+        raise LafsError(
+            f"{path} is not a pair set: expected (images, is-same), found {type(content).__name__}."
+        )
+    images, is_same = content
+    if not isinstance(images, list) or not all(isinstance(image, bytes) and image for image in images):
+        raise LafsError(f"{path} is not a pair set: its first part is not a list of encoded images.")
+    if not isinstance(is_same, (list, bytes)) or not all(entry in (0, 1) for entry in is_same):
+        raise LafsError(f"{path} is not a pair set: its second part is not a list of booleans.")
+    if not is_same or len(images) != 2 * len(is_same):
+        raise LafsError(f"{path}: {len(images)} images for {len(is_same)} pairs; expected two images a pair.")
+    return PairSet(images, np.array(list(is_same), dtype=bool))
+
+
+def _read_pair_records(path: Path) -> PairSet:
+    reader = RecordIOReader(path)
+    records = [reader.read_image(key) for key in np.sort(reader.keys)]
+    labels = np.array([record.labels[0] if len(record.labels) else np.nan for record in records])
+    if len(records) % 2 or not np.isin(labels, (0, 1)).all() or np.any(labels[::2] != labels[1::2]):
+        raise LafsError(
+            f"{path} is not a pair set: expected records 2i and 2i + 1 with the same label, 1 for one person "
+            "and 0 for two."
+        )
+    return PairSet([record.encoded for record in records], labels[::2] == 1)
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lafs_pipeline.faces.catalogue import BenchmarkSettings, CatalogSettings, catalog_faces
+from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
 from lafs_pipeline.faces.decode import encode_jpeg
-from lafs_pipeline.faces.pair_lists import read_cfp_pairs, read_cross_lfw_pairs, read_pairs_csv
+from lafs_pipeline.protocols.open import BenchmarkSettings
+from lafs_pipeline.protocols.pair_lists import read_cfp_pairs, read_cross_lfw_pairs, read_pairs_csv
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.sources.synthetic.faces import draw_face

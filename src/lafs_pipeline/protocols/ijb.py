@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lafs_pipeline.faces.ijb_files import MetaFiles, OnMissing
 from lafs_pipeline.faces.manifest import POINT_COLUMNS
+from lafs_pipeline.protocols.ijb_files import MetaFiles, OnMissing
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.sources.source import EncodedFace, read_image_file
 

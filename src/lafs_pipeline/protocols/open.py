@@ -10,17 +10,16 @@ import pandas as pd
 
 from lafs_pipeline.faces.alignment import FaceChoice
 from lafs_pipeline.faces.decode import ChannelOrder
-from lafs_pipeline.faces.ijb import IjbTree, open_ijb
-from lafs_pipeline.faces.ijb_files import OnMissing
-from lafs_pipeline.faces.pair_lists import (
+from lafs_pipeline.protocols.ijb import IjbTree, open_ijb
+from lafs_pipeline.protocols.ijb_files import OnMissing
+from lafs_pipeline.protocols.pair_lists import (
     read_cfp_pairs,
     read_cross_lfw_pairs,
     read_lfw_pairs,
     read_pairs_csv,
 )
-from lafs_pipeline.faces.pair_sets import PairSetSource, read_pair_set
+from lafs_pipeline.protocols.pair_sets import PairSetSource, read_pair_set
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.sources.open import SourceSettings, open_source
 from lafs_pipeline.sources.source import EncodedFace, Source
@@ -251,22 +250,3 @@ def read_groups(path: Path | str) -> dict[str, str]:
     if odd:
         raise LafsError(f"list of groups {path}: {odd[0]!r} cannot be a name; use letters, digits, ' _.:-'.")
     return dict(zip(table["key"], table["group"], strict=True))
-
-
-def hold_out_identities(
-    name: str, settings: BenchmarkSettings, identities: list[str], seed: int
-) -> list[str]:
-    """Choose identities of a source for a `held_out` benchmark, seeded by `seed` and `name`.
-
-    Raises:
-        LafsError: There are too few identities to hold some out and leave some for training.
-    """
-    share = settings.identities
-    number = max(2, round(share * len(identities))) if share < 1 else int(share)
-    if number < 2 or number >= len(identities):
-        raise LafsError(
-            f"Benchmark '{name}': {number} identities are to be held out of source '{settings.source}', "
-            f"which has {len(identities)} for it. Hold out at least 2 and leave some for training."
-        )
-    chosen = random_generator(seed, "held out", name).choice(len(identities), number, replace=False)
-    return [sorted(identities)[index] for index in chosen]
