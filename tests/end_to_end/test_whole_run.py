@@ -17,8 +17,8 @@ import timm
 import torch
 from mlflow.tracking import MlflowClient
 
-from lafs_pipeline.faces.card import fingerprint
 from lafs_pipeline.faces.dataset import FaceImages
+from lafs_pipeline.faces.manifest import fingerprint
 from lafs_pipeline.interop.model_files import load_model
 from lafs_pipeline.models.embedding import unit_embeddings
 from lafs_pipeline.models.landmark_network import LandmarkNetwork

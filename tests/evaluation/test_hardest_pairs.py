@@ -7,6 +7,8 @@ import torch
 from tests.protocols.ijb_trees import write_tree
 from torch import nn
 
+from lafs_pipeline.cataloging.catalog import catalog_faces
+from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.evaluation.benchmarks import BenchmarkData
 from lafs_pipeline.evaluation.hardest_pairs import (
     FALSE_ACCEPT,
@@ -19,7 +21,6 @@ from lafs_pipeline.evaluation.hardest_pairs import (
 from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.evaluation.templates import tar_at_far
 from lafs_pipeline.evaluation.verification import verify_pairs
-from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.protocols.open import BenchmarkSettings
 from lafs_pipeline.runtime.launch_settings import LaunchSettings

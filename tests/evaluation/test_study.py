@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from lafs_pipeline.cataloging.catalog import catalog_faces
+from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.evaluation.benchmarks import BenchmarkData, evaluate_model
 from lafs_pipeline.evaluation.embeddings import model_digest
 from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.evaluation.study import Study, StudyRun, StudySettings, plan_study, pretraining_variants
-from lafs_pipeline.faces.card import fingerprint
-from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
+from lafs_pipeline.faces.manifest import fingerprint
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.protocols.open import BenchmarkSettings
 from lafs_pipeline.runtime.errors import LafsError

@@ -9,8 +9,9 @@ import timm
 import torch
 from tests.models.trained import as_trained
 
+from lafs_pipeline.cataloging.catalog import catalog_faces
+from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.evaluation.verification import verify_pairs
-from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.decode import decode_image
 from lafs_pipeline.interop.onnx_export import OnnxModel, export_onnx, largest_difference

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from kedro.config import OmegaConfigLoader
 
-from lafs_pipeline.faces.catalogue import CatalogSettings
+from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.models.part_fvit import build_model
 from lafs_pipeline.pipelines.parameters import parse
 from lafs_pipeline.pipelines.settings import GROUPS, ModelSettings, group_settings

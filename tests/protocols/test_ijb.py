@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from tests.protocols.ijb_trees import write_tree
 
+from lafs_pipeline.cataloging.catalog import catalog_faces
+from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.faces.alignment import ARCFACE_TEMPLATE
-from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.manifest import manifest_points
 from lafs_pipeline.protocols.open import BenchmarkSettings
@@ -19,7 +20,7 @@ def tree(tmp_path):
     return write_tree(tmp_path / "IJBC")
 
 
-def catalogue(tree, on_missing="error", **options):
+def catalog(tree, on_missing="error", **options):
     benchmark = BenchmarkSettings(kind="ijb", path=str(tree.root), on_missing=on_missing, **options)
     packed = tree.root.parent / "out" / "faces.rec"
     return catalog_faces(CatalogSettings(benchmarks={"ijbc": benchmark}, threads=1), 0, packed)
@@ -35,7 +36,7 @@ def counts(found):
 @pytest.mark.parametrize("kind", ["ijbb", "ijbc"])
 def test_a_whole_tree(tmp_path, kind):
     tree = write_tree(tmp_path / kind, kind, people=3)
-    found = catalogue(tree)
+    found = catalog(tree)
     assert counts(found) == {}
     assert found.rejected.empty
     assert found.pairs.empty
@@ -58,7 +59,7 @@ def test_a_whole_tree(tmp_path, kind):
 
 
 def test_faces_are_aligned_by_their_points(tree):
-    manifest = catalogue(tree).manifest
+    manifest = catalog(tree).manifest
     error = np.linalg.norm(manifest_points(manifest) - ARCFACE_TEMPLATE, axis=2)
     assert error.mean() < 4
     drawn = draw_face(5, 2, 1).image
@@ -157,9 +158,9 @@ FAULTS = [
 def test_a_fault_is_refused_or_counted(tree, fault):
     message, excluded, pairs_left = fault(tree)
     with pytest.raises(LafsError, match=f"Benchmark 'ijbc': .*{message}.*on_missing: exclude"):
-        catalogue(tree)
+        catalog(tree)
     assert not (tree.root.parent / "out/faces.rec").exists()
-    found = catalogue(tree, "exclude")
+    found = catalog(tree, "exclude")
     assert counts(found) == excluded
     assert len(found.template_pairs) == pairs_left
     there = set(found.templates["template"])
@@ -170,7 +171,7 @@ def test_a_fault_is_refused_or_counted(tree, fault):
 
 def test_what_has_no_file_is_listed_with_its_reason(tree):
     lose_an_image(tree)
-    rejected = catalogue(tree, "exclude").rejected
+    rejected = catalog(tree, "exclude").rejected
     assert rejected[["key", "reason"]].to_numpy().tolist() == [["ijbc/2.jpg", "its file does not exist"]]
 
 
@@ -204,14 +205,14 @@ def take_the_images_away(tree):
 def test_contradictions_and_missing_parts_are_always_refused(tree, fault, on_missing):
     message = fault(tree)
     with pytest.raises(LafsError, match=message):
-        catalogue(tree, on_missing)
+        catalog(tree, on_missing)
 
 
 def test_names_never_lead_out_of_the_folder(tree):
     for name in ("_face_tid_mid.txt", "_name_5pts_score.txt"):
         path = tree.meta(name)
         path.write_text(path.read_text().replace("2.jpg", "../loose_crop/2.jpg", 1))
-    found = catalogue(tree, "exclude")
+    found = catalog(tree, "exclude")
     assert "ijbc/../loose_crop/2.jpg" in found.rejected["key"].tolist()
     assert counts(found)["images"] == 1
 
@@ -219,11 +220,11 @@ def test_names_never_lead_out_of_the_folder(tree):
 def test_a_tree_without_galleries(tree):
     for path in (tree.root / "meta").glob("*.csv"):
         path.unlink()
-    found = catalogue(tree)
+    found = catalog(tree)
     assert found.template_subjects.empty
     assert found.manifest["identity"].isna().all()
 
 
 def test_a_copy_that_broke_off_between_lines_is_told(tree, caplog):
-    catalogue(tree)
+    catalog(tree)
     assert "as published they list 469,375 images, 23,124 templates and 15,658,489 pairs" in caplog.text

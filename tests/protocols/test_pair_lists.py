@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
+from lafs_pipeline.cataloging.catalog import catalog_faces
+from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.faces.decode import encode_jpeg
 from lafs_pipeline.protocols.open import BenchmarkSettings
 from lafs_pipeline.protocols.pair_lists import read_cfp_pairs, read_cross_lfw_pairs, read_pairs_csv
@@ -18,7 +19,7 @@ def write_face(path, person, number):
     path.write_bytes(encode_jpeg(draw_face(3, person, number).image))
 
 
-def catalogue(tmp_path, sources=None, **options):
+def catalog(tmp_path, sources=None, **options):
     benchmark = BenchmarkSettings(**{"aligned": True} | options)
     settings = CatalogSettings(sources=sources or {}, benchmarks={"b": benchmark}, threads=1)
     return catalog_faces(settings, 0, tmp_path / "out/faces.rec")
@@ -64,7 +65,7 @@ def test_cfp(cfp, protocol, second):
 
 
 def test_cfp_as_a_benchmark_knows_its_people(cfp, tmp_path):
-    found = catalogue(
+    found = catalog(
         tmp_path, kind="cfp", path=str(cfp / "Data/Images"), pairs_file=str(cfp / "Protocol"), protocol="FP"
     )
     assert len(found.pairs) == 12
@@ -111,7 +112,7 @@ def test_people_of_cross_lfw_come_from_the_names_and_leave_training(tmp_path):
             write_face(tmp_path / "train" / name / f"{number}.jpg", 20 + person, number)
     (tmp_path / "pairs.txt").write_text(CALFW)
     sources = {"t": SourceSettings(path=str(tmp_path / "train"), aligned=True)}
-    found = catalogue(
+    found = catalog(
         tmp_path,
         sources,
         kind="cross_lfw",
@@ -191,8 +192,8 @@ def test_images_that_are_not_there_are_refused_or_counted(tmp_path, own):
     with pytest.raises(
         LafsError, match=r"Benchmark 'b': 1 images named in .*: 9_person3_31_f.jpg.*on_missing"
     ):
-        catalogue(tmp_path, **own)
-    found = catalogue(tmp_path, **own, on_missing="exclude")
+        catalog(tmp_path, **own)
+    found = catalog(tmp_path, **own, on_missing="exclude")
     assert len(found.pairs) == 4
     assert found.protocols[["excluded_images", "excluded_pairs"]].to_numpy().tolist() == [[1, 1]]
     assert set(found.manifest["identity"]) == {"b/person0", "b/person1", "b/person2"}
@@ -201,20 +202,20 @@ def test_images_that_are_not_there_are_refused_or_counted(tmp_path, own):
 def test_groups(tmp_path, own):
     (tmp_path / "groups.csv").write_text("key,group\n1_person0_31_f.jpg,young\n3_person1_31_f.jpg,old\n")
     groups = {"groups": str(tmp_path / "groups.csv"), "on_missing": "exclude"}
-    manifest = catalogue(tmp_path, **own, **groups).manifest.set_index("key")
+    manifest = catalog(tmp_path, **own, **groups).manifest.set_index("key")
     assert manifest["group"].dropna().to_dict() == {
         "b/1_person0_31_f.jpg": "young",
         "b/3_person1_31_f.jpg": "old",
     }
     (tmp_path / "groups.csv").write_text("key,group\nnobody.jpg,young\n")
-    with pytest.raises(LafsError, match=r"name no catalogued image, but 'b/nobody\.jpg'"):
-        catalogue(tmp_path, **own, **groups)
+    with pytest.raises(LafsError, match=r"name no cataloged image, but 'b/nobody\.jpg'"):
+        catalog(tmp_path, **own, **groups)
     (tmp_path / "groups.csv").write_text("key,group\n1_person0_31_f.jpg,a/b\n")
     with pytest.raises(LafsError, match="'a/b' cannot be a name"):
-        catalogue(tmp_path, **own, **groups)
+        catalog(tmp_path, **own, **groups)
 
 
 @pytest.mark.parametrize(("pattern", "message"), [("(", "is no regular expression"), ("x+", "has no group")])
 def test_patterns_that_find_nobody(tmp_path, own, pattern, message):
     with pytest.raises(LafsError, match=message):
-        catalogue(tmp_path, **own | {"identity_pattern": pattern, "on_missing": "exclude"})
+        catalog(tmp_path, **own | {"identity_pattern": pattern, "on_missing": "exclude"})

@@ -51,7 +51,7 @@ def pair_auc(embeddings: np.ndarray, labels: np.ndarray) -> float:
     return roc_auc_score(labels[first] == labels[second], (unit @ unit.T)[first, second])
 
 
-def grey(face: SyntheticFace) -> np.ndarray:
+def gray(face: SyntheticFace) -> np.ndarray:
     return cv2.cvtColor(face.image, cv2.COLOR_RGB2GRAY)
 
 
@@ -103,7 +103,7 @@ def test_alignment_is_that_of_a_good_but_noisy_detector(faces):
 def test_eye_points_lie_on_the_dark_pupils(faces):
     to_points, to_template = [], []
     for face in faces:
-        smooth = cv2.GaussianBlur(grey(face).astype(np.float32), (0, 0), 1.2)
+        smooth = cv2.GaussianBlur(gray(face).astype(np.float32), (0, 0), 1.2)
         for point, place in zip(face.points[:2], ARCFACE_TEMPLATE[:2], strict=True):
             left, top = np.rint(place).astype(int) - (8, 5)
             row, column = np.unravel_index(smooth[top : top + 11, left : left + 17].argmin(), (11, 17))
@@ -141,14 +141,14 @@ def test_identities_differ_in_geometry_more_than_their_images(faces, labels):
     assert (p_value < 1e-4).all()
 
 
-def test_pixels_and_colour_do_not_give_the_identity_away(faces, labels):
+def test_pixels_and_color_do_not_give_the_identity_away(faces, labels):
     images = np.stack([face.image for face in faces]).astype(float)
     assert pair_auc(images.reshape(len(images), -1), labels) < 0.66
     assert pair_auc(images.mean(axis=(1, 2)), labels) < 0.62
 
 
 def test_unseen_identities_can_be_told_apart_by_what_others_teach(faces, labels):
-    shape = np.stack([hog(grey(face)[::2, ::2], 9, (7, 7), (2, 2)) for face in faces])
+    shape = np.stack([hog(gray(face)[::2, ::2], 9, (7, 7), (2, 2)) for face in faces])
     known = labels < KNOWN
     learner = make_pipeline(
         PCA(60, random_state=0), LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto")

@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 import torch
 
-from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
+from lafs_pipeline.cataloging.catalog import catalog_faces
+from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.models.part_fvit import PartFViT
 from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.training import checkpoints

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BenchmarkData:
-    """What cataloguing yields for evaluation (:mod:`lafs_pipeline.faces.catalogue`).
+    """What cataloguing yields for evaluation (:mod:`lafs_pipeline.cataloging.catalog`).
 
     Attributes:
         faces: the manifest; where it has a column `group`, every group is also benchmarked alone.

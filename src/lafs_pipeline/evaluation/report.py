@@ -54,7 +54,7 @@ class ReportData:
     Attributes:
         facts: of the run, such as its date and versions, by name.
         model: whose hardest pairs and attention are shown.
-        card: of :func:`lafs_pipeline.faces.card.describe_dataset`.
+        card: of :func:`lafs_pipeline.cataloging.card.describe_dataset`.
         benchmarks: of :func:`lafs_pipeline.evaluation.results.benchmark_table`.
         hardest: of :func:`lafs_pipeline.evaluation.hardest_pairs.find_hardest_pairs`.
         faces: manifest, with the rows of the hardest pairs.

@@ -13,7 +13,7 @@ from lafs_pipeline.evaluation.benchmarks import BenchmarkData, evaluate_model
 from lafs_pipeline.evaluation.embeddings import model_digest
 from lafs_pipeline.evaluation.few_shot import FewShotResult
 from lafs_pipeline.evaluation.settings import EvaluateSettings
-from lafs_pipeline.faces.card import fingerprint
+from lafs_pipeline.faces.manifest import fingerprint
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.runtime.errors import LafsError

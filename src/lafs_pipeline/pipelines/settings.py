@@ -44,7 +44,7 @@ class TrackingSettings:
 
 
 GROUPS = {
-    "cataloging": "lafs_pipeline.faces.planning:CatalogSettings",
+    "cataloging": "lafs_pipeline.cataloging.planning:CatalogSettings",
     "export": f"{__name__}:ExportSettings",
     "launch": "lafs_pipeline.runtime.launch_settings:LaunchSettings",
     "model": f"{__name__}:ModelSettings",

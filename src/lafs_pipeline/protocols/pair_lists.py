@@ -1,7 +1,7 @@
 """Lists of pairs of image files: a plain CSV, and those that LFW, CFP, CALFW and CPLFW come with.
 
-All readers but :func:`read_pairs_txt` give one row a pair in file order: name_a, name_b (as the list writes them, composed by NFC),
-is_same (bool), fold (from 0).
+All readers but :func:`read_pairs_txt` give one row a pair in file order: name_a, name_b (as the
+list writes them, composed by NFC), is_same (bool), fold (from 0).
 """
 
 import csv
@@ -76,7 +76,8 @@ def read_pairs_csv(path: Path | str, folds: int) -> pd.DataFrame:
 
     Args:
         path: `is_same` is 1 or 0, true or false.
-        folds: how many there are where the list names none: pairs of either kind are dealt out in file order.
+        folds: how many there are where the list names none: pairs of either kind are split evenly, in
+            file order.
 
     Raises:
         LafsError: the file is missing or a line has another form; names the line.
@@ -104,7 +105,7 @@ def read_cross_lfw_pairs(path: Path | str, folds: int) -> pd.DataFrame:
     """Read `pairs_CALFW.txt` or `pairs_CPLFW.txt`: two lines a pair, each an image and the pair's label.
 
     A label of 0 is for different people; others are for the same person. CALFW's go from 1 to 10, which are
-    taken as folds. Pairs of different people, whose folds neither list tells, are dealt out in file order.
+    taken as folds. Pairs of different people, whose folds neither list tells, are split evenly in file order.
 
     Raises:
         LafsError: the file is missing or a line has another form; names the line.

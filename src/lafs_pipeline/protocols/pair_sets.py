@@ -58,7 +58,7 @@ def read_pair_set(path: Path | str) -> PairSet:
 
     Nothing in the pickle is run: the few names such a file needs (NumPy's byte and bool arrays, Python 2's
     bytes) stand for plain readers here, and any other name is refused. A `.rec` of
-    :func:`lafs_pipeline.faces.packing.write_pair_set` is read as well.
+    :func:`lafs_pipeline.cataloging.export.write_pair_set` is read as well.
 
     Raises:
         LafsError: The file is missing, is no such pickle, names anything else, or its counts do not match.

@@ -82,7 +82,7 @@ class TarSource:
         keys = []
         for shard, prefix in enumerate(shard_names(self._paths)):
             before = len(self._names)
-            self._take_in(shard, identity_field)
+            self._ingest(shard, identity_field)
             keys += [prefix + name for name in self._names[before:]]
         if not keys:
             raise LafsError(
@@ -122,7 +122,7 @@ class TarSource:
             raise LafsError(f"{path} ends within it; the file became shorter since it was opened")
         return EncodedFace(encoded, self._points.get(printable(self._names[index])))
 
-    def _take_in(self, shard: int, identity_field: str) -> None:
+    def _ingest(self, shard: int, identity_field: str) -> None:
         first = len(self._names)
         labels: dict[str, TarMember] = {}
         path = self._paths[shard]

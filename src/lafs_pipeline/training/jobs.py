@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lafs_pipeline.faces.card import fingerprint
 from lafs_pipeline.faces.dataset import FaceImages
+from lafs_pipeline.faces.manifest import fingerprint
 from lafs_pipeline.faces.subsets import identity_labels
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.part_fvit import FViT, PartFViT

@@ -66,7 +66,7 @@ def run_study(
     from lafs_pipeline.evaluation.embeddings import model_digest
     from lafs_pipeline.evaluation.settings import EvaluateSettings
     from lafs_pipeline.evaluation.study import Study, StudySettings, plan_study, study_frame
-    from lafs_pipeline.faces.card import fingerprint
+    from lafs_pipeline.faces.manifest import fingerprint
     from lafs_pipeline.pipelines.child_runs import child_run
     from lafs_pipeline.pipelines.tracking import active_sinks
     from lafs_pipeline.pipelines.workplace import workplace

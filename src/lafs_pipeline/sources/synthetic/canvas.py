@@ -24,8 +24,8 @@ Projection = Callable[[np.ndarray], np.ndarray]
 def smooth(points: np.ndarray) -> np.ndarray:
     """A closed Catmull-Rom curve through (n, 3) points, as (5 n, 3) points."""
     places = (np.arange(len(points))[:, None] + (-1, 0, 1, 2)) % len(points)
-    neighbours = points[places]
-    return (_CATMULL_ROM @ neighbours).reshape(-1, points.shape[1])
+    neighbors = points[places]
+    return (_CATMULL_ROM @ neighbors).reshape(-1, points.shape[1])
 
 
 def mirrored(points: list[tuple[float, float, float]]) -> np.ndarray:
@@ -50,13 +50,13 @@ class Canvas:
         self._project = project
         self._shapes: list[tuple[np.ndarray, np.ndarray, int]] = []
 
-    def fill(self, points: np.ndarray, colour: np.ndarray) -> None:
+    def fill(self, points: np.ndarray, color: np.ndarray) -> None:
         """Fill closed outlines of (..., n, 3) points."""
-        self._add(points, colour, 0)
+        self._add(points, color, 0)
 
-    def stroke(self, points: np.ndarray, colour: np.ndarray, width: float) -> None:
+    def stroke(self, points: np.ndarray, color: np.ndarray, width: float) -> None:
         """Draw lines of `width` final pixels through (..., n, 3) points."""
-        self._add(points, colour, max(1, int(width * SUPERSAMPLING + 0.5)))
+        self._add(points, color, max(1, int(width * SUPERSAMPLING + 0.5)))
 
     def soften(self, width: int) -> None:
         """Blur all that has been drawn so far with a Gaussian of `width` (odd) supersampled pixels."""
@@ -66,24 +66,24 @@ class Canvas:
         """The image with all shapes drawn so far, first below, last above."""
         if not self._shapes:
             return self._image
-        outlines, colours, thicknesses = zip(*self._shapes, strict=True)
+        outlines, colors, thicknesses = zip(*self._shapes, strict=True)
         self._shapes = []
         fine = (self._project(np.concatenate(outlines)) + 0.5) * SUPERSAMPLING - 0.5
         pixels = np.rint(fine * 2**_SUBPIXEL_BITS).astype(np.int32)
-        colours = np.rint(colours).clip(0, 255).tolist()
+        colors = np.rint(colors).clip(0, 255).tolist()
         start = 0
-        for outline, colour, thickness in zip(outlines, colours, thicknesses, strict=True):
+        for outline, color, thickness in zip(outlines, colors, thicknesses, strict=True):
             part = [pixels[start : start + len(outline)]]
             start += len(outline)
             if thickness:
-                cv2.polylines(self._image, part, False, colour, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+                cv2.polylines(self._image, part, False, color, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
             else:
-                cv2.fillPoly(self._image, part, colour, cv2.LINE_AA, _SUBPIXEL_BITS)
+                cv2.fillPoly(self._image, part, color, cv2.LINE_AA, _SUBPIXEL_BITS)
         return self._image
 
-    def _add(self, points: np.ndarray, colour: np.ndarray, thickness: int) -> None:
+    def _add(self, points: np.ndarray, color: np.ndarray, thickness: int) -> None:
         for outline in points.reshape(-1, *points.shape[-2:]):
-            self._shapes.append((outline, colour, thickness))
+            self._shapes.append((outline, color, thickness))
 
 
 def draw_background(generator: np.random.Generator) -> np.ndarray:

@@ -26,7 +26,7 @@ def draw_person(canvas: Canvas, who: Identity, how: Capture) -> None:
         _draw_glasses(canvas, who)
 
 
-def eye_centre(who: Identity, how: Capture, side: int) -> np.ndarray:
+def eye_center(who: Identity, how: Capture, side: int) -> np.ndarray:
     """Where the pupil is; `side` is -1 for the eye on the left of the image."""
     return np.array((side * who.eye_offset + how.gaze, 0.0, 0.0))
 
@@ -193,23 +193,23 @@ def _draw_mouth(canvas: Canvas, who: Identity, how: Capture) -> None:
 def _draw_eye(canvas: Canvas, who: Identity, how: Capture, side: int) -> None:
     half = who.eye_half_width
     height = who.eye_half_height * (1 + side * who.eye_asymmetry) * how.eye_openness
-    centre = np.array((side * who.eye_offset, 0.0, 0.0))
+    center = np.array((side * who.eye_offset, 0.0, 0.0))
     slope = -who.eye_tilt * side
 
     def lid(share: float, lift: float = 0.0) -> np.ndarray:
         y = share * height * _BULGE + slope * _ACROSS * half - lift
-        return np.stack([_ACROSS * half, y, -3.0 * (side * _ACROSS).clip(0)], 1) + centre
+        return np.stack([_ACROSS * half, y, -3.0 * (side * _ACROSS).clip(0)], 1) + center
 
     upper, lower = lid(-1.0), lid(0.8 - 0.35 * how.smile)
     canvas.fill(np.concatenate([upper, lower[::-1]]), np.array((228, 222, 216)) * 0.6 + who.skin * 0.36)
-    for radius, colour in ((who.iris_radius, who.iris), (who.iris_radius * 0.45, np.array((14, 12, 12)))):
-        disc = ellipse(*eye_centre(who, how, side), radius, radius)
+    for radius, color in ((who.iris_radius, who.iris), (who.iris_radius * 0.45, np.array((14, 12, 12)))):
+        disc = ellipse(*eye_center(who, how, side), radius, radius)
         disc[:, 1] = disc[:, 1].clip(
             np.interp(disc[:, 0], upper[:, 0], upper[:, 1]), np.interp(disc[:, 0], lower[:, 0], lower[:, 1])
         )
-        canvas.fill(disc, colour)
+        canvas.fill(disc, color)
     if how.eye_openness > 0.4:
-        glint = eye_centre(who, how, side) + np.array((0.9 * np.sign(how.light_x), -0.9, 0.5))
+        glint = eye_center(who, how, side) + np.array((0.9 * np.sign(how.light_x), -0.9, 0.5))
         canvas.fill(ellipse(*glint, 0.5, 0.5), np.array((240, 240, 240)))
     canvas.stroke(upper, who.skin * 0.28, 0.9)
     canvas.stroke(lower, who.skin * 0.62, 0.5)
@@ -252,8 +252,8 @@ def _draw_hair(canvas: Canvas, who: Identity, how: Capture) -> None:
     canvas.fill(smooth(outline), who.hair)
     x, y, size = who.strands.T
     if who.hair_style == "curly":
-        centres = np.stack([x * (temple + 2), crown * 0.62 + 16 * y + 9 * x * x, np.full_like(x, -12)], 1)
-        curls = centres[:, None] + CIRCLE * (6 + 2 * size)[:, None, None]
+        centers = np.stack([x * (temple + 2), crown * 0.62 + 16 * y + 9 * x * x, np.full_like(x, -12)], 1)
+        curls = centers[:, None] + CIRCLE * (6 + 2 * size)[:, None, None]
         for part, tone in ((slice(None, None, 2), 0.82), (slice(1, None, 2), 1.18)):
             canvas.fill(curls[part], who.hair * tone)
         return
@@ -269,11 +269,11 @@ def _draw_glasses(canvas: Canvas, who: Identity) -> None:
     frame = np.array((38, 32, 32)) + who.hair * 0.25
     reach, height = who.eye_half_width + 4.5, who.eye_half_height + 4.5
     for side in (-1, 1):
-        centre = (side * who.eye_offset, 1.5, 7)
-        rim = ellipse(*centre, reach, height + 1.5)
+        center = (side * who.eye_offset, 1.5, 7)
+        rim = ellipse(*center, reach, height + 1.5)
         if who.glasses == "square":
             limit = np.array((reach * 0.85, height * 0.72, 0))
-            rim = (rim - centre).clip(-limit, limit) + centre
+            rim = (rim - center).clip(-limit, limit) + center
         canvas.stroke(np.concatenate([rim, rim[:1]]), frame, 1.1)
         temple = np.array(
             [(side * (who.eye_offset + reach), 0, 6), (side * (who.cheek_half_width + 1), -1, -24)]

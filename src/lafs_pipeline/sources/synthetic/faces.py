@@ -1,6 +1,6 @@
 """Synthetic faces: enough of a face recognition problem to run the whole pipeline without any data set.
 
-People differ in geometry, colours and marks; photographs of one person differ in pose, expression, hair,
+People differ in geometry, colors and marks; photographs of one person differ in pose, expression, hair,
 light, camera, background, occlusion and alignment error. Every image is a pure function of (seed, identity,
 image).
 """
@@ -22,10 +22,10 @@ from lafs_pipeline.sources.synthetic.canvas import (
     mirrored,
     smooth,
 )
-from lafs_pipeline.sources.synthetic.drawing import draw_person, eye_centre, mouth_corner
+from lafs_pipeline.sources.synthetic.drawing import draw_person, eye_center, mouth_corner
 from lafs_pipeline.sources.synthetic.identity import Capture, Identity, dress, sample_capture, sample_identity
 
-_HEAD_CENTRE = np.array((0.0, 20.0, -35.0))
+_HEAD_CENTER = np.array((0.0, 20.0, -35.0))
 _CAMERA_DISTANCE = 420.0
 _DETECTOR_NOISE = 0.7
 _FIELD = np.linspace(-1, 1, 28)
@@ -37,7 +37,7 @@ class SyntheticFace:
 
     Attributes:
         image: (112, 112, 3) uint8, RGB.
-        points: (5, 2) float32, x and y in pixels (the centre of the first pixel is 0, 0): pupil on the left
+        points: (5, 2) float32, x and y in pixels (the center of the first pixel is 0, 0): pupil on the left
             of the image, pupil on its right, nose tip, mouth corner on the left, mouth corner on the right.
             They are the drawn features, also where something covers them; alignment leaves them near the
             ArcFace template.
@@ -82,8 +82,8 @@ def draw_face(seed: int, identity: int, image: int) -> SyntheticFace:
     generator = random_generator(seed, "synthetic scene", identity, image)
     features = np.stack(
         [
-            eye_centre(who, how, -1),
-            eye_centre(who, how, 1),
+            eye_center(who, how, -1),
+            eye_center(who, how, 1),
             (0.0, who.nose_length, who.nose_depth),
             mouth_corner(who, how, -1),
             mouth_corner(who, how, 1),
@@ -107,7 +107,7 @@ def draw_face(seed: int, identity: int, image: int) -> SyntheticFace:
 
 def _look(points: np.ndarray, turn: np.ndarray) -> np.ndarray:
     """(..., 3) points of the face -> (..., 2) points on the film, in weak perspective."""
-    turned = (points - _HEAD_CENTRE) @ turn
+    turned = (points - _HEAD_CENTER) @ turn
     return turned[..., :2] / (1 - turned[..., 2:] / _CAMERA_DISTANCE)
 
 
@@ -124,22 +124,22 @@ def _head_turn(how: Capture) -> np.ndarray:
 
 
 def _occlude(canvas: Canvas, who: Identity, how: Capture, generator: np.random.Generator) -> None:
-    colour = generator.uniform(15, 235, 3)
+    color = generator.uniform(15, 235, 3)
     chin = who.mouth_height + who.chin_drop
     if how.occluder == "mask":
         top = generator.uniform(0.45, 0.95) * who.nose_length
         sides = [(0, top, 16), (who.cheek_half_width * 0.6, top + 4, 0), (who.cheek_half_width, top + 4, -20)]
-        canvas.fill(mirrored([*sides, (who.jaw_half_width, chin - 12, -14), (9, chin + 3, 0)]), colour)
+        canvas.fill(mirrored([*sides, (who.jaw_half_width, chin - 12, -14), (9, chin + 3, 0)]), color)
     elif how.occluder == "sunglasses":
         for side in (-1, 1):
             lens = ellipse(side * who.eye_offset, 2, 7, who.eye_half_width + 6.5, 8.5)
-            canvas.fill(lens, np.array((20, 20, 24)) + 0.12 * colour)
-        canvas.stroke(np.array([(-34, -2, -10), (-9, -2, 8), (9, -2, 8), (34, -2, -10)]), colour * 0.15, 1.5)
+            canvas.fill(lens, np.array((20, 20, 24)) + 0.12 * color)
+        canvas.stroke(np.array([(-34, -2, -10), (-9, -2, 8), (9, -2, 8), (34, -2, -10)]), color * 0.15, 1.5)
     elif how.occluder == "hat":
         brim = generator.uniform(-22, -13)
         rim = [(41, brim - 6, -14), (20, brim, 5), (0, brim + 1, 8)]
-        canvas.fill(mirrored([(0, -90, -10), (44, -80, -10), *rim]), colour)
-        canvas.stroke(mirrored(rim), colour * 0.6, 2)
+        canvas.fill(mirrored([(0, -90, -10), (44, -80, -10), *rim]), color)
+        canvas.stroke(mirrored(rim), color * 0.6, 2)
     elif how.occluder == "hand":
         side, height = generator.choice((-1, 1)), generator.uniform(20, 55)
         for finger in range(4):
@@ -148,22 +148,22 @@ def _occlude(canvas: Canvas, who: Identity, how: Capture, generator: np.random.G
             canvas.stroke(np.array([(tip, y, 16), (side * 75, y + 12, 10)]), who.skin * 0.62, 8.5)
             canvas.stroke(np.array([(tip, y, 17), (side * 75, y + 12, 11)]), who.skin * 0.96, 7)
     else:
-        centre, size = np.append(generator.uniform((-34, -30), (34, 62)), 16), generator.uniform(8, 17)
+        center, size = np.append(generator.uniform((-34, -30), (34, 62)), 16), generator.uniform(8, 17)
         lobes = CIRCLE[::2] * (size * generator.uniform(0.75, 1.25, (8, 1)))
-        canvas.fill(smooth(centre + lobes), colour)
+        canvas.fill(smooth(center + lobes), color)
 
 
 def _photograph(image: np.ndarray, how: Capture, generator: np.random.Generator) -> np.ndarray:
-    """Light, colour, blur and noise; integer arithmetic, so that every machine gives the same bytes."""
+    """Light, color, blur and noise; integer arithmetic, so that every machine gives the same bytes."""
     lit = (image.astype(np.uint16) * _shading(how, generator)[..., None] + 64) >> 7
     image = lit.clip(0, 255).astype(np.uint8)
-    if how.grey or how.saturation < 1:
-        grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-        share = 0 if how.grey else int(256 * how.saturation)
-        mixed = grey.astype(np.int32) * (256 - share) + image.astype(np.int32) * share
+    if how.gray or how.saturation < 1:
+        gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        share = 0 if how.gray else int(256 * how.saturation)
+        mixed = gray.astype(np.int32) * (256 - share) + image.astype(np.int32) * share
         image = ((mixed + 128) >> 8).clip(0, 255).astype(np.uint8)
-    warmth = 0.0 if how.grey else how.warmth
-    tint = 0.0 if how.grey else how.tint
+    warmth = 0.0 if how.gray else how.warmth
+    tint = 0.0 if how.gray else how.tint
     channels = how.gain * np.array((1 + warmth, 1 + tint, 1 - warmth))
     curve = (np.arange(256) / 255)[:, None] ** how.gamma * channels * 255
     image = cv2.LUT(image, np.rint(curve).clip(0, 255).astype(np.uint8)[None])

@@ -43,7 +43,7 @@ def _blend(palette: np.ndarray, position: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Identity:
-    """What stays: geometry, colours and marks of one person."""
+    """What stays: geometry, colors and marks of one person."""
 
     skin: np.ndarray
     hair: np.ndarray
@@ -108,7 +108,7 @@ class Capture:
     haircut: str | None
     shaved: bool
     glasses_worn: bool
-    grey: bool
+    gray: bool
     shadowed: bool
     blur: float
     noise: float
@@ -171,7 +171,7 @@ def sample_capture(seed: int, identity: int, image: int) -> Capture:
         haircut=HAIR_STYLES[generator.integers(len(HAIR_STYLES))] if generator.uniform() < 0.4 else None,
         shaved=bool(generator.uniform() < 0.45),
         glasses_worn=bool(generator.uniform() < 0.6),
-        grey=bool(generator.uniform() < 0.07),
+        gray=bool(generator.uniform() < 0.07),
         shadowed=bool(generator.uniform() < 0.2),
         blur=0.35 + 1.3 * sharp**3,
         noise=1.5 + 9.0 * grainy**2,

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from tqdm import tqdm
 
-from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
+from lafs_pipeline.cataloging.catalog import catalog_faces
+from lafs_pipeline.cataloging.intake import FaceIntake
+from lafs_pipeline.cataloging.planning import CatalogSettings, PlannedImages
+from lafs_pipeline.cataloging.shards import ShardFolder
 from lafs_pipeline.faces.decode import encode_jpeg
-from lafs_pipeline.faces.intake import FaceIntake
-from lafs_pipeline.faces.planning import PlannedImages
-from lafs_pipeline.faces.shards import ShardFolder
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.sources.folder import FolderSource
 from lafs_pipeline.sources.open import SourceSettings
@@ -55,7 +55,7 @@ class Pictures:
         return EncodedFace(picture(index))
 
 
-def take_in(folder, source, threads=2, seed=0, labels=None, **options) -> pd.DataFrame:
+def ingest(folder, source, threads=2, seed=0, labels=None, **options) -> pd.DataFrame:
     planned = PlannedImages(
         name="s",
         source=source,
@@ -68,23 +68,23 @@ def take_in(folder, source, threads=2, seed=0, labels=None, **options) -> pd.Dat
     )
     labels = labels or {f"s/{person}": person for person in range(5)}
     with tqdm(disable=True) as progress:
-        shards = ShardFolder(folder, 20, seed).take_in(planned, labels, threads, progress)
+        shards = ShardFolder(folder, 20, seed).ingest(planned, labels, threads, progress)
         tables = [table for _, table in shards]
     assert [len(table) for table in tables] == [19, 20, 10]
     return pd.concat(tables, ignore_index=True)
 
 
 def test_broken_off_and_gone_on_with(tmp_path):
-    whole = take_in(tmp_path / "whole", Pictures())
+    whole = ingest(tmp_path / "whole", Pictures())
     with pytest.raises(PowerCutError):
-        take_in(tmp_path / "parts", Pictures(cut=33))
+        ingest(tmp_path / "parts", Pictures(cut=33))
     assert len(list((tmp_path / "parts").glob("*.parquet"))) == 1
     assert len(list((tmp_path / "parts").iterdir())) == 3
     rest = Pictures()
-    again = take_in(tmp_path / "parts", rest, threads=1)
+    again = ingest(tmp_path / "parts", rest, threads=1)
     assert sorted(rest.read_already) == list(range(20, COUNT))
     nothing = Pictures(cut=0)
-    pd.testing.assert_frame_equal(take_in(tmp_path / "parts", nothing), again)
+    pd.testing.assert_frame_equal(ingest(tmp_path / "parts", nothing), again)
     assert nothing.read_already == []
     for table in (whole, again):
         table["store"] = table["store"].astype(str).str.rsplit("/", n=1).str[-1]
@@ -102,9 +102,9 @@ def test_broken_off_and_gone_on_with(tmp_path):
     [{"channel_order": "bgr"}, {"seed": 1}, {"labels": {f"s/{person}": 4 - person for person in range(5)}}],
 )
 def test_what_decides_about_an_image_makes_another_shard(tmp_path, change):
-    take_in(tmp_path, Pictures())
+    ingest(tmp_path, Pictures())
     again = Pictures()
-    take_in(tmp_path, again, **change)
+    ingest(tmp_path, again, **change)
     assert sorted(again.read_already) == [index for index in range(COUNT) if index != 7]
 
 
@@ -114,9 +114,9 @@ def test_an_image_that_changed_makes_another_shard(tmp_path):
         (folder / f"{index % 5}").mkdir(parents=True, exist_ok=True)
         (folder / f"{index % 5}/{index:03d}.jpg").write_bytes(picture(index))
     source = FolderSource(folder)
-    first = take_in(tmp_path / "parts", source, path=str(folder))
+    first = ingest(tmp_path / "parts", source, path=str(folder))
     (folder / source.key(45)).write_bytes(picture(999))
-    second = take_in(tmp_path / "parts", source, path=str(folder))
+    second = ingest(tmp_path / "parts", source, path=str(folder))
     changed = first["exact_hash"] != second["exact_hash"]
     assert first["index"][changed].tolist() == [45]
     assert (first["store"] == second["store"]).tolist() == [True] * 39 + [False] * 10

@@ -16,7 +16,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
+from lafs_pipeline.cataloging.catalog import catalog_faces
+from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.sources.open import SourceSettings
 
@@ -146,7 +147,7 @@ FORMATS = [
 ]
 
 
-def catalogue(settings: SourceSettings, folder: Path) -> pd.DataFrame:
+def catalog(settings: SourceSettings, folder: Path) -> pd.DataFrame:
     found = catalog_faces(CatalogSettings(sources={"faces": settings}), 0, folder / "faces.rec")
     assert found.rejected.empty
     return found.manifest
@@ -166,7 +167,7 @@ def batches(manifest: pd.DataFrame, workers: int) -> str:
 @pytest.fixture(scope="module")
 def reference(faces, tmp_path_factory) -> tuple[pd.DataFrame, str]:
     path = tmp_path_factory.mktemp("folder")
-    manifest = catalogue(as_folder(path / "faces", faces), path / "out")
+    manifest = catalog(as_folder(path / "faces", faces), path / "out")
     for row, (name, person, data) in zip(manifest.itertuples(), faces, strict=True):
         assert (row.key, row.identity) == (f"faces/{name}", f"faces/{person}")
         if row.Index % 100 == 0:
@@ -179,7 +180,7 @@ def reference(faces, tmp_path_factory) -> tuple[pd.DataFrame, str]:
 
 @pytest.mark.parametrize("write", FORMATS, ids=lambda write: write.__name__)
 def test_same_manifest_and_same_batches(write, faces, reference, tmp_path):
-    manifest = catalogue(write(tmp_path / "faces", faces), tmp_path / "out")
+    manifest = catalog(write(tmp_path / "faces", faces), tmp_path / "out")
     where = ["key", "source", "store", "record", "offset"]
     pd.testing.assert_frame_equal(
         manifest.drop(columns=where, errors="ignore"), reference[0].drop(columns=where, errors="ignore")

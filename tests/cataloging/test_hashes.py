@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.fft import dctn
 
+from lafs_pipeline.cataloging.hashes import exact_hash, perceptual_hash, thumbnail
 from lafs_pipeline.faces.decode import decode_image, encode_jpeg
-from lafs_pipeline.faces.hashes import exact_hash, perceptual_hash, thumbnail
 from lafs_pipeline.sources.synthetic.faces import draw_face
 
 ONES = (1 << 64) - 1
@@ -33,8 +33,8 @@ def test_exact_hash_is_the_digest_as_int64(data):
 
 def test_bits_are_signs_of_odd_horizontal_frequencies(faces):
     for face in faces[:8]:
-        grey = cv2.resize(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY), (32, 32), interpolation=cv2.INTER_AREA)
-        spectrum = dctn(grey.astype(np.float64), norm="ortho")
+        gray = cv2.resize(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY), (32, 32), interpolation=cv2.INTER_AREA)
+        spectrum = dctn(gray.astype(np.float64), norm="ortho")
         places = [(v, u) for v in range(32) for u in range(1, 32, 2)]
         places.sort(key=lambda place: place[0] ** 2 + place[1] ** 2)
         code = perceptual_hash(face) & ONES
@@ -68,7 +68,7 @@ def test_a_mirrored_face_has_all_bits_inverted(faces):
 
 @settings(max_examples=20)
 @given(st.integers(0, 255), st.integers(0, 255), st.integers(0, 255))
-def test_one_colour_has_no_hash(red, green, blue):
+def test_one_color_has_no_hash(red, green, blue):
     plain = np.full((112, 112, 3), (red, green, blue), np.uint8)
     assert perceptual_hash(plain) is None
     assert not thumbnail(plain).any()

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from lafs_pipeline.cataloging.hashes import exact_hash, perceptual_hash
 from lafs_pipeline.faces import FACE_SIZE
 from lafs_pipeline.faces.alignment import FaceDetector, align_face, similarity_transform, transform_points
 from lafs_pipeline.faces.decode import ChannelOrder, decode_image, encode_jpeg, image_format, image_size
-from lafs_pipeline.faces.hashes import exact_hash, perceptual_hash
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.sources.source import EncodedFace
@@ -29,7 +29,7 @@ class AlignedFace:
         width: Pixels of the source's image, EXIF orientation applied where it is decoded.
         height: As `width`.
         exact_hash: Of `encoded`.
-        perceptual_hash: Of the face; None where it was not decoded or is of one colour.
+        perceptual_hash: Of the face; None where it was not decoded or is of one color.
         points: (5, 2) float32 x, y in the aligned image, or None where not known.
         score: Detector score, or None where no detector was asked.
     """

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from lafs_pipeline.faces.intake import FaceIntake
+from lafs_pipeline.cataloging.intake import FaceIntake
 from lafs_pipeline.faces.manifest import TRAIN
 from lafs_pipeline.protocols.held_out import held_out_pairs, hold_out_identities
 from lafs_pipeline.protocols.open import BenchmarkSettings, FixedBenchmark, open_benchmark, read_groups
@@ -102,7 +102,7 @@ class PlannedImages:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that is to be taken in.
+    """Everything that is to be ingested.
 
     Attributes:
         images: By name of source or benchmark.
@@ -115,7 +115,7 @@ class Plan:
     groups: dict[str, str]
 
 
-def plan_catalogue(settings: CatalogSettings, seed: int, index_folder: Path | str | None = None) -> Plan:
+def plan_catalog(settings: CatalogSettings, seed: int, index_folder: Path | str | None = None) -> Plan:
     """Open every source and benchmark and settle the split of every image.
 
     Args:
@@ -145,7 +145,7 @@ def plan_catalogue(settings: CatalogSettings, seed: int, index_folder: Path | st
 
 def _check_names(settings: CatalogSettings) -> None:
     if not settings.sources and not settings.benchmarks:
-        raise LafsError("Neither sources nor benchmarks are set: there is nothing to catalogue.")
+        raise LafsError("Neither sources nor benchmarks are set: there is nothing to catalog.")
     both = set(settings.sources) & set(settings.benchmarks)
     if both:
         raise LafsError(f"Source and benchmark share the name {sorted(both)}; every name must be unique.")

@@ -8,16 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lafs_pipeline.faces.card import describe_dataset, fingerprint, plot_card
-from lafs_pipeline.faces.catalogue import CatalogSettings, Catalogue, catalog_faces
+from lafs_pipeline.cataloging.card import describe_dataset
+from lafs_pipeline.cataloging.catalog import Catalog, catalog_faces
+from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.faces.decode import encode_jpeg
+from lafs_pipeline.faces.manifest import fingerprint
 from lafs_pipeline.protocols.open import BenchmarkSettings
+from lafs_pipeline.reporting.dataset_card import plot_card
 from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.sources.synthetic.faces import draw_face
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory) -> Catalogue:
+def found(tmp_path_factory) -> Catalog:
     folder = tmp_path_factory.mktemp("card")
     (folder / "loose").mkdir()
     for number in range(3):

@@ -33,7 +33,7 @@ def perceptual_hash(image: np.ndarray) -> int | None:
     """64 bits that change little when a face is compressed, scaled or lit anew, as a signed integer.
 
     Bit i is the sign of the i-th lowest frequency with an odd horizontal part, in the cosine transform of the
-    image at 32 x 32 grey pixels. Odd frequencies vanish in a symmetric image, as the average face is: other
+    image at 32 x 32 gray pixels. Odd frequencies vanish in a symmetric image, as the average face is: other
     than in the usual pHash, whose bits mostly describe the average face, each bit is 0 or 1 about equally
     often. The mirror image has all bits inverted.
 
@@ -41,12 +41,12 @@ def perceptual_hash(image: np.ndarray) -> int | None:
         image: (height, width, 3) uint8 RGB, an aligned face.
 
     Returns:
-        The bits, or None for an image of one colour, which has none.
+        The bits, or None for an image of one color, which has none.
     """
-    grey = _small_grey(image)
-    if grey.std() < _FLAT:
+    gray = _small_gray(image)
+    if gray.std() < _FLAT:
         return None
-    bits = np.packbits(cv2.dct(grey).ravel()[_FREQUENCIES] > 0)
+    bits = np.packbits(cv2.dct(gray).ravel()[_FREQUENCIES] > 0)
     return int.from_bytes(bits.tobytes(), "big", signed=True)
 
 
@@ -57,15 +57,15 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
         image: (height, width, 3) uint8 RGB.
 
     Returns:
-        (32, 32) float32 grey values less their Gaussian average (sigma 4); zeros for an image of one colour.
+        (32, 32) float32 gray values less their Gaussian average (sigma 4); zeros for an image of one color.
     """
-    grey = _small_grey(image)
-    details = grey - cv2.GaussianBlur(grey, (0, 0), _BLUR)
+    gray = _small_gray(image)
+    details = gray - cv2.GaussianBlur(gray, (0, 0), _BLUR)
     details -= details.mean()
     norm = np.linalg.norm(details)
     return details / norm if norm > _FLAT else np.zeros_like(details)
 
 
-def _small_grey(image: np.ndarray) -> np.ndarray:
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    return cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+def _small_gray(image: np.ndarray) -> np.ndarray:
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return cv2.resize(gray, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)

@@ -48,7 +48,7 @@ def write_pair_set(path: Path | str, images: Sequence[bytes], is_same: Sequence[
 
 
 def export_benchmark(manifest: pd.DataFrame, pairs: pd.DataFrame, benchmark: str, path: Path | str) -> None:
-    """Write a catalogued benchmark by :func:`write_pair_set`, its pairs in file order.
+    """Write a cataloged benchmark by :func:`write_pair_set`, its pairs in file order.
 
     Args:
         manifest: With the benchmark's images.

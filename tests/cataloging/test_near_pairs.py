@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lafs_pipeline.faces.near_pairs import find_near_pairs
+from lafs_pipeline.cataloging.duplicates import find_near_pairs
 
 hashes_of_few_bits = st.lists(
     st.one_of(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from lafs_pipeline.cataloging.planning import CatalogSettings, Plan, PlannedImages
 from lafs_pipeline.faces.manifest import PAIR_TYPES, TableBuilder, join_tables, typed_table
-from lafs_pipeline.faces.planning import CatalogSettings, Plan, PlannedImages
 from lafs_pipeline.protocols.held_out import held_out_pairs
 from lafs_pipeline.protocols.open import FixedBenchmark, describe_alignment
 from lafs_pipeline.runtime.errors import LafsError
@@ -28,7 +28,7 @@ PROTOCOL_TYPES = (
 
 @dataclass(frozen=True)
 class Comparisons:
-    """Tables of :class:`lafs_pipeline.faces.catalogue.Catalogue`."""
+    """Tables of :class:`lafs_pipeline.cataloging.catalog.Catalog`."""
 
     pairs: pd.DataFrame
     templates: pd.DataFrame
@@ -83,7 +83,7 @@ def with_groups(manifest: pd.DataFrame, groups: dict[str, str]) -> pd.DataFrame:
     column = manifest["key"].map(groups)
     if column.isna().all():
         raise LafsError(
-            f"The lists of groups name no catalogued image, but {next(iter(groups))!r} and the like; an "
+            f"The lists of groups name no cataloged image, but {next(iter(groups))!r} and the like; an "
             f"image is called as {manifest['key'].iloc[0]!r} without its source."
         )
     return manifest.assign(group=pd.Categorical(column))

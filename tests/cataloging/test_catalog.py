@@ -1,4 +1,4 @@
-"""Cataloguing: every image once, in the right split, found again byte for byte."""
+"""Cataloging: every image once, in the right split, found again byte for byte."""
 
 import io
 import pickle
@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from lafs_pipeline.cataloging.catalog import catalog_faces
+from lafs_pipeline.cataloging.hashes import exact_hash, perceptual_hash
+from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.faces.alignment import ARCFACE_TEMPLATE
-from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.decode import decode_image
-from lafs_pipeline.faces.hashes import exact_hash, perceptual_hash
 from lafs_pipeline.faces.manifest import MANIFEST_TYPES, check_manifest, manifest_points
 from lafs_pipeline.protocols.open import BenchmarkSettings
 from lafs_pipeline.runtime.errors import LafsError
@@ -42,14 +43,14 @@ def folder(path, **options) -> SourceSettings:
     return SourceSettings(path=str(path), **{"aligned": True} | options)
 
 
-def catalogue(tmp_path, sources, benchmarks=None, **options):
+def catalog(tmp_path, sources, benchmarks=None, **options):
     settings = CatalogSettings(sources=sources, benchmarks=benchmarks or {}, **options)
     return catalog_faces(settings, 0, tmp_path / "out" / "faces.rec")
 
 
 def test_aligned_files_are_packed_as_they_are(tmp_path):
     path = make_folder(tmp_path / "faces", {"Ann": 2, "Bo": 1})
-    found = catalogue(tmp_path, {"mine": folder(path)})
+    found = catalog(tmp_path, {"mine": folder(path)})
     assert list(found.manifest.columns) == list(MANIFEST_TYPES)
     assert found.manifest["key"].tolist() == [
         "mine/Ann/Ann_0001.png",
@@ -68,7 +69,7 @@ def test_aligned_files_are_packed_as_they_are(tmp_path):
 
 def test_the_manifest_survives_parquet(tmp_path):
     path = make_folder(tmp_path / "faces", {"Ann": 2, "Bo": 1})
-    manifest = catalogue(tmp_path, {"mine": folder(path, labelled=False)}).manifest
+    manifest = catalog(tmp_path, {"mine": folder(path, labelled=False)}).manifest
     manifest.to_parquet(tmp_path / "manifest.parquet")
     back = check_manifest(pd.read_parquet(tmp_path / "manifest.parquet"))
     pd.testing.assert_frame_equal(back, manifest)
@@ -82,7 +83,7 @@ def test_recordio_is_read_in_place_and_odd_sizes_are_packed(tmp_path):
     source = SourceSettings(
         kind="recordio", path=str(tmp_path / "train.rec"), aligned=True, channel_order="bgr"
     )
-    found = catalogue(tmp_path, {"ms1m": source}).manifest
+    found = catalog(tmp_path, {"ms1m": source}).manifest
     assert found["identity"].tolist() == ["ms1m/4", "ms1m/4", "ms1m/9"]
     assert [store.rsplit("/", 1)[-1] for store in found["store"]] == ["train.rec", "faces.rec", "train.rec"]
     assert found["record"].tolist() == [0, 0, 2]
@@ -102,7 +103,7 @@ def test_faces_are_aligned_by_given_points(tmp_path):
     names = [f"{axis}{number}" for number in range(1, 6) for axis in "xy"]
     pd.DataFrame(rows, columns=["file", *names]).to_csv(tmp_path / "points.csv", index=False)
     points = str(tmp_path / "points.csv")
-    found = catalogue(tmp_path, {"mine": folder(tmp_path / "faces", aligned=False, points=points)}).manifest
+    found = catalog(tmp_path, {"mine": folder(tmp_path / "faces", aligned=False, points=points)}).manifest
     np.testing.assert_allclose(manifest_points(found), np.stack([ARCFACE_TEMPLATE] * 2), atol=1e-3)
     images = FaceImages(found)
     halved = cv2.resize(decode_image(face(1, 224)), (112, 112), interpolation=cv2.INTER_LINEAR)
@@ -116,7 +117,7 @@ def test_unusable_images_are_listed_and_the_rest_goes_on(tmp_path):
     (path / "Ann" / "Ann_0002.png").write_bytes(face(0)[:200])
     (path / "Bo" / "wide.png").write_bytes(face(0))
     Image.new("RGB", (92, 112)).save(path / "Bo" / "wide.png")
-    found = catalogue(tmp_path, {"mine": folder(path)})
+    found = catalog(tmp_path, {"mine": folder(path)})
     assert len(found.manifest) == 4
     assert found.rejected["key"].tolist() == ["mine/Ann/Ann_0002.png", "mine/Bo/wide.png"]
     assert found.rejected["reason"].str.contains("damaged|must be square").all()
@@ -127,14 +128,12 @@ def test_sizes_and_hashes(tmp_path):
     (path / "Bo/large.png").write_bytes(face(5, 200))
     (path / "Bo/flat.png").write_bytes(b"")
     Image.new("RGB", (112, 112), (9, 80, 200)).save(path / "Bo/flat.png")
-    found = catalogue(tmp_path, {"mine": folder(path)}).manifest.set_index("key")
+    found = catalog(tmp_path, {"mine": folder(path)}).manifest.set_index("key")
     assert found["width"].tolist() == found["height"].tolist() == [112, 112, 112, 200]
     assert found["exact_hash"]["mine/Ann/Ann_0001.png"] == exact_hash(face(1))
     assert found["perceptual_hash"].isna().tolist() == [False, False, True, False]
     assert found["perceptual_hash"]["mine/Ann/Ann_0001.png"] == perceptual_hash(decode_image(face(1)))
-    repacked = catalogue(tmp_path, {"mine": folder(path)}, threads=1, shard_images=2).manifest.set_index(
-        "key"
-    )
+    repacked = catalog(tmp_path, {"mine": folder(path)}, threads=1, shard_images=2).manifest.set_index("key")
     pd.testing.assert_frame_equal(repacked, found)
 
 
@@ -149,7 +148,7 @@ def test_a_photograph_lying_on_its_side(tmp_path):
     names = [f"{axis}{number}" for number in range(1, 6) for axis in "xy"]
     pd.DataFrame(rows, columns=["file", *names]).to_csv(tmp_path / "points.csv", index=False)
     source = folder(path, aligned=False, points=str(tmp_path / "points.csv"))
-    found = catalogue(tmp_path, {"mine": source}).manifest
+    found = catalog(tmp_path, {"mine": source}).manifest
     assert found[["width", "height"]].to_numpy().tolist() == [[224, 224], [30, 50], [224, 224]]
 
 
@@ -158,7 +157,7 @@ def test_people_of_several_sources(tmp_path, identities, people):
     first = make_folder(tmp_path / "first", {"Ann": 2, "Bo": 1})
     second = make_folder(tmp_path / "second", {"Bo": 2, "Cy": 1}, 50_000)
     sources = {"one": folder(first), "two": folder(second)}
-    found = catalogue(tmp_path, sources, identities=identities)
+    found = catalog(tmp_path, sources, identities=identities)
     assert found.manifest["identity"].nunique() == people
     labels = [RecordIOReader(tmp_path / "out/faces.rec").read_labels(record)[0] for record in range(6)]
     assert len(set(labels)) == people
@@ -175,7 +174,7 @@ def test_damaged_records_are_listed(tmp_path):
     data[int(path.with_suffix(".idx").read_text().split()[5])] = 0
     path.write_bytes(data)
     source = SourceSettings(kind="recordio", path=str(path), aligned=True)
-    found = catalogue(tmp_path, {"ms1m": source})
+    found = catalog(tmp_path, {"ms1m": source})
     assert found.manifest["record"].tolist() == [0, 1, 3]
     assert found.rejected["key"].tolist() == ["ms1m/2"]
     assert "record 2 is damaged" in found.rejected["reason"][0]
@@ -185,7 +184,7 @@ def test_held_out_identities_leave_training(tmp_path):
     path = make_folder(tmp_path / "faces", {f"p{number:02d}": 4 for number in range(12)})
     other = make_folder(tmp_path / "other", {f"p{number:02d}": 1 for number in range(14)}, 50_000)
     benchmark = BenchmarkSettings(source="mine", identities=0.25, pairs=20, folds=2)
-    found = catalogue(tmp_path, {"mine": folder(path), "other": folder(other)}, {"held": benchmark})
+    found = catalog(tmp_path, {"mine": folder(path), "other": folder(other)}, {"held": benchmark})
     held = found.manifest[found.manifest["split"] == "held"]
     train = found.manifest[found.manifest["split"] == "train"]
     assert held["identity"].nunique() == 3
@@ -213,7 +212,7 @@ def test_pairs_txt_benchmark(tmp_path):
         extension=".png",
         aligned=True,
     )
-    found = catalogue(tmp_path, {"mine": folder(train)}, {"mini": benchmark})
+    found = catalog(tmp_path, {"mine": folder(train)}, {"mini": benchmark})
     members = found.manifest[found.manifest["split"] == "mini"]
     assert [key.split("/")[-1] for key in members["key"]] == [
         "Ann_0001.png",
@@ -232,7 +231,7 @@ def test_pairs_txt_benchmark(tmp_path):
     with pytest.raises(
         LafsError, match=r"1 images named in .*pairs\.txt are not in .*bench: Di/Di_0002\.png"
     ):
-        catalogue(tmp_path, {"mine": folder(train)}, {"mini": benchmark})
+        catalog(tmp_path, {"mine": folder(train)}, {"mini": benchmark})
 
 
 def test_bin_benchmark_and_pairs_with_damaged_images(tmp_path):
@@ -240,7 +239,7 @@ def test_bin_benchmark_and_pairs_with_damaged_images(tmp_path):
     images[5] = images[5][:100]
     (tmp_path / "set.bin").write_bytes(pickle.dumps((images, [True, False, True, False])))
     benchmark = BenchmarkSettings(kind="bin", path=str(tmp_path / "set.bin"), folds=2)
-    found = catalogue(tmp_path, {}, {"set": benchmark})
+    found = catalog(tmp_path, {}, {"set": benchmark})
     assert found.manifest["identity"].isna().all()
     assert found.rejected["key"].tolist() == ["set/000005"]
     assert found.pairs[["pair", "key_a", "key_b", "fold"]].to_numpy().tolist() == [
@@ -253,10 +252,10 @@ def test_bin_benchmark_and_pairs_with_damaged_images(tmp_path):
 def test_synthetic_faces_need_no_settings(tmp_path):
     sources = {"drawn": SourceSettings(kind="synthetic", identities=5, images_per_identity=3)}
     benchmarks = {"held": BenchmarkSettings(source="drawn", identities=2, pairs=8, folds=2)}
-    found = catalogue(tmp_path, sources, benchmarks, threads=1)
+    found = catalog(tmp_path, sources, benchmarks, threads=1)
     assert found.manifest["split"].value_counts().to_dict() == {"train": 9, "held": 6}
     assert np.isfinite(manifest_points(found.manifest)).all()
-    again = catalogue(tmp_path, sources, benchmarks, threads=3)
+    again = catalog(tmp_path, sources, benchmarks, threads=3)
     pd.testing.assert_frame_equal(found.manifest, again.manifest)
     pd.testing.assert_frame_equal(found.pairs, again.pairs)
 
@@ -283,7 +282,7 @@ def test_synthetic_faces_need_no_settings(tmp_path):
 def test_bad_settings_leave_nothing(tmp_path, people, options, benchmarks, message):
     path = make_folder(tmp_path / "faces", people)
     with pytest.raises(LafsError, match=message):
-        catalogue(tmp_path, {"mine": folder(path, **options)}, benchmarks)
+        catalog(tmp_path, {"mine": folder(path, **options)}, benchmarks)
     assert not (tmp_path / "out").exists()
 
 
@@ -294,13 +293,13 @@ def test_a_source_without_one_usable_image(tmp_path):
     with pytest.raises(
         LafsError, match=r"'mine': all 4 images were rejected, first mine/Ann/Ann_0001\.png: it is not"
     ):
-        catalogue(tmp_path, {"mine": folder(path)})
+        catalog(tmp_path, {"mine": folder(path)})
     assert not (tmp_path / "out" / "faces.rec").exists()
 
 
 def test_nothing_to_do(tmp_path):
-    with pytest.raises(LafsError, match="nothing to catalogue"):
-        catalogue(tmp_path, {})
+    with pytest.raises(LafsError, match="nothing to catalog"):
+        catalog(tmp_path, {})
 
 
 @pytest.mark.parametrize(
@@ -316,7 +315,7 @@ def test_nothing_to_do(tmp_path):
 )
 def test_foreign_manifests_are_checked(tmp_path, change, message):
     path = make_folder(tmp_path / "faces", {"Ann": 1, "Bo": 1})
-    manifest = catalogue(tmp_path, {"mine": folder(path)}).manifest
+    manifest = catalog(tmp_path, {"mine": folder(path)}).manifest
     with pytest.raises(LafsError, match=f"manifest.parquet.*{message}"):
         check_manifest(change(manifest), "manifest.parquet")
 
@@ -325,7 +324,7 @@ def test_real_faces_are_detected_and_aligned(tmp_path, shared_dir):
     source = SourceSettings(
         path=str(shared_dir / "faces/orl_att"), detector=str(shared_dir / "models/yunet_n_320_320.onnx")
     )
-    found = catalogue(tmp_path, {"orl": source})
+    found = catalog(tmp_path, {"orl": source})
     assert len(found.manifest) >= 395
     assert found.manifest["identity"].nunique() == 40
     assert found.manifest["score"].between(0.6, 1).all()

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from lafs_pipeline.cataloging.export import export_recordio, write_pair_set
 from lafs_pipeline.faces.dataset import FaceImages
-from lafs_pipeline.faces.packing import export_recordio, write_pair_set
 from lafs_pipeline.protocols.pair_sets import read_pair_set
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.sources.recordio import RecordIOWriter

@@ -1,4 +1,4 @@
-"""Images are taken in shard by shard; what is done stays done when a run breaks off."""
+"""Images are ingested shard by shard; what is done stays done when a run breaks off."""
 
 import hashlib
 import json
@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lafs_pipeline.faces.intake import AlignedFace
+from lafs_pipeline.cataloging.intake import AlignedFace
+from lafs_pipeline.cataloging.planning import PlannedImages
 from lafs_pipeline.faces.manifest import MANIFEST_TYPES, TableBuilder
-from lafs_pipeline.faces.planning import PlannedImages
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import whole_file
 from lafs_pipeline.sources.recordio import RecordIOReader, RecordIOWriter
@@ -42,7 +42,7 @@ class ShardFolder:
     Args:
         path: The folder; made when the first shard is written.
         images: Images a shard.
-        seed: Seed of the catalogue, which synthetic images depend on.
+        seed: Seed of the catalog, which synthetic images depend on.
     """
 
     def __init__(self, path: Path, images: int, seed: int) -> None:
@@ -50,7 +50,7 @@ class ShardFolder:
         self.images = images
         self.seed = seed
 
-    def take_in(
+    def ingest(
         self, planned: PlannedImages, labels: dict[str, int], threads: int, progress: tqdm
     ) -> Iterator[tuple[Sequence[int], pd.DataFrame]]:
         """Align all wanted images of a source, shard by shard.

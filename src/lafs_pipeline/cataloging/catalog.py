@@ -1,7 +1,6 @@
 """Sources and benchmarks become a manifest, a packed file, and lists of what is compared and doubled."""
 
 import logging
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +8,11 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from lafs_pipeline.faces.comparisons import compare, with_groups
-from lafs_pipeline.faces.duplicates import find_duplicates
+from lafs_pipeline.cataloging.comparisons import compare, with_groups
+from lafs_pipeline.cataloging.duplicates import find_duplicates
+from lafs_pipeline.cataloging.overlap import exclude_overlap, find_overlap
+from lafs_pipeline.cataloging.planning import CatalogSettings, Plan, PlannedImages, plan_catalog
+from lafs_pipeline.cataloging.shards import STORED_TYPES, ShardFolder, pack_stores
 from lafs_pipeline.faces.manifest import (
     MANIFEST_TYPES,
     REJECTED_TYPES,
@@ -19,20 +21,15 @@ from lafs_pipeline.faces.manifest import (
     join_tables,
     typed_table,
 )
-from lafs_pipeline.faces.overlap import exclude_overlap, find_overlap
-from lafs_pipeline.faces.planning import CatalogSettings, Plan, PlannedImages, plan_catalogue
-from lafs_pipeline.faces.shards import STORED_TYPES, ShardFolder, pack_stores
-from lafs_pipeline.protocols.open import BenchmarkSettings
+from lafs_pipeline.runtime.cores import usable_cores
 from lafs_pipeline.runtime.errors import LafsError
-
-__all__ = ["BenchmarkSettings", "CatalogSettings", "Catalogue", "catalog_faces"]
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Catalogue:
-    """What cataloguing yields.
+class Catalog:
+    """What cataloging yields.
 
     Attributes:
         manifest: One row an image; columns in :mod:`lafs_pipeline.faces.manifest`, and `group` where a
@@ -59,8 +56,8 @@ class Catalogue:
     overlap: pd.DataFrame
 
 
-def catalog_faces(settings: CatalogSettings, seed: int, packed_path: Path | str) -> Catalogue:
-    """Take in all sources and benchmarks in one pass over their images.
+def catalog_faces(settings: CatalogSettings, seed: int, packed_path: Path | str) -> Catalog:
+    """Ingest all sources and benchmarks in one pass over their images.
 
     Aligned faces in RecordIO files are read in place. All others are packed into the RecordIO file
     `packed_path`: 112 x 112 JPEG and PNG files as they are, others aligned or resized and written as JPEG of
@@ -79,8 +76,8 @@ def catalog_faces(settings: CatalogSettings, seed: int, packed_path: Path | str)
     packed_path = Path(packed_path)
     folder = packed_path.with_name(f"{packed_path.name}.parts")
     threads = settings.threads or usable_cores()
-    plan = plan_catalogue(settings, seed, packed_path.parent)
-    manifest, rejected = _take_in(plan, ShardFolder(folder, settings.shard_images, seed), threads)
+    plan = plan_catalog(settings, seed, packed_path.parent)
+    manifest, rejected = _ingest(plan, ShardFolder(folder, settings.shard_images, seed), threads)
     compared = compare(settings, plan, manifest, seed)
     duplicates = find_duplicates(manifest, settings.near_distance, settings.near_similarity, threads)
     overlap = find_overlap(manifest, duplicates)
@@ -92,7 +89,7 @@ def catalog_faces(settings: CatalogSettings, seed: int, packed_path: Path | str)
         )
     manifest = pack_stores(with_groups(manifest, plan.groups), folder, packed_path)
     shutil.rmtree(folder, ignore_errors=True)
-    return Catalogue(
+    return Catalog(
         manifest,
         join_tables([rejected, excluded]),
         **vars(compared),
@@ -101,12 +98,7 @@ def catalog_faces(settings: CatalogSettings, seed: int, packed_path: Path | str)
     )
 
 
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _take_in(plan: Plan, shards: ShardFolder, threads: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _ingest(plan: Plan, shards: ShardFolder, threads: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Manifest with the stores of the shards, and rejected images."""
     everyone = {
         planned.person(index)
@@ -118,11 +110,11 @@ def _take_in(plan: Plan, shards: ShardFolder, threads: int) -> tuple[pd.DataFram
     rejected = TableBuilder(REJECTED_TYPES)
     total = sum(len(planned.wanted) for planned in plan.images.values())
     tables = []
-    with tqdm(total=total, unit="image", desc="cataloguing", disable=None) as progress:
+    with tqdm(total=total, unit="image", desc="cataloging", disable=None) as progress:
         for planned in plan.images.values():
             accepted_before, rejected_before = sum(map(len, tables)), len(rejected)
             reasons: list[str] = []
-            for indices, table in shards.take_in(planned, labels, threads, progress):
+            for indices, table in shards.ingest(planned, labels, threads, progress):
                 tables.append(_manifest_rows(planned, table))
                 refused = table[table["reason"].notna()].set_index("index")["reason"].to_dict()
                 refused |= {index: planned.refused[index] for index in indices if index in planned.refused}

@@ -1,6 +1,6 @@
-"""What cataloguing costs an image in time and memory, and what that comes to for 42 million images.
+"""What cataloging costs an image in time and memory, and what that comes to for 42 million images.
 
-    python -m benchmarks.cataloguing [--json] [--detector yunet.onnx] [--cores 16]
+    python -m benchmarks.cataloging [--json] [--detector yunet.onnx] [--cores 16]
 
 All images are made up: an aligned face is a random picture of 112 x 112 pixels, a photograph has 250 x 250
 and a drawn face in it. `_per_second_<n>` is with n threads; `core_us` is processor time, most of it outside
@@ -22,13 +22,14 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from lafs_pipeline.faces.card import fingerprint
-from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces, usable_cores
+from lafs_pipeline.cataloging.catalog import catalog_faces
+from lafs_pipeline.cataloging.duplicates import find_near_pairs, search_cost
+from lafs_pipeline.cataloging.hashes import thumbnail
+from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.decode import encode_jpeg
-from lafs_pipeline.faces.hashes import thumbnail
-from lafs_pipeline.faces.manifest import MANIFEST_TYPES, typed_table
-from lafs_pipeline.faces.near_pairs import find_near_pairs, search_cost
+from lafs_pipeline.faces.manifest import MANIFEST_TYPES, fingerprint, typed_table
+from lafs_pipeline.runtime.cores import usable_cores
 from lafs_pipeline.sources.open import SourceSettings, open_source
 from lafs_pipeline.sources.recordio import RecordIOWriter
 from lafs_pipeline.sources.synthetic.faces import draw_face
@@ -38,7 +39,7 @@ SMALL = (100_000, 300_000)
 GOAL = 42_000_000
 GOAL_DISTANCE = 6
 SKEW = 4
-"""Neighbours of a real face's hash to those of a random one (celeba_299 and LFW: 2 to 5, by the blocks)."""
+"""Neighbors of a real face's hash to those of a random one (celeba_299 and LFW: 2 to 5, by the blocks)."""
 
 
 def make_aligned(path: Path, count: int) -> SourceSettings:
@@ -78,10 +79,10 @@ def own_memory() -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) * 1024
 
 
-def measure_catalogue(
+def measure_catalog(
     source: SourceSettings, folder: Path, threads: int, decode: bool, results: SimpleQueue
 ) -> None:
-    """Images, seconds, core seconds and greatest memory of a whole catalogue."""
+    """Images, seconds, core seconds and greatest memory of a whole catalog."""
     settings = CatalogSettings(sources={"s": source}, threads=threads, check_images=decode)
     memory, ended = [own_memory()], threading.Event()
 
@@ -146,20 +147,18 @@ def measure(folder: Path, detector: str | None) -> dict[str, float]:
     figures["identity_us"] = 1e6 * timed(lambda: [opened.identity(i) for i in range(ALIGNED)]) / ALIGNED
     cores = usable_cores()
     for threads in sorted({1, cores}):
-        _, seconds, core_seconds, _ = in_a_child(measure_catalogue, source, folder, threads, True)
+        _, seconds, core_seconds, _ = in_a_child(measure_catalog, source, folder, threads, True)
         figures[f"aligned_per_second_{threads}"] = ALIGNED / seconds
     figures["aligned_core_us"] = 1e6 * core_seconds / ALIGNED
     small = [make_small(folder / f"small{count}.rec", count) for count in SMALL]
-    runs = [in_a_child(measure_catalogue, one, folder, 1, False) for one in small]
+    runs = [in_a_child(measure_catalog, one, folder, 1, False) for one in small]
     (_, _, core_few, memory_few), (_, _, core_many, memory_many) = runs
     figures["python_us"] = 1e6 * (core_many - core_few) / (SMALL[1] - SMALL[0])
     figures["peak_bytes"] = (memory_many - memory_few) / (SMALL[1] - SMALL[0])
     if detector:
         photographs = make_photographs(folder / "photographs", detector)
         for threads in sorted({1, cores}):
-            found, seconds, core_seconds, _ = in_a_child(
-                measure_catalogue, photographs, folder, threads, True
-            )
+            found, seconds, core_seconds, _ = in_a_child(measure_catalog, photographs, folder, threads, True)
             figures[f"photographs_per_second_{threads}"] = PHOTOGRAPHS / seconds
         figures["photograph_core_us"] = 1e6 * core_seconds / PHOTOGRAPHS
         figures["photographs_with_a_face"] = found / PHOTOGRAPHS

@@ -3,9 +3,10 @@
 import pandas as pd
 import pytest
 
-from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
+from lafs_pipeline.cataloging.catalog import catalog_faces
+from lafs_pipeline.cataloging.overlap import exclude_overlap, find_overlap
+from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.faces.decode import decode_image, encode_jpeg
-from lafs_pipeline.faces.overlap import exclude_overlap, find_overlap
 from lafs_pipeline.protocols.open import BenchmarkSettings
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.sources.open import SourceSettings
@@ -112,7 +113,7 @@ def parts(tmp_path):
 
 
 @pytest.mark.parametrize(("rule", "left"), [("none", 10), ("images", 7), ("identities", 3)])
-def test_catalogues_leave_out_what_is_asked(tmp_path, parts, rule, left):
+def test_catalogs_leave_out_what_is_asked(tmp_path, parts, rule, left):
     found = catalog_faces(CatalogSettings(**parts, exclude_overlap=rule), 0, tmp_path / "faces.rec")
     assert found.overlap[["key", "benchmark_key", "kind"]].to_numpy().tolist() == [
         ["t/Ann/Ann_0001.jpg", "b/Xi/Xi_0001.jpg", "exact"],

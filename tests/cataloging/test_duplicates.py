@@ -5,9 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
+from lafs_pipeline.cataloging.catalog import catalog_faces
+from lafs_pipeline.cataloging.duplicates import default_distance, find_duplicates
+from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.faces.decode import encode_jpeg
-from lafs_pipeline.faces.duplicates import default_distance, find_duplicates
 from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.sources.synthetic.faces import draw_face
 
@@ -29,7 +30,7 @@ def folder(tmp_path):
         cv2.resize(draw_face(11, 4, 2).image, (200, 200), interpolation=cv2.INTER_CUBIC),
     )
     save(path / "p5/black.png", np.zeros((112, 112, 3), np.uint8))
-    save(path / "p6/grey.png", np.full((112, 112, 3), 1, np.uint8))
+    save(path / "p6/gray.png", np.full((112, 112, 3), 1, np.uint8))
     return path
 
 
@@ -37,13 +38,13 @@ def save(path, image):
     cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
 
 
-def catalogue(tmp_path, folder, **options):
+def catalog(tmp_path, folder, **options):
     sources = {"s": SourceSettings(path=str(folder), aligned=True, labelled=options.pop("labelled", True))}
     return catalog_faces(CatalogSettings(sources=sources, **options), 0, tmp_path / "faces.rec")
 
 
 def test_planted_duplicates_are_found_and_nothing_else(tmp_path, folder):
-    found = catalogue(tmp_path, folder).duplicates
+    found = catalog(tmp_path, folder).duplicates
     columns = ["key_a", "key_b", "kind", "mirrored", "same_identity"]
     assert found[columns].to_numpy().tolist() == [
         ["s/p0/0.png", "s/p0/copy.png", "exact", False, True],
@@ -58,7 +59,7 @@ def test_planted_duplicates_are_found_and_nothing_else(tmp_path, folder):
 
 
 def test_the_second_look_decides(tmp_path, folder):
-    manifest = catalogue(tmp_path, folder).manifest
+    manifest = catalog(tmp_path, folder).manifest
     everything = find_duplicates(manifest, 16, 0.0)
     strict = find_duplicates(manifest, 16, 0.99)
     assert len(strict) < len(everything)
@@ -70,7 +71,7 @@ def test_the_second_look_decides(tmp_path, folder):
 
 
 def test_unlabelled_and_undecoded_images(tmp_path, folder):
-    found = catalogue(tmp_path, folder, labelled=False, check_images=False)
+    found = catalog(tmp_path, folder, labelled=False, check_images=False)
     unseen = found.manifest[found.manifest["key"] != "s/p4/large.png"]
     assert unseen["perceptual_hash"].isna().all()
     assert found.duplicates["kind"].tolist() == ["exact", "exact"]
@@ -87,7 +88,7 @@ def test_real_duplicates(tmp_path, shared_dir):
     folder.mkdir()
     for person in ("7312", "7314", "7392", "7393", "7228"):
         (folder / person).symlink_to(shared_dir / "faces/celeba_299/aligned112" / person)
-    found = catalogue(tmp_path, folder).duplicates
+    found = catalog(tmp_path, folder).duplicates
     across = found[~found["same_identity"]]
     assert across.groupby(["identity_a", "identity_b"]).size().to_dict() == {
         ("s/7312", "s/7314"): 4,

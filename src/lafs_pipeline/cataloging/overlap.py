@@ -16,7 +16,8 @@ def find_overlap(manifest: pd.DataFrame, duplicates: pd.DataFrame) -> pd.DataFra
 
     Args:
         manifest: The images.
-        duplicates: Of :func:`lafs_pipeline.faces.duplicates.find_duplicates`, for all rows of the manifest.
+        duplicates: Of :func:`lafs_pipeline.cataloging.duplicates.find_duplicates`, for all rows of
+            the manifest.
 
     Returns:
         One row a training image and duplicate: benchmark, key, identity, benchmark_key, benchmark_identity,
