@@ -7,7 +7,6 @@ move from face to face. All distances are in pixels of the 112 x 112 image.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,6 @@ from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.subsets import evenly_spaced
 from lafs_pipeline.models.embedding import map_faces
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
-from lafs_pipeline.models.landmark_plot import plot_landmarks
 from lafs_pipeline.runtime.processes import local_device
 from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.runtime.settings import setting, settings
@@ -28,9 +26,6 @@ from lafs_pipeline.views.landmarks import restore_landmarks
 from lafs_pipeline.views.parameters import ViewParameters, draw_view_parameters
 from lafs_pipeline.views.render import render_views, resized_crop
 from lafs_pipeline.views.settings import ViewSettings
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 CHANGES = ("flip", "noise", "appearance", "crop")
 """What is done to a face, in the order of :class:`ChangedFaces`."""
@@ -95,8 +90,8 @@ def compare_landmarks(
     manifest: pd.DataFrame,
     options: LandmarkQualitySettings,
     seed: int,
-) -> tuple[pd.DataFrame, "Figure"]:
-    """Measure landmark networks on the same images, and draw their landmarks on the same faces.
+) -> tuple[pd.DataFrame, np.ndarray, dict[str, np.ndarray]]:
+    """Measure landmark networks on the same images, and find their landmarks on the same faces.
 
     Args:
         networks: by when in its training each was taken.
@@ -106,7 +101,8 @@ def compare_landmarks(
 
     Returns:
         One row a network: training (its name), landmarks, faces, and the values of
-        :func:`landmark_quality`; and the figure.
+        :func:`landmark_quality`. Some of the faces (k, 112, 112, 3) uint8, and by title of a network its
+        landmarks (k, N, 2) on them in pixels.
     """
     chosen = evenly_spaced(manifest, options.faces)
     changed = ChangedFaces(FaceImages(chosen), options.noise, seed)
@@ -118,7 +114,7 @@ def compare_landmarks(
         rows.append({"training": name, "landmarks": landmarks.shape[2], "faces": len(changed), **values})
         overlays[_title(name, values)] = landmarks[shown, 0].numpy()
     images = np.stack([changed.faces[index] for index in shown])
-    return pd.DataFrame(rows), plot_landmarks(images, overlays)
+    return pd.DataFrame(rows), images, overlays
 
 
 def _find(network: LandmarkNetwork, changed: ChangedFaces) -> Tensor:

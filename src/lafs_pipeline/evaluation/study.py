@@ -28,7 +28,7 @@ from lafs_pipeline.training.recipes import (
     grid_sizes,
 )
 from lafs_pipeline.training.self_supervised import PretrainSettings
-from lafs_pipeline.training.supervised import RecognitionSettings
+from lafs_pipeline.training.supervised import DrawLandmarks, RecognitionSettings
 
 RESULT = "result.json"
 Method = Literal["scratch", "scratch_grid", "grid", "lafs", "lafs_no_noise", "lafs_all_landmarks"]
@@ -150,6 +150,7 @@ class Study:
         evaluate: how benchmarks are run.
         place: the runs' parent folder, and processes.
         steps: of every adaptation; None keeps the recipe's epochs.
+        draw: as in :func:`lafs_pipeline.training.jobs.train_recognition`.
     """
 
     backbones: Mapping[str, PartFViT | FViT]
@@ -159,6 +160,7 @@ class Study:
     evaluate: EvaluateSettings
     place: Workplace
     steps: int | None
+    draw: DrawLandmarks | None = None
 
     def folder(self, run: StudyRun) -> Path:
         """Of a run's checkpoints, metrics and result."""
@@ -227,7 +229,7 @@ class Study:
         place = replace(self.place, folder=self.folder(run), seed=run.seed, sinks=sinks)
         faces = choose_adaptation_faces(self.data.faces, options, run.seed)
         recipe = fit_recognition(options.recognition, len(faces), self.steps)
-        return train_recognition(run.name, self.start(run), faces, recipe, place, self.network)
+        return train_recognition(run.name, self.start(run), faces, recipe, place, self.network, self.draw)
 
 
 def study_frame(results: Sequence[FewShotResult], faces: str, backbone: str) -> pd.DataFrame:

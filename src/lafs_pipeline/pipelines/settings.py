@@ -34,6 +34,15 @@ class ModelExportSettings:
 
 
 @settings
+class ReportSettings:
+    """What the report shows."""
+
+    study_runs: str = setting("Parquet file of the few-shot study's runs; shown where it exists")
+    hardest_pairs: int = setting("false accepts and false rejects shown, of each at most", 6, ge=0)
+    attention_faces: int = setting("faces with attention maps", 6, ge=1)
+
+
+@settings
 class TrackingSettings:
     """What MLflow gets of a run besides metrics, parameters and files."""
 
@@ -53,7 +62,7 @@ GROUPS = {
     "pretrain": "lafs_pipeline.training.self_supervised:PretrainSettings",
     "adapt": "lafs_pipeline.training.recipes:AdaptSettings",
     "evaluate": "lafs_pipeline.evaluation.settings:EvaluateSettings",
-    "report": "lafs_pipeline.evaluation.settings:ReportSettings",
+    "report": f"{__name__}:ReportSettings",
     "study": "lafs_pipeline.evaluation.study:StudySettings",
     "model_export": f"{__name__}:ModelExportSettings",
     "tracking": f"{__name__}:TrackingSettings",

@@ -63,7 +63,7 @@ def plot_card(manifest: pd.DataFrame, card: dict[str, Any]) -> "Figure":
     left, middle, right = top.subplots(1, 3)
     histogram = card["images_per_identity"]["histogram"]
     left.bar(list(histogram), list(histogram.values()), color="tab:blue")
-    left.set(xlabel="training images an identity", ylabel="identities")
+    left.set(xlabel="training images per identity", ylabel="identities")
     left.tick_params(axis="x", rotation=45)
     _plot_values(
         middle,

@@ -1,4 +1,4 @@
-"""How many cores there are to work with."""
+"""Cores of this machine."""
 
 import os
 

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lafs_pipeline.runtime import processes, watchdog
-from lafs_pipeline.runtime.figures import pixels
 from lafs_pipeline.runtime.launch import Stopped
 from lafs_pipeline.runtime.sinks import ImageSink, JsonLinesSink, MetricSink
 from lafs_pipeline.runtime.stop_signals import StopSignals
@@ -260,8 +259,7 @@ class Trainer:
 
     def _show(self, sinks: list[ImageSink], done: int) -> None:
         pictures = self.stage.pictures(self._progress(done - 1)) if sinks else {}
-        for name, figure in pictures.items():
-            picture = pixels(figure)
+        for name, picture in pictures.items():
             for sink in sinks:
                 sink.log_image(name, picture, done * self.settings.batch_size)
 

@@ -41,6 +41,6 @@ def tabulate(stage1: "Results", scratch: "Results", lafs: "Results") -> pd.DataF
 
 def draw_roc(stage1: "Results", scratch: "Results", lafs: "Results") -> "Figure":
     """ROC curves of the models, one panel a benchmark."""
-    from lafs_pipeline.evaluation.roc_plot import plot_roc
+    from lafs_pipeline.reporting.roc import plot_roc
 
     return plot_roc({"stage 1": stage1, "scratch": scratch, "LAFS": lafs})

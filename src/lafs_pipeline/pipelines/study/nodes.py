@@ -34,6 +34,7 @@ def pretrain_variants(
     """The teachers that methods start from: LAFS as it is, the others pretrained for as long."""
     from lafs_pipeline.evaluation.study import StudySettings, pretraining_variants
     from lafs_pipeline.pipelines.workplace import workplace
+    from lafs_pipeline.reporting.views import views_picture
     from lafs_pipeline.training.jobs import pretrain
     from lafs_pipeline.training.recipes import pretraining_start
     from lafs_pipeline.training.self_supervised import PretrainSettings
@@ -46,7 +47,7 @@ def pretrain_variants(
     for name, recipe in variants.items():
         start = pretraining_start(model.name, model.sizes, seed, network, recipe)
         place = workplace(f"pretrain_{name}", checkpoints, seed, launch)
-        backbones[name] = pretrain(start, train, recipe, place, landmarks)
+        backbones[name] = pretrain(start, train, recipe, place, landmarks, views_picture)
     return backbones
 
 
@@ -70,6 +71,7 @@ def run_study(
     from lafs_pipeline.pipelines.child_runs import child_run
     from lafs_pipeline.pipelines.tracking import active_sinks
     from lafs_pipeline.pipelines.workplace import workplace
+    from lafs_pipeline.reporting.landmarks import landmarks_picture
     from lafs_pipeline.training.recipes import AdaptSettings
 
     options = parse(StudySettings, study_parameters, "study")
@@ -81,6 +83,7 @@ def run_study(
         evaluate=parse(EvaluateSettings, evaluate_parameters, "evaluate"),
         place=workplace("study", checkpoints, seed, launch),
         steps=options.steps,
+        draw=landmarks_picture,
     )
     results = []
     runs = plan_study(options)
@@ -109,7 +112,7 @@ def tabulate(runs: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]
 
 def draw(runs: pd.DataFrame) -> "Figure":
     """Accuracy over shots."""
-    from lafs_pipeline.evaluation.few_shot_plot import plot_few_shot
     from lafs_pipeline.evaluation.study import study_results
+    from lafs_pipeline.reporting.few_shot import plot_few_shot
 
     return plot_few_shot(study_results(runs))

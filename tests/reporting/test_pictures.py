@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lafs_pipeline.runtime.figures import pixels
+from lafs_pipeline.reporting.pictures import pixels
 
 
 def test_pixels_are_those_of_a_saved_file():

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from lafs_pipeline.reporting.curves import MOST_POINTS, plot_metric, thin
+from lafs_pipeline.reporting.history import read_histories
 from lafs_pipeline.runtime.sinks import JsonLinesSink
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.checkpoints import Checkpoint
-from lafs_pipeline.training.curve_plot import MOST_POINTS, plot_metric, thin
-from lafs_pipeline.training.history import read_histories
 
 
 @pytest.fixture

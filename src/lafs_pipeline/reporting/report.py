@@ -9,18 +9,17 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from lafs_pipeline.evaluation import report_tables
 from lafs_pipeline.evaluation.few_shot import FewShotResult
-from lafs_pipeline.evaluation.few_shot_plot import plot_few_shot
 from lafs_pipeline.evaluation.hardest_pairs import FALSE_ACCEPT, FALSE_REJECT
-from lafs_pipeline.evaluation.published import PUBLISHED
-from lafs_pipeline.evaluation.report_pictures import Picture, face_picture, png_picture, svg_picture
 from lafs_pipeline.evaluation.study import study_results
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
+from lafs_pipeline.reporting import tables
+from lafs_pipeline.reporting.curves import plot_metric
+from lafs_pipeline.reporting.few_shot import plot_few_shot
+from lafs_pipeline.reporting.history import History
+from lafs_pipeline.reporting.pictures import Picture, face_picture, png_picture, svg_picture
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.training.curve_plot import plot_metric
-from lafs_pipeline.training.history import History
 
 TEMPLATE = "report.html.j2"
 STAGES = {
@@ -118,7 +117,7 @@ def read_study(path: Path | str, faces: str, backbone: str) -> list[FewShotResul
 def render_report(data: ReportData) -> str:
     """The page, HTML without scripts and with every picture inside; text from the data is escaped."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("lafs_pipeline", "evaluation"),
+        loader=jinja2.PackageLoader("lafs_pipeline", "reporting"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -128,22 +127,22 @@ def render_report(data: ReportData) -> str:
         facts=data.facts,
         card=data.card,
         model_facts=_model_facts(data.model),
-        headlines=report_tables.headline_table(data.benchmarks),
-        data_tables=report_tables.data_tables(data.card),
+        headlines=tables.headline_table(data.benchmarks),
+        data_tables=tables.data_tables(data.card),
         pictures={name: png_picture(png, ALT[name]) for name, png in data.pictures.items()},
-        trainings=report_tables.training_table(data.histories),
+        trainings=tables.training_table(data.histories),
         curves=dict(_curves(data.histories)),
-        scores=report_tables.score_tables(data.benchmarks),
-        intervals=report_tables.interval_notes(data.benchmarks),
-        flags=report_tables.flag_table(data.benchmarks),
-        compared=report_tables.compared_table(data.benchmarks),
-        models=report_tables.model_table(data.benchmarks),
-        published=PUBLISHED,
-        study_tables=None if data.study is None else report_tables.few_shot_tables(data.study, data.seed),
+        scores=tables.score_tables(data.benchmarks),
+        intervals=tables.interval_notes(data.benchmarks),
+        flags=tables.flag_table(data.benchmarks),
+        compared=tables.compared_table(data.benchmarks),
+        models=tables.model_table(data.benchmarks),
+        published=tables.PUBLISHED,
+        study_tables=None if data.study is None else tables.few_shot_tables(data.study, data.seed),
         study_plot=None if data.study is None else _study_picture(data.study),
         hardest=_hardest(data.hardest, data.faces),
         errors=ERRORS,
-        parameters=report_tables.parameter_table(data.parameters),
+        parameters=tables.parameter_table(data.parameters),
     )
     # A file name that is not UTF-8 reaches Python as lone surrogates, which no HTML file can hold.
     return page.encode("utf-8", "replace").decode("utf-8")
@@ -177,7 +176,7 @@ def _stage_curves(stage: str, histories: Mapping[str, History]) -> Iterator[Pict
         if curves:
             limit = _uniform_entropy(histories) if metric == "teacher_entropy" else None
             figure = plot_metric(curves, title, limit, from_zero)
-            yield svg_picture(figure, f"{stage}: {title} over optimiser steps")
+            yield svg_picture(figure, f"{stage}: {title} over optimizer steps")
 
 
 def _uniform_entropy(histories: Mapping[str, History]) -> tuple[str, float] | None:
@@ -190,8 +189,8 @@ def _uniform_entropy(histories: Mapping[str, History]) -> tuple[str, float] | No
 
 
 def _study_picture(study: Sequence[FewShotResult]) -> Picture:
-    named = [replace(result, method=report_tables.model_name(result.method)) for result in study]
-    return svg_picture(plot_few_shot(named), "Accuracy over labelled images an identity, a line a method")
+    named = [replace(result, method=tables.model_name(result.method)) for result in study]
+    return svg_picture(plot_few_shot(named), "Accuracy over labeled images per identity, one line per method")
 
 
 def _hardest(hardest: pd.DataFrame, faces: pd.DataFrame) -> dict[str, dict[str, Any]]:

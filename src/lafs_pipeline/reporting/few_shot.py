@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from lafs_pipeline.evaluation.few_shot import FewShotResult, few_shot_table
-from lafs_pipeline.training.curve_plot import LINES, plain
+from lafs_pipeline.reporting.curves import LINES, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +36,7 @@ def plot_few_shot(results: Sequence[FewShotResult]) -> Figure:
             aside = APART * (index - (len(lines) - 1) / 2)
             _draw_line(panel, method, line.sort_values("shots"), shots, aside, style)
         panel.set_xticks(range(len(shots)), [str(count) for count in shots])
-        panel.set_xlabel("labelled images an identity")
+        panel.set_xlabel("labeled images per identity")
         panel.set_ylabel("accuracy, %")
         panel.set_title(f"{plain(benchmark)}, {int(rows['seeds'].min())} seeds")
         panel.grid(alpha=0.3)

@@ -1,10 +1,16 @@
 import numpy as np
 import pytest
 
+from lafs_pipeline.reporting.views import plot_views
 from lafs_pipeline.runtime.seeding import random_generator
-from lafs_pipeline.views.montage import plot_views
+from lafs_pipeline.sources.synthetic.faces import draw_face
 from lafs_pipeline.views.render import LafsViews
 from lafs_pipeline.views.settings import ViewSettings
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    return draw_face(0, 0, 0).image
 
 
 @pytest.mark.parametrize(("clean", "rows"), [(True, 2), (False, 1)])

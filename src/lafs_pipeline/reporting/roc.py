@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lafs_pipeline.evaluation.results import BenchmarkResult
-from lafs_pipeline.training.curve_plot import LINES, plain
+from lafs_pipeline.reporting.curves import LINES, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,25 +9,24 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
-from tests.evaluation.html_page import Page
+from tests.reporting.html_page import Page
 
 from lafs_pipeline.cataloging.card import describe_dataset
 from lafs_pipeline.cataloging.catalog import catalog_faces
 from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.evaluation.few_shot import FewShotResult, few_shot_table, paired_differences
 from lafs_pipeline.evaluation.hardest_pairs import FALSE_ACCEPT, FALSE_REJECT, HARDEST_TYPES
-from lafs_pipeline.evaluation.published import PUBLISHED
-from lafs_pipeline.evaluation.report import ALT, ReportData, read_study, render_report
-from lafs_pipeline.evaluation.report_pictures import png_picture
-from lafs_pipeline.evaluation.report_tables import headline_table, metric_name, model_name
 from lafs_pipeline.evaluation.resampling import Interval
 from lafs_pipeline.evaluation.results import BenchmarkResult, Facts, benchmark_table
 from lafs_pipeline.evaluation.study import study_frame
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.part_fvit import build_model
+from lafs_pipeline.reporting.history import History
+from lafs_pipeline.reporting.pictures import png_picture
+from lafs_pipeline.reporting.report import ALT, ReportData, read_study, render_report
+from lafs_pipeline.reporting.tables import PUBLISHED, headline_table, metric_name, model_name
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.sources.open import SourceSettings
-from lafs_pipeline.training.history import History
 
 SECTIONS = [
     *("run", "landmarks", "views", "training", "scores", "published"),

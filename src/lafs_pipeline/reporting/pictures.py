@@ -1,4 +1,4 @@
-"""Pictures that lie inside the page."""
+"""Figures and faces as pictures: as pixels, or inside the page."""
 
 import base64
 import io
@@ -31,6 +31,15 @@ class Picture:
     source: str
     width: int
     alt: str
+
+
+def pixels(figure: "Figure") -> np.ndarray:
+    """Draw a figure, (H, W, 3) uint8 RGB."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def png_picture(png: bytes, alt: str) -> Picture:

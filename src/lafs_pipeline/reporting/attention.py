@@ -37,11 +37,11 @@ def show_attention(model: PartFViT | FViT, manifest: pd.DataFrame, count: int) -
 
 
 def plot_attention(images: np.ndarray, places: np.ndarray, attention: np.ndarray) -> "Figure":
-    """Faces in grey with a dot at every token: its area and colour are the attention that the token gets.
+    """Faces in gray with a dot at every token: its area and color are the attention that the token gets.
 
     Args:
         images: (n, H, W, 3) uint8 RGB.
-        places: (n, N, 2) in pixels, where the centre of the first pixel stands at 0.5.
+        places: (n, N, 2) in pixels, where the center of the first pixel stands at 0.5.
         attention: (n, N + 1), rows that sum to 1; the first is the class token's to itself.
     """
     from matplotlib.figure import Figure

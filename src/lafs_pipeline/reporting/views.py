@@ -1,17 +1,61 @@
-"""A picture of the views of one image, for people."""
+"""The views of one face."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+import torch
 
-from lafs_pipeline.views.render import MultiView
+from lafs_pipeline.faces.dataset import FaceImages
+from lafs_pipeline.models.landmark_network import LandmarkNetwork
+from lafs_pipeline.reporting.pictures import pixels
+from lafs_pipeline.runtime.seeding import derive_seed, random_generator
+from lafs_pipeline.training.self_supervised import PretrainSettings
+from lafs_pipeline.training.stage import Part, Progress
+from lafs_pipeline.training.view_landmarks import augment_landmarks, predict_landmarks
+from lafs_pipeline.views.normalise import to_input
+from lafs_pipeline.views.render import LafsViews, MultiView
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLUMNS = 5
+
+
+def views_picture(
+    manifest: pd.DataFrame, network: LandmarkNetwork | None, options: PretrainSettings, seed: int, epoch: int
+) -> np.ndarray:
+    """:func:`show_views` as pixels (H, W, 3) uint8 RGB, which a training logs."""
+    return pixels(show_views(manifest, network, options, seed, epoch))
+
+
+def show_views(
+    manifest: pd.DataFrame,
+    network: LandmarkNetwork | None,
+    options: PretrainSettings,
+    seed: int,
+    epoch: int = 0,
+) -> "Figure":
+    """The views of the first training face in an epoch, with the landmarks at which patches are cut.
+
+    Args:
+        manifest: the training faces.
+        network: finds landmarks; not used where tokens lie on the grid.
+        options: the recipe.
+        seed: of the training.
+        epoch: whose draws are shown.
+    """
+    with_landmarks = options.tokens == "landmarks"
+    draw = LafsViews(options.views, clean=with_landmarks)
+    views = draw(FaceImages(manifest)[0], random_generator(seed, "views", epoch, 0))
+    if not with_landmarks:
+        return plot_views(views)
+    clean = to_input(torch.from_numpy(np.concatenate((views.global_clean, views.local_clean))))
+    part = Part(Progress(0, 1, 1), derive_seed(seed, "shown", epoch), np.arange(1), batch_size=1)
+    whole, local = augment_landmarks(predict_landmarks(network.eval(), clean), options.views, part)
+    return plot_views(views, chosen=[points.numpy() for points in (*whole, *local)])
 
 
 def plot_views(

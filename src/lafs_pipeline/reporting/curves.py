@@ -14,7 +14,7 @@ LINES = (
     {"color": "#007a5a", "linestyle": "-."},
     {"color": "#a0447c", "linestyle": ":"},
 )
-"""Of the first, second .. line of a plot: told apart without colour, and with any kind of colour vision."""
+"""Of the first, second .. line of a plot: told apart without color, and with any kind of color vision."""
 MOST_POINTS = 400
 LONGEST_NAME = 30
 """Characters."""
@@ -41,7 +41,7 @@ def plot_metric(
     limit: tuple[str, float] | None = None,
     from_zero: bool = False,
 ) -> "Figure":
-    """A metric over optimiser steps.
+    """A metric over optimizer steps.
 
     Args:
         curves: name of a training -> steps and values, both (n,), n at least 1.
@@ -61,7 +61,7 @@ def plot_metric(
     if limit is not None:
         axis.axhline(limit[1], color="#555555", linewidth=1, linestyle=(0, (1, 1)), label=limit[0])
     axis.set_title(title, fontsize=10)
-    axis.set_xlabel("optimiser step", fontsize=9)
+    axis.set_xlabel("optimizer step", fontsize=9)
     axis.tick_params(labelsize=9)
     axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     axis.set_xlim(0, 1.04 * max(steps[-1] for steps, _ in curves.values()))

@@ -6,8 +6,8 @@ from matplotlib import pyplot
 
 from lafs_pipeline.evaluation.resampling import pair_units
 from lafs_pipeline.evaluation.results import BenchmarkResult, Facts
-from lafs_pipeline.evaluation.roc_plot import plot_roc
 from lafs_pipeline.evaluation.verification import Resampling, verify_pairs
+from lafs_pipeline.reporting.roc import plot_roc
 
 FACTS = Facts(400, 10, None, 0, 0, None, True, False, False, "arcface-112, as given", "0" * 64, "0" * 32)
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lafs_pipeline.reporting.pictures import pixels
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -12,12 +14,17 @@ if TYPE_CHECKING:
 COLUMNS = 6
 
 
+def landmarks_picture(images: np.ndarray, landmarks: Mapping[str, np.ndarray]) -> np.ndarray:
+    """:func:`plot_landmarks` as pixels (H, W, 3) uint8 RGB, which a training logs."""
+    return pixels(plot_landmarks(images, landmarks))
+
+
 def plot_landmarks(images: np.ndarray, landmarks: Mapping[str, np.ndarray]) -> "Figure":
-    """Faces with their landmarks; colour is a landmark's number, so the same part has the same colour.
+    """Faces with their landmarks; color is a landmark's number, so the same part has the same color.
 
     Args:
         images: (n, H, W, 3) uint8 RGB.
-        landmarks: by title, (n, N, 2) in pixels, where the centre of the first pixel stands at 0.5. Several
+        landmarks: by title, (n, N, 2) in pixels, where the center of the first pixel stands at 0.5. Several
             sets stand side by side, each on all faces.
     """
     from matplotlib.figure import Figure
