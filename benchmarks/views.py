@@ -22,9 +22,8 @@ from torchvision import transforms
 
 from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.views.device import parameter_arrays, render_batch
-from lafs_pipeline.views.parameters import draw_view_parameters
+from lafs_pipeline.views.parameters import ViewSettings, draw_view_parameters
 from lafs_pipeline.views.render import LafsViews
-from lafs_pipeline.views.settings import ViewSettings
 
 CORE_BATCH = 32
 GPU_BATCH = 164

@@ -25,7 +25,7 @@ from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.protocols.pair_sets import read_pair_set
 from lafs_pipeline.sources.recordio import RecordIOReader
-from lafs_pipeline.views.normalise import to_input
+from lafs_pipeline.views.normalize import to_input
 
 
 @pytest.fixture(scope="module")

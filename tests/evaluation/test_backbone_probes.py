@@ -13,7 +13,7 @@ from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.subsets import select_shots
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.sources.open import SourceSettings
-from lafs_pipeline.views.normalise import to_input
+from lafs_pipeline.views.normalize import to_input
 
 ALONE = LaunchSettings(processes=1)
 

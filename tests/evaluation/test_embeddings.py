@@ -19,7 +19,7 @@ from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.launch import Stopped
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.sources.open import SourceSettings
-from lafs_pipeline.views.normalise import to_input
+from lafs_pipeline.views.normalize import to_input
 
 ALONE = LaunchSettings(processes=1)
 SIZES = {

@@ -9,7 +9,7 @@ from torch import nn
 
 from lafs_pipeline.cataloging.catalog import catalog_faces
 from lafs_pipeline.cataloging.planning import CatalogSettings
-from lafs_pipeline.evaluation.benchmarks import BenchmarkData
+from lafs_pipeline.evaluation.evaluate import BenchmarkData
 from lafs_pipeline.evaluation.hardest_pairs import (
     FALSE_ACCEPT,
     FALSE_REJECT,
@@ -25,7 +25,7 @@ from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.protocols.open import BenchmarkSettings
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.sources.open import SourceSettings
-from lafs_pipeline.views.normalise import to_input
+from lafs_pipeline.views.normalize import to_input
 
 PAIRS = 200
 

@@ -9,8 +9,8 @@ import torch
 
 from lafs_pipeline.cataloging.catalog import catalog_faces
 from lafs_pipeline.cataloging.planning import CatalogSettings
-from lafs_pipeline.evaluation.benchmarks import BenchmarkData, evaluate_model
 from lafs_pipeline.evaluation.embeddings import model_digest
+from lafs_pipeline.evaluation.evaluate import BenchmarkData, evaluate_model
 from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.evaluation.study import Study, StudyRun, StudySettings, plan_study, pretraining_variants
 from lafs_pipeline.faces.manifest import fingerprint
@@ -23,7 +23,7 @@ from lafs_pipeline.training.jobs import Workplace
 from lafs_pipeline.training.recipes import AdaptSettings, forget_transformer
 from lafs_pipeline.training.self_supervised import PretrainSettings
 from lafs_pipeline.training.settings import deciding_configuration
-from lafs_pipeline.views.settings import ViewSettings
+from lafs_pipeline.views.parameters import ViewSettings
 
 METHODS = ("scratch", "scratch_grid", "grid", "lafs", "lafs_no_noise", "lafs_all_landmarks")
 TRANSFORMER = {"patch_size": 16, "dim": 16, "depth": 1, "heads": 2, "head_dim": 8, "mlp_dim": 32}

@@ -26,8 +26,8 @@ from lafs_pipeline.training.jobs import Workplace, train_recognition
 from lafs_pipeline.training.recipes import fresh_model
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.supervised import RecognitionSettings
-from lafs_pipeline.views.normalise import to_input
-from lafs_pipeline.views.settings import AugmentationSettings
+from lafs_pipeline.views.normalize import to_input
+from lafs_pipeline.views.parameters import AugmentationSettings
 
 SMALL = {"dim": 48, "depth": 2, "heads": 3, "head_dim": 16, "mlp_dim": 64, "patch_size": 16}
 NAMES = [

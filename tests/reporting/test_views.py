@@ -4,8 +4,8 @@ import pytest
 from lafs_pipeline.reporting.views import plot_views
 from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.sources.synthetic.faces import draw_face
+from lafs_pipeline.views.parameters import ViewSettings
 from lafs_pipeline.views.render import LafsViews
-from lafs_pipeline.views.settings import ViewSettings
 
 
 @pytest.fixture(scope="module")

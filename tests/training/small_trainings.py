@@ -22,7 +22,7 @@ from lafs_pipeline.training.jobs import PretrainJob, RecognitionJob, Workplace, 
 from lafs_pipeline.training.self_supervised import PretrainSettings
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.supervised import RecognitionSettings
-from lafs_pipeline.views.settings import ViewSettings
+from lafs_pipeline.views.parameters import ViewSettings
 
 STAGES = ("landmarks", "pretrain", "adapt")
 SEED = 3

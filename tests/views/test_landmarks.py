@@ -12,8 +12,8 @@ from lafs_pipeline.views.landmarks import (
     take_landmarks,
     transform_landmarks,
 )
+from lafs_pipeline.views.parameters import ViewSettings
 from lafs_pipeline.views.render import LafsViews
-from lafs_pipeline.views.settings import ViewSettings
 
 
 @pytest.fixture

@@ -8,8 +8,12 @@ from torchvision.transforms import RandomResizedCrop
 
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
-from lafs_pipeline.views.parameters import draw_crop_boxes, draw_view_parameters
-from lafs_pipeline.views.settings import AugmentationSettings, ViewSettings
+from lafs_pipeline.views.parameters import (
+    AugmentationSettings,
+    ViewSettings,
+    draw_crop_boxes,
+    draw_view_parameters,
+)
 
 IMAGES = 1500
 SIGNIFICANCE = 1e-3

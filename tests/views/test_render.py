@@ -16,8 +16,8 @@ from torchvision.transforms.v2 import functional as F
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.views import render
+from lafs_pipeline.views.parameters import ViewSettings
 from lafs_pipeline.views.render import LafsViews, render_views, resized_crop
-from lafs_pipeline.views.settings import ViewSettings
 
 BOXES = [(0, 0, 112, 112), (10, 12, 85, 80), (30, 5, 71, 90), (40, 41, 60, 64)]
 

@@ -8,8 +8,9 @@ import torch
 from lafs_pipeline.cataloging.intake import FaceIntake
 from lafs_pipeline.commands.embed import loose_settings
 from lafs_pipeline.commands.models import open_model
-from lafs_pipeline.evaluation.loose_faces import read_face, unit_embeddings
+from lafs_pipeline.evaluation.loose_faces import read_face
 from lafs_pipeline.interop.model_card import Threshold, best_threshold
+from lafs_pipeline.models.embedding import unit_embeddings
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.sources.source import EncodedFace, read_image_file
 

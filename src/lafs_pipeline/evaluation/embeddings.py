@@ -25,7 +25,7 @@ from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.launch import Stopped, launch
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.runtime.stop_signals import StopSignals
-from lafs_pipeline.views.normalise import to_input
+from lafs_pipeline.views.normalize import to_input
 
 logger = logging.getLogger(__name__)
 

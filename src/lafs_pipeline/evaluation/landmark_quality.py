@@ -23,9 +23,8 @@ from lafs_pipeline.runtime.processes import local_device
 from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.views.landmarks import restore_landmarks
-from lafs_pipeline.views.parameters import ViewParameters, draw_view_parameters
+from lafs_pipeline.views.parameters import ViewParameters, ViewSettings, draw_view_parameters
 from lafs_pipeline.views.render import render_views, resized_crop
-from lafs_pipeline.views.settings import ViewSettings
 
 CHANGES = ("flip", "noise", "appearance", "crop")
 """What is done to a face, in the order of :class:`ChangedFaces`."""
@@ -104,17 +103,16 @@ def compare_landmarks(
         :func:`landmark_quality`. Some of the faces (k, 112, 112, 3) uint8, and by title of a network its
         landmarks (k, N, 2) on them in pixels.
     """
-    chosen = evenly_spaced(manifest, options.faces)
+    chosen = manifest.iloc[evenly_spaced(len(manifest), options.faces)]
     changed = ChangedFaces(FaceImages(chosen), options.noise, seed)
-    shown = np.linspace(0, len(changed) - 1, min(SHOWN_FACES, len(changed))).astype(int)
+    shown = evenly_spaced(len(changed), SHOWN_FACES)
     rows, overlays = [], {}
     for name, network in networks.items():
         landmarks = _find(network, changed)
         values = landmark_quality(landmarks, changed.crops())
         rows.append({"training": name, "landmarks": landmarks.shape[2], "faces": len(changed), **values})
         overlays[_title(name, values)] = landmarks[shown, 0].numpy()
-    images = np.stack([changed.faces[index] for index in shown])
-    return pd.DataFrame(rows), images, overlays
+    return pd.DataFrame(rows), changed.faces.stack(shown), overlays
 
 
 def _find(network: LandmarkNetwork, changed: ChangedFaces) -> Tensor:

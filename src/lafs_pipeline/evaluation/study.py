@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from lafs_pipeline.evaluation.benchmarks import BenchmarkData, evaluate_model
 from lafs_pipeline.evaluation.embeddings import model_digest
+from lafs_pipeline.evaluation.evaluate import BenchmarkData, evaluate_model
 from lafs_pipeline.evaluation.few_shot import FewShotResult
 from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.faces.manifest import fingerprint

@@ -8,9 +8,10 @@ import torch
 
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.manifest import TRAIN
+from lafs_pipeline.faces.subsets import evenly_spaced
 from lafs_pipeline.models.attention_maps import attention_maps
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
-from lafs_pipeline.views.normalise import to_input
+from lafs_pipeline.views.normalize import to_input
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,8 +31,7 @@ def show_attention(model: PartFViT | FViT, manifest: pd.DataFrame, count: int) -
     """
     unseen = manifest[manifest["split"] != TRAIN]
     faces = unseen if len(unseen) else manifest
-    images = FaceImages(faces.iloc[np.linspace(0, len(faces) - 1, min(count, len(faces))).astype(int)])
-    pictures = np.stack([images[index] for index in range(len(images))])
+    pictures = FaceImages(faces).stack(evenly_spaced(len(faces), count))
     attention, places = attention_maps(model, to_input(torch.from_numpy(pictures)))
     return plot_attention(pictures, places.numpy(), attention.mean(dim=1).numpy())
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from lafs_pipeline.faces import FACE_SIZE
 from lafs_pipeline.faces.dataset import FaceImages
+from lafs_pipeline.faces.subsets import evenly_spaced
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,8 +99,6 @@ def _plot_values(axis: "Axes", values: np.ndarray, name: str) -> None:
 
 def _row_of_faces(rows: pd.DataFrame) -> np.ndarray:
     """Faces from evenly spread places of a source, (112, 8 * 112, 3) uint8."""
-    places = np.unique(np.linspace(0, len(rows) - 1, CARD_FACES).round().astype(int))
-    images = FaceImages(rows.iloc[places])
-    faces = [images[index] for index in range(len(images))]
+    faces = list(FaceImages(rows).stack(evenly_spaced(len(rows), CARD_FACES)))
     faces += [np.full((FACE_SIZE, FACE_SIZE, 3), 255, np.uint8)] * (CARD_FACES - len(faces))
     return np.concatenate(faces, axis=1)

@@ -14,7 +14,7 @@ from lafs_pipeline.runtime.seeding import derive_seed, random_generator
 from lafs_pipeline.training.self_supervised import PretrainSettings
 from lafs_pipeline.training.stage import Part, Progress
 from lafs_pipeline.training.view_landmarks import augment_landmarks, predict_landmarks
-from lafs_pipeline.views.normalise import to_input
+from lafs_pipeline.views.normalize import to_input
 from lafs_pipeline.views.render import LafsViews, MultiView
 
 if TYPE_CHECKING:

@@ -29,10 +29,9 @@ from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.stage import Part, Progress
 from lafs_pipeline.training.view_landmarks import augment_landmarks, move_landmarks, predict_landmarks
 from lafs_pipeline.views.device import ViewBatch, parameter_arrays, render_batch
-from lafs_pipeline.views.normalise import to_input
-from lafs_pipeline.views.parameters import draw_view_parameters
+from lafs_pipeline.views.normalize import to_input
+from lafs_pipeline.views.parameters import ViewSettings, draw_view_parameters
 from lafs_pipeline.views.render import LafsViews
-from lafs_pipeline.views.settings import ViewSettings
 
 
 @settings

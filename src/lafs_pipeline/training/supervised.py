@@ -22,13 +22,12 @@ from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.row_shards import RowShard
 from lafs_pipeline.runtime.seeding import derive_seed, random_generator
 from lafs_pipeline.runtime.settings import setting, settings
-from lafs_pipeline.training.freezing import freeze
 from lafs_pipeline.training.health import spread_warning
-from lafs_pipeline.training.parameter_groups import layer_decay_groups
+from lafs_pipeline.training.parameter_groups import freeze, layer_decay_groups
 from lafs_pipeline.training.probes import IdentityProbe
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.stage import Part, Progress
-from lafs_pipeline.views.normalise import to_input
+from lafs_pipeline.views.normalize import to_input
 from lafs_pipeline.views.supervised import AugmentationSettings, SupervisedAugmentation, mixup
 
 SHOWN_FACES = 12

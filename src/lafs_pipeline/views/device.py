@@ -18,8 +18,7 @@ import torch
 
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.views.device_appearance import WHITE, blur, jitter_and_grey, solarise
-from lafs_pipeline.views.parameters import ViewParameters
-from lafs_pipeline.views.settings import ViewSettings
+from lafs_pipeline.views.parameters import ViewParameters, ViewSettings
 
 DRAWS = (
     "boxes",

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.views.parameters import ViewParameters, draw_view_parameters
-from lafs_pipeline.views.settings import ViewSettings
+from lafs_pipeline.views.parameters import ViewParameters, ViewSettings, draw_view_parameters
 
 LUMA = (0.299, 0.587, 0.114)
 """ITU-R 601 weights of red, green and blue."""

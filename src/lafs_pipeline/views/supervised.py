@@ -11,9 +11,8 @@ from PIL import Image
 from timm.data.auto_augment import RandAugment, rand_augment_ops
 from torchvision.transforms import RandomErasing
 
-from lafs_pipeline.views.parameters import draw_crop_boxes, draw_jitter
+from lafs_pipeline.views.parameters import AugmentationSettings, draw_crop_boxes, draw_jitter
 from lafs_pipeline.views.render import jitter_colours, require_image, resized_crop
-from lafs_pipeline.views.settings import AugmentationSettings
 
 RANDAUGMENT_OPERATIONS = (
     "AutoContrast",

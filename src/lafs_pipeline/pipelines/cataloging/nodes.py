@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lafs_pipeline.pipelines.parameters import parse
-from lafs_pipeline.pipelines.settings import ExportSettings
+from lafs_pipeline.pipelines.parameters import ExportSettings, parse
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -23,7 +23,7 @@ def verify_model(
     **tables: pd.DataFrame,
 ) -> "Results":
     """A model's result on each benchmark; `tables` are those that cataloging yields."""
-    from lafs_pipeline.evaluation.benchmarks import BenchmarkData, evaluate_model
+    from lafs_pipeline.evaluation.evaluate import BenchmarkData, evaluate_model
     from lafs_pipeline.evaluation.settings import EvaluateSettings
     from lafs_pipeline.runtime.launch_settings import LaunchSettings
 

@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lafs_pipeline.pipelines.parameters import parse
-from lafs_pipeline.pipelines.settings import ModelSettings
+from lafs_pipeline.pipelines.parameters import ModelSettings, parse
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,11 +76,12 @@ def draw_overlay(faces: pd.DataFrame, landmarks: pd.DataFrame) -> "Figure":
     from lafs_pipeline.faces.subsets import evenly_spaced
     from lafs_pipeline.reporting.landmarks import plot_landmarks
 
-    shown = evenly_spaced(faces[faces["split"] == "train"], SHOWN_FACES)
+    train = faces[faces["split"] == "train"]
+    shown = train.iloc[evenly_spaced(len(train), SHOWN_FACES)]
     points = np.stack(landmarks.set_index("key").loc[shown["key"], "landmarks"]).reshape(len(shown), -1, 2)
-    images = FaceImages(shown)
-    pictures = np.stack([images[index] for index in range(len(images))])
-    return plot_landmarks(pictures, {f"{points.shape[1]} landmarks of the stage-1 network": points})
+    return plot_landmarks(
+        FaceImages(shown).stack(), {f"{points.shape[1]} landmarks of the stage-1 network": points}
+    )
 
 
 def measure_quality(

@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lafs_pipeline.pipelines.parameters import parse
-from lafs_pipeline.pipelines.settings import ModelSettings
+from lafs_pipeline.pipelines.parameters import ModelSettings, parse
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lafs_pipeline.pipelines.parameters import parse
-from lafs_pipeline.pipelines.settings import ModelSettings
+from lafs_pipeline.pipelines.parameters import ModelSettings, parse
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,8 +62,8 @@ def run_study(
     **tables: pd.DataFrame,
 ) -> pd.DataFrame:
     """Every adaptation of the study as an MLflow child run; those that are finished are not run again."""
-    from lafs_pipeline.evaluation.benchmarks import BenchmarkData
     from lafs_pipeline.evaluation.embeddings import model_digest
+    from lafs_pipeline.evaluation.evaluate import BenchmarkData
     from lafs_pipeline.evaluation.settings import EvaluateSettings
     from lafs_pipeline.evaluation.study import Study, StudySettings, plan_study, study_frame
     from lafs_pipeline.faces.manifest import fingerprint

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torchvision.transforms.functional import normalize, to_tensor
 
-from lafs_pipeline.views.normalise import to_input
+from lafs_pipeline.views.normalize import to_input
 
 
 def test_a_single_image_as_torchvision_normalises_it(noise_picture):
