@@ -60,14 +60,14 @@ class PillowViews:
                 transforms.RandomHorizontalFlip(0.5),
             ]
         )
-        colour = [
+        color = [
             transforms.RandomApply([transforms.ColorJitter(0.4, 0.4, 0.2, 0.1)], p=0.8),
             transforms.RandomGrayscale(0.2),
         ]
         self.appearances = [
-            transforms.Compose([*colour, PillowBlur(1.0)]),
-            transforms.Compose([*colour, PillowBlur(0.1), PillowSolarise()]),
-            *[transforms.Compose([*colour, PillowBlur(0.5)])] * 8,
+            transforms.Compose([*color, PillowBlur(1.0)]),
+            transforms.Compose([*color, PillowBlur(0.1), PillowSolarise()]),
+            *[transforms.Compose([*color, PillowBlur(0.5)])] * 8,
         ]
 
     def __call__(self, array: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -61,7 +61,7 @@ RUN_ELSEWHERE = {
     "make profile": f"{BENCHMARKS}: test_the_profile_is_written",
     **{
         f"python -m benchmarks.{name}": "Makefile: bench"
-        for name in ("cataloguing", "evaluation", "loading", "pretrain_step", "startup", "views")
+        for name in ("cataloging", "evaluation", "loading", "pretrain_step", "startup", "views")
     },
     "srun kedro run --pipelines=pretrain": f"{LAUNCH}: test_the_tasks_of_a_slurm_step_are_taken_as_they_are",
     "srun --ntasks-per-node=1 kedro run ...": (

@@ -37,14 +37,14 @@ def study(tmp_path_factory) -> Study:
         benchmarks={"held": BenchmarkSettings(source="drawn", identities=4, pairs=40, folds=4)},
         threads=1,
     )
-    catalogue = catalog_faces(settings, 0, folder / "faces.rec")
-    tables = {name: getattr(catalogue, name) for name in BenchmarkData.__annotations__ if name != "faces"}
+    catalog = catalog_faces(settings, 0, folder / "faces.rec")
+    tables = {name: getattr(catalog, name) for name in BenchmarkData.__annotations__ if name != "faces"}
     torch.manual_seed(0)
     lafs, other = (PartFViT(num_landmarks=9, landmark_width=0.25, **TRANSFORMER) for _ in range(2))
     return Study(
         backbones={"lafs": lafs, "lafs_no_noise": other, "grid": FViT(**TRANSFORMER)},
         network=lafs.landmark_network,
-        data=BenchmarkData(faces=catalogue.manifest, **tables),
+        data=BenchmarkData(faces=catalog.manifest, **tables),
         adapt=AdaptSettings(shots=3),
         evaluate=EvaluateSettings(embeddings=str(folder / "embeddings"), workers=0, resamples=0),
         place=Workplace(folder / "study", 0, launch=LaunchSettings(processes=1)),

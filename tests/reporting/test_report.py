@@ -99,21 +99,21 @@ def hardest(faces, benchmark="bench") -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def catalogued(tmp_path_factory):
+def cataloged(tmp_path_factory):
     source = SourceSettings(kind="synthetic", identities=4, images_per_identity=3)
     packed = tmp_path_factory.mktemp("faces") / "faces.rec"
     return catalog_faces(CatalogSettings(sources={"drawn": source}, threads=1), 0, packed)
 
 
 @pytest.fixture(scope="module")
-def complete(catalogued) -> ReportData:
+def complete(cataloged) -> ReportData:
     rng = np.random.default_rng(1)
     lines = [
         {"step": s, "loss": rng.random(), "learning_rate": 0.1, "teacher_entropy": 3.9} for s in range(1, 9)
     ]
     metrics = pd.DataFrame([*lines, {"step": 8, "knn_accuracy": 0.375}])
     configuration = {"seed": 11, "data": "d" * 32, "settings": {"prototypes": 64}}
-    faces = catalogued.manifest
+    faces = cataloged.manifest
     study = [
         FewShotResult(method, shots, seed, "bench", tuple(rng.random(4)))
         for method in ("scratch", "lafs")
@@ -123,7 +123,7 @@ def complete(catalogued) -> ReportData:
     return ReportData(
         facts={"seed": "11"},
         model=build_model("part_fvit_tiny_patch8_112", SIZES),
-        card=describe_dataset(faces, catalogued.duplicates, catalogued.overlap, catalogued.rejected),
+        card=describe_dataset(faces, cataloged.duplicates, cataloged.overlap, cataloged.rejected),
         benchmarks=made_up_table("bench", "other"),
         hardest=hardest(faces),
         faces=faces,
@@ -228,7 +228,7 @@ def test_the_trainings(page):
         attributes["alt"] for tag, attributes in page.elements if tag == "img" and "step" in attributes["alt"]
     ]
     assert len(drawn) == 3 * 4
-    assert "Pretraining: teacher entropy, nats over optimiser steps" in drawn
+    assert "Pretraining: teacher entropy, nats over optimizer steps" in drawn
 
 
 def test_published_results_are_marked_and_linked(html, page):

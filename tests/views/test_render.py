@@ -93,7 +93,7 @@ def test_whole_jitter_follows_torchvision_in_every_order(picture, factors, order
     for operation in order:
         name = ("brightness", "contrast", "saturation", "hue")[operation]
         reference = getattr(F, f"adjust_{name}")(reference, factors[operation])
-    error = difference(render.jitter_colours(picture, np.array(factors), np.array(order)), reference)
+    error = difference(render.jitter_colors(picture, np.array(factors), np.array(order)), reference)
     assert error.mean() < 2.5, "torchvision truncates after each of three blends, half a level each"
     assert error.max() <= 10
 

@@ -1,4 +1,4 @@
-"""A face model on all benchmarks of a catalogue."""
+"""A face model on all benchmarks of a catalog."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BenchmarkData:
-    """What cataloguing yields for evaluation (:mod:`lafs_pipeline.cataloging.catalog`).
+    """What cataloging yields for evaluation (:mod:`lafs_pipeline.cataloging.catalog`).
 
     Attributes:
         faces: the manifest; where it has a column `group`, every group is also benchmarked alone.
@@ -48,7 +48,7 @@ class BenchmarkData:
 def evaluate_model(
     model: nn.Module, data: BenchmarkData, options: EvaluateSettings, launching: LaunchSettings, seed: int
 ) -> list[BenchmarkResult]:
-    """Run every benchmark of the catalogue, each followed by its groups.
+    """Run every benchmark of the catalog, each followed by its groups.
 
     Pairs of images follow LFW (10 folds, squared L2 distance), templates IJB (TAR at FAR, searches).
 

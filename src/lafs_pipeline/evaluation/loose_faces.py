@@ -1,4 +1,4 @@
-"""Embeddings of images that are in no catalogue: aligned while they are read."""
+"""Embeddings of images that are in no catalog: aligned while they are read."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -74,7 +74,7 @@ class LooseFaces(Dataset):
 
 
 def read_face(intake: FaceIntake, face: EncodedFace) -> np.ndarray:
-    """One face as cataloguing would store it, (112, 112, 3) uint8 RGB.
+    """One face as cataloging would store it, (112, 112, 3) uint8 RGB.
 
     Raises:
         LafsError: it cannot be used; gives the reason alone.

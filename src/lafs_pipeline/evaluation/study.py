@@ -56,7 +56,7 @@ class StudySettings:
     )
     seeds: tuple[int, ...] = setting("of shots, start and order of an adaptation", (0, 1, 2), min_length=1)
     steps: int | None = setting(
-        "optimiser steps of every adaptation, however many images it has; null keeps adapt's epochs",
+        "optimizer steps of every adaptation, however many images it has; null keeps adapt's epochs",
         None,
         ge=1,
     )

@@ -22,7 +22,7 @@ class ModelSettings:
 
 @settings
 class ExportSettings:
-    """What cataloguing also writes for other programs."""
+    """What cataloging also writes for other programs."""
 
     recordio: str | None = setting("train.rec in InsightFace's layout, of the labelled training faces", None)
     pair_sets: dict[str, str] = setting("benchmark name -> .bin or .rec file of its pairs", {})

@@ -31,7 +31,7 @@ def show_attention(model: PartFViT | FViT, manifest: pd.DataFrame, count: int) -
     """
     unseen = manifest[manifest["split"] != TRAIN]
     faces = unseen if len(unseen) else manifest
-    pictures = FaceImages(faces).stack(evenly_spaced(len(faces), count))
+    pictures = FaceImages(faces.iloc[evenly_spaced(len(faces), count)]).stack()
     attention, places = attention_maps(model, to_input(torch.from_numpy(pictures)))
     return plot_attention(pictures, places.numpy(), attention.mean(dim=1).numpy())
 

@@ -99,6 +99,6 @@ def _plot_values(axis: "Axes", values: np.ndarray, name: str) -> None:
 
 def _row_of_faces(rows: pd.DataFrame) -> np.ndarray:
     """Faces from evenly spread places of a source, (112, 8 * 112, 3) uint8."""
-    faces = list(FaceImages(rows).stack(evenly_spaced(len(rows), CARD_FACES)))
+    faces = list(FaceImages(rows.iloc[evenly_spaced(len(rows), CARD_FACES)]).stack())
     faces += [np.full((FACE_SIZE, FACE_SIZE, 3), 255, np.uint8)] * (CARD_FACES - len(faces))
     return np.concatenate(faces, axis=1)

@@ -40,7 +40,7 @@ class ViewBatch:
     Attributes:
         global_appearance: (G * B, 3, size, size) from which the patches are cut.
         local_appearance: (L * B, 3, local_size, local_size) likewise.
-        global_clean: (G * B, 3, size, size) the same geometry, untouched colours, None when not wanted.
+        global_clean: (G * B, 3, size, size) the same geometry, untouched colors, None when not wanted.
         local_clean: (L * B, 3, local_size, local_size) likewise.
     """
 

@@ -37,7 +37,7 @@ class ViewSettings:
     jitter: tuple[float, float, float, float] = setting(
         "Strength of the brightness, contrast, saturation and hue jitter", (0.4, 0.4, 0.2, 0.1)
     )
-    jitter_probability: float = setting("Probability of colour jitter", 0.8, ge=0, le=1)
+    jitter_probability: float = setting("Probability of color jitter", 0.8, ge=0, le=1)
     grey_probability: float = setting("Probability of a grey view", 0.2, ge=0, le=1)
     blur_probability: tuple[float, float, float] = setting(
         "Probability of Gaussian blur in the first global, further global and local views", (1.0, 0.1, 0.5)
@@ -103,7 +103,7 @@ def require_scale(name: str, scale: tuple[float, float]) -> None:
 
 
 def require_jitter(name: str, strengths: tuple[float, float, float, float]) -> None:
-    """Refuse strengths of colour jitter that have no meaning."""
+    """Refuse strengths of color jitter that have no meaning."""
     if not (all(0 <= strength <= 1 for strength in strengths[:3]) and 0 <= strengths[3] <= 0.5):
         raise LafsError(
             f"{name} is {strengths}: expected brightness, contrast and saturation in 0..1, hue in 0..0.5."
@@ -120,7 +120,7 @@ class ViewParameters:
         local_size: side of a local view in pixels.
         boxes: (V, 4) crop x, y, width, height in whole pixels of the image.
         flips: (V,) whether the crop is mirrored.
-        jitters: (V,) whether the colours are jittered.
+        jitters: (V,) whether the colors are jittered.
         jitter_factors: (V, 4) brightness, contrast and saturation factor, hue shift as a share of the circle.
         jitter_orders: (V, 4) the order of those four.
         greys: (V,) whether the view turns grey.
@@ -191,7 +191,7 @@ def draw_crop_boxes(
     """Draw crops as torchvision's RandomResizedCrop does.
 
     A share of the area uniform in its scale and a log-uniform aspect ratio in 3/4..4/3 are tried ten times;
-    when no try fits into the image, the largest centred crop of an allowed ratio is taken.
+    when no try fits into the image, the largest centered crop of an allowed ratio is taken.
 
     Args:
         scales: V pairs, the smallest and the largest share of the image area.
@@ -229,7 +229,7 @@ def _crop_box(
 def draw_jitter(
     views: int, strengths: tuple[float, float, float, float], generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw colour jitter as torchvision's ColorJitter does.
+    """Draw color jitter as torchvision's ColorJitter does.
 
     Args:
         views: number of rows V.

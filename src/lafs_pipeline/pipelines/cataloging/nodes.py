@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def catalog(parameters: dict[str, Any], seed: int, packed: str) -> "dict[str, Table | Path]":
-    """The tables of a catalogue by name, and the packed images."""
+    """The tables of a catalog by name, and the packed images."""
     from lafs_pipeline.cataloging.catalog import catalog_faces
     from lafs_pipeline.cataloging.planning import CatalogSettings
 

@@ -1,4 +1,4 @@
-"""Benchmarks of every kind, from their files through cataloguing and evaluation to the table."""
+"""Benchmarks of every kind, from their files through cataloging and evaluation to the table."""
 
 import numpy as np
 import pandas as pd
