@@ -24,9 +24,10 @@ from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.runtime.seeding import derive_seed, random_generator
 from lafs_pipeline.runtime.sinks import MetricSink
 from lafs_pipeline.training.checkpoints import load_latest
+from lafs_pipeline.training.loading import Samples
 from lafs_pipeline.training.loop import Run, Trainer
 from lafs_pipeline.training.probes import IdentityProbe
-from lafs_pipeline.training.sampling import Samples, StepBatches
+from lafs_pipeline.training.sampling import StepBatches
 from lafs_pipeline.training.self_supervised import PretrainSamples, PretrainSettings, SelfSupervisedStage
 from lafs_pipeline.training.settings import TrainingSettings, deciding_configuration
 from lafs_pipeline.training.stage import Stage

@@ -20,8 +20,9 @@ from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.checkpoint_writer import CheckpointWriter
 from lafs_pipeline.training.checkpoints import Checkpoint
 from lafs_pipeline.training.health import SkippedSteps
+from lafs_pipeline.training.loading import Samples, loaded
 from lafs_pipeline.training.resume import find_checkpoint
-from lafs_pipeline.training.sampling import Samples, StepBatches, loaded
+from lafs_pipeline.training.sampling import StepBatches
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.sharded_state import gather_shards, take_shards
 from lafs_pipeline.training.stage import Progress, Stage

@@ -1,16 +1,10 @@
 """Which image is seen when: a function of the seed, the epoch and nothing else."""
 
-import signal
-import sys
-import threading
-from collections.abc import Generator, Iterator
-from typing import Any, Protocol
+from collections.abc import Iterator
 
 import numpy as np
-from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Sampler
 
-from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
 
@@ -109,71 +103,3 @@ class StepBatches(Sampler[list[tuple[int, int]]]):
 
     def _order(self, epoch: int) -> np.ndarray:
         return random_generator(self.seed, "order", epoch).permutation(self.length)
-
-
-class Samples(Protocol):
-    """Training images, indexed by (epoch, index); a sample is a dict of arrays."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, draw: tuple[int, int]) -> dict[str, Any]: ...
-
-    def key(self, index: int) -> str:
-        """The name of an image, for messages."""
-
-
-def loaded(
-    samples: Samples, batches: StepBatches, workers: int, pinned: bool
-) -> Generator[dict[str, Tensor], None, None]:
-    """Collated batches in order; closed, it ends the processes that load them.
-
-    Args:
-        samples: what is loaded.
-        batches: which of them.
-        workers: processes that load; 0 loads in this one.
-        pinned: whether batches lie in memory that a GPU copies from.
-
-    Raises:
-        LafsError: raised by a sample, or a loading process was killed.
-    """
-    loader = iter(
-        DataLoader(
-            samples,
-            batch_sampler=batches,
-            num_workers=workers,
-            pin_memory=pinned,
-            worker_init_fn=_belong_to_the_training,
-            multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
-        )
-    )
-    if workers and threading.current_thread() is threading.main_thread():
-        # torch's handler would raise anywhere, amid a step; without it the loader itself finds out.
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    try:
-        yield from loader
-    except LafsError as error:
-        # torch puts pages of traceback before the message of another process.
-        message = str(error).rpartition(f"{LafsError.__module__}.LafsError: ")[2].strip()
-        raise LafsError(message) from error
-    except (RuntimeError, ConnectionError, EOFError) as error:
-        # A batch whose sender died half-way shows as a broken connection.
-        raised_by_sample = "Caught " in str(error)
-        if raised_by_sample or (isinstance(error, RuntimeError) and "DataLoader worker" not in str(error)):
-            raise
-        raise LafsError(
-            "a process that loads the images ended unexpectedly, often killed by the kernel for want of "
-            f"memory ({error}); lower training.workers, or give the job more memory; the same command "
-            "goes on from its checkpoint"
-        ) from error
-
-
-def _belong_to_the_training(_worker: int) -> None:
-    """A loader's process ends with its training, neither before nor after it.
-
-    The first SIGTERM may have been sent to all processes of a job; when a loader is to end by one, another
-    follows.
-    """
-    processes.die_with_parent()
-    for number in (signal.SIGINT, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
