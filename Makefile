@@ -42,7 +42,7 @@ docs: setup
 bench: setup
 	$(BIN)/python -m benchmarks.views
 	$(BIN)/python -m benchmarks.loading
-	$(BIN)/python -m benchmarks.cataloguing
+	$(BIN)/python -m benchmarks.cataloging
 	$(BIN)/python -m benchmarks.evaluation
 	$(BIN)/python -m benchmarks.pretrain_step
 	$(BIN)/python -m benchmarks.checkpoint

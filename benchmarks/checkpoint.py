@@ -22,9 +22,9 @@ import torch
 from lafs_pipeline.models.part_fvit import build_model
 from lafs_pipeline.training.checkpoint_writer import CheckpointWriter
 from lafs_pipeline.training.checkpoints import Checkpoint
-from lafs_pipeline.training.precision import autocast
 from lafs_pipeline.training.self_supervised import PretrainSettings, SelfSupervisedStage
 from lafs_pipeline.training.stage import Part, Progress
+from lafs_pipeline.training.step import autocast
 
 BATCH, STEPS, SAVES, TOTAL = 8, 3, 3, 100
 

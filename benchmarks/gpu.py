@@ -25,12 +25,11 @@ from torch.utils.data import DataLoader
 from benchmarks.pretrain_step import PROGRESS, matrix_products
 from benchmarks.reference import ReferenceStep, as_input, view_batch, whole_batch
 from lafs_pipeline.faces.dataset import FaceImages
-from lafs_pipeline.faces.recordio import RecordIOWriter
 from lafs_pipeline.models.part_fvit import build_model
-from lafs_pipeline.training.precision import autocast
+from lafs_pipeline.sources.recordio import RecordIOWriter
 from lafs_pipeline.training.sampling import StepBatches
 from lafs_pipeline.training.self_supervised import PretrainSamples, PretrainSettings, SelfSupervisedStage
-from lafs_pipeline.training.step import Stepper
+from lafs_pipeline.training.step import Stepper, autocast
 
 IMAGES = 2048
 PAPER_IMAGES, PAPER_EPOCHS = 1_000_000, 41

@@ -19,9 +19,9 @@ from tests.end_to_end.documents import PROJECT, documents
 from tests.end_to_end.terminal import Command, copy_project
 from tests.servers import free_port
 
-from lafs_pipeline.faces.synthetic import draw_face
 from lafs_pipeline.interop.official import save_part_fvit
 from lafs_pipeline.models.part_fvit import build_model
+from lafs_pipeline.sources.synthetic.faces import draw_face
 
 ACTIVATE = "source .venv/bin/activate"
 LEAVES = {
@@ -61,7 +61,7 @@ RUN_ELSEWHERE = {
     "make profile": f"{BENCHMARKS}: test_the_profile_is_written",
     **{
         f"python -m benchmarks.{name}": "Makefile: bench"
-        for name in ("cataloguing", "evaluation", "loading", "pretrain_step", "startup", "views")
+        for name in ("cataloging", "evaluation", "loading", "pretrain_step", "startup", "views")
     },
     "srun kedro run --pipelines=pretrain": f"{LAUNCH}: test_the_tasks_of_a_slurm_step_are_taken_as_they_are",
     "srun --ntasks-per-node=1 kedro run ...": (

@@ -15,9 +15,8 @@ from kedro.framework.cli.utils import _split_params
 from tests.end_to_end.documents import PROJECT, SHELL, documents, expand
 
 from lafs_pipeline.pipeline_registry import register_pipelines
-from lafs_pipeline.pipelines.parameters import parse
+from lafs_pipeline.pipelines.parameters import GROUPS, group_settings, parse
 from lafs_pipeline.pipelines.reference import parameter_rows
-from lafs_pipeline.pipelines.settings import GROUPS, group_settings
 from lafs_pipeline.settings import CONFIG_LOADER_ARGS
 
 CONF = PROJECT / "conf"

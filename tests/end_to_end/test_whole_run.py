@@ -17,15 +17,15 @@ import timm
 import torch
 from mlflow.tracking import MlflowClient
 
-from lafs_pipeline.faces.card import fingerprint
 from lafs_pipeline.faces.dataset import FaceImages
-from lafs_pipeline.faces.pair_sets import read_pair_set
-from lafs_pipeline.faces.recordio import RecordIOReader
+from lafs_pipeline.faces.manifest import fingerprint
 from lafs_pipeline.interop.model_files import load_model
 from lafs_pipeline.models.embedding import unit_embeddings
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
-from lafs_pipeline.views.normalise import to_input
+from lafs_pipeline.protocols.pair_sets import read_pair_set
+from lafs_pipeline.sources.recordio import RecordIOReader
+from lafs_pipeline.views.normalize import to_input
 
 
 @pytest.fixture(scope="module")

@@ -7,21 +7,23 @@ import numpy as np
 import pytest
 import torch
 
-from lafs_pipeline.evaluation.benchmarks import BenchmarkData, evaluate_model
+from lafs_pipeline.cataloging.catalog import catalog_faces
+from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.evaluation.embeddings import model_digest
+from lafs_pipeline.evaluation.evaluate import BenchmarkData, evaluate_model
 from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.evaluation.study import Study, StudyRun, StudySettings, plan_study, pretraining_variants
-from lafs_pipeline.faces.card import fingerprint
-from lafs_pipeline.faces.catalogue import BenchmarkSettings, CatalogSettings, catalog_faces
-from lafs_pipeline.faces.sources import SourceSettings
+from lafs_pipeline.faces.manifest import fingerprint
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
+from lafs_pipeline.protocols.open import BenchmarkSettings
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
+from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.training.jobs import Workplace
 from lafs_pipeline.training.recipes import AdaptSettings, forget_transformer
 from lafs_pipeline.training.self_supervised import PretrainSettings
 from lafs_pipeline.training.settings import deciding_configuration
-from lafs_pipeline.views.settings import ViewSettings
+from lafs_pipeline.views.parameters import ViewSettings
 
 METHODS = ("scratch", "scratch_grid", "grid", "lafs", "lafs_no_noise", "lafs_all_landmarks")
 TRANSFORMER = {"patch_size": 16, "dim": 16, "depth": 1, "heads": 2, "head_dim": 8, "mlp_dim": 32}
@@ -35,14 +37,14 @@ def study(tmp_path_factory) -> Study:
         benchmarks={"held": BenchmarkSettings(source="drawn", identities=4, pairs=40, folds=4)},
         threads=1,
     )
-    catalogue = catalog_faces(settings, 0, folder / "faces.rec")
-    tables = {name: getattr(catalogue, name) for name in BenchmarkData.__annotations__ if name != "faces"}
+    catalog = catalog_faces(settings, 0, folder / "faces.rec")
+    tables = {name: getattr(catalog, name) for name in BenchmarkData.__annotations__ if name != "faces"}
     torch.manual_seed(0)
     lafs, other = (PartFViT(num_landmarks=9, landmark_width=0.25, **TRANSFORMER) for _ in range(2))
     return Study(
         backbones={"lafs": lafs, "lafs_no_noise": other, "grid": FViT(**TRANSFORMER)},
         network=lafs.landmark_network,
-        data=BenchmarkData(faces=catalogue.manifest, **tables),
+        data=BenchmarkData(faces=catalog.manifest, **tables),
         adapt=AdaptSettings(shots=3),
         evaluate=EvaluateSettings(embeddings=str(folder / "embeddings"), workers=0, resamples=0),
         place=Workplace(folder / "study", 0, launch=LaunchSettings(processes=1)),

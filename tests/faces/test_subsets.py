@@ -131,7 +131,7 @@ def test_labels_are_contiguous_and_sorted_by_name():
 
 @pytest.mark.parametrize("count", [1, 2, 7, len(MANIFEST), 1000])
 def test_rows_at_equal_distances(count):
-    places = MANIFEST.index.get_indexer(evenly_spaced(MANIFEST, count).index)
+    places = evenly_spaced(len(MANIFEST), count)
     assert len(set(places)) == min(count, len(MANIFEST))
     assert places[0] == 0
     if count > 1:

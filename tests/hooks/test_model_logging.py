@@ -16,11 +16,11 @@ from mlflow.tracking import MlflowClient
 from tests.models.trained import as_trained
 from tests.servers import free_port, serving
 
-from lafs_pipeline.faces.synthetic import draw_face
 from lafs_pipeline.hooks.model_logging import log_model
 from lafs_pipeline.interop.model_files import save_model
 from lafs_pipeline.models.part_fvit import PartFViT
 from lafs_pipeline.pipelines.offline_models import copy_models
+from lafs_pipeline.sources.synthetic.faces import draw_face
 
 NAME = "faces"
 SIZES = {

@@ -5,15 +5,14 @@ from pathlib import Path
 import pytest
 from kedro.config import OmegaConfigLoader
 
-from lafs_pipeline.faces.catalogue import CatalogSettings
+from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.models.part_fvit import build_model
-from lafs_pipeline.pipelines.parameters import parse
-from lafs_pipeline.pipelines.settings import GROUPS, ModelSettings, group_settings
+from lafs_pipeline.pipelines.parameters import GROUPS, ModelSettings, group_settings, parse
 from lafs_pipeline.settings import CONFIG_LOADER_ARGS
 from lafs_pipeline.training.recipes import AdaptSettings, StageOneSettings
 from lafs_pipeline.training.self_supervised import PretrainSettings
 from lafs_pipeline.training.supervised import RecognitionSettings
-from lafs_pipeline.views.settings import AugmentationSettings
+from lafs_pipeline.views.parameters import AugmentationSettings
 
 CONF = Path(__file__).parents[2] / "conf"
 

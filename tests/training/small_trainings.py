@@ -10,16 +10,19 @@ from typing import Any
 import pandas as pd
 import torch
 
-from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
-from lafs_pipeline.faces.sources import SourceSettings
+from lafs_pipeline.cataloging.catalog import catalog_faces
+from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.models.part_fvit import PartFViT
+from lafs_pipeline.reporting.landmarks import landmarks_picture
+from lafs_pipeline.reporting.views import views_picture
+from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.checkpoints import Checkpoint
 from lafs_pipeline.training.jobs import PretrainJob, RecognitionJob, Workplace, pretrain, train_recognition
 from lafs_pipeline.training.self_supervised import PretrainSettings
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.supervised import RecognitionSettings
-from lafs_pipeline.views.settings import ViewSettings
+from lafs_pipeline.views.parameters import ViewSettings
 
 STAGES = ("landmarks", "pretrain", "adapt")
 SEED = 3
@@ -100,17 +103,29 @@ class SmallTraining:
     def job(self, place: Workplace) -> PretrainJob | RecognitionJob:
         """What each of its processes runs."""
         if self.stage == "pretrain":
-            return PretrainJob(self.model(), self.manifest, self.options(), place, None)
+            return PretrainJob(self.model(), self.manifest, self.options(), place, None, views_picture)
         return RecognitionJob(
-            self.stage, self.model(), self.manifest, self.options(), place, self._reference()
+            self.stage,
+            self.model(),
+            self.manifest,
+            self.options(),
+            place,
+            self._reference(),
+            landmarks_picture,
         )
 
     def run(self, place: Workplace) -> PartFViT:
         """Train as a node of the pipeline does."""
         if self.stage == "pretrain":
-            return pretrain(self.model(), self.manifest, self.options(), place)
+            return pretrain(self.model(), self.manifest, self.options(), place, draw=views_picture)
         return train_recognition(
-            self.stage, self.model(), self.manifest, self.options(), place, self._reference()
+            self.stage,
+            self.model(),
+            self.manifest,
+            self.options(),
+            place,
+            self._reference(),
+            landmarks_picture,
         )
 
     def _reference(self):

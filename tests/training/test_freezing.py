@@ -7,9 +7,8 @@ from tests.training.small_trainings import SEED, SIZES, SmallTraining, draw_face
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.training import checkpoints
-from lafs_pipeline.training.freezing import freeze
 from lafs_pipeline.training.jobs import Workplace
-from lafs_pipeline.training.parameter_groups import layer_decay_groups
+from lafs_pipeline.training.parameter_groups import freeze, layer_decay_groups
 
 FIRST = ("patch_embedding", "class_token", "positions")
 

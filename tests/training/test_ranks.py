@@ -10,7 +10,7 @@ from tests.training.small_trainings import TRAINING, SmallTraining, curve, diffe
 from lafs_pipeline.runtime.launch import launch
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.training import checkpoints
-from lafs_pipeline.views.settings import AugmentationSettings
+from lafs_pipeline.views.parameters import AugmentationSettings
 
 BEFORE, TOGETHER, TOTAL = 3, 3, 8
 # AdamW gives directions without a gradient steps of their rounding's sign, and landmarks that start close

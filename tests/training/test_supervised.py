@@ -15,8 +15,8 @@ from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.training.recipes import AdaptSettings
 from lafs_pipeline.training.stage import Part, Progress
 from lafs_pipeline.training.supervised import RecognitionSettings, RecognitionStage
-from lafs_pipeline.views.normalise import to_input
-from lafs_pipeline.views.settings import AugmentationSettings
+from lafs_pipeline.views.normalize import to_input
+from lafs_pipeline.views.parameters import AugmentationSettings
 
 PLAIN = AugmentationSettings(mixup_probability=0.0)
 CLASSES, BATCH = 6, 4

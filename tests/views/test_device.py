@@ -19,10 +19,9 @@ from torchvision.transforms.v2 import functional as F
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.views.device import ViewBatch, parameter_arrays, render_batch, resized_crops
-from lafs_pipeline.views.normalise import to_input
-from lafs_pipeline.views.parameters import ViewParameters, draw_view_parameters
+from lafs_pipeline.views.normalize import to_input
+from lafs_pipeline.views.parameters import ViewParameters, ViewSettings, draw_view_parameters
 from lafs_pipeline.views.render import render_views
-from lafs_pipeline.views.settings import ViewSettings
 
 NAMES = ("brightness", "contrast", "saturation", "hue")
 SMALL_LOCAL = ViewSettings(local_size=48, local_scale=(0.1, 0.5))

@@ -1,4 +1,4 @@
-"""The batched colour operations and the blur against torchvision and SciPy on float images."""
+"""The batched color operations and the blur against torchvision and SciPy on float images."""
 
 import itertools
 
@@ -57,10 +57,10 @@ def test_every_jitter_operation_is_torchvisions(pictures, operation):
     assert errors(jittered, reference).max() < 0.05, "torchvision's weight of red is 0.2989 instead of 0.299"
 
 
-def test_hue_of_pure_and_of_grey_colours():
-    colours = np.array(list(itertools.product((0, 128, 255), repeat=3)), dtype=np.uint8)
+def test_hue_of_pure_and_of_grey_colors():
+    colors = np.array(list(itertools.product((0, 128, 255), repeat=3)), dtype=np.uint8)
     shifts = torch.linspace(-0.5, 0.5, 13)
-    images = as_rows(np.broadcast_to(colours, (13, 1, 27, 3)).copy())
+    images = as_rows(np.broadcast_to(colors, (13, 1, 27, 3)).copy())
     reference = [F.adjust_hue(image, float(shift)) for image, shift in zip(unit(images), shifts, strict=True)]
     assert errors(shift_hue(images.clone(), shifts), reference).max() < 0.01
 

@@ -8,8 +8,12 @@ from torchvision.transforms import RandomResizedCrop
 
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
-from lafs_pipeline.views.parameters import draw_crop_boxes, draw_view_parameters
-from lafs_pipeline.views.settings import AugmentationSettings, ViewSettings
+from lafs_pipeline.views.parameters import (
+    AugmentationSettings,
+    ViewSettings,
+    draw_crop_boxes,
+    draw_view_parameters,
+)
 
 IMAGES = 1500
 SIGNIFICANCE = 1e-3
@@ -62,7 +66,7 @@ def test_small_crops_have_uniform_area_and_log_uniform_ratio():
     ("height", "width", "expected"),
     [(20, 300, (136, 0, 27, 20)), (300, 20, (0, 136, 20, 27))],
 )
-def test_an_image_too_narrow_for_any_try_gives_the_centre_crop(height, width, expected):
+def test_an_image_too_narrow_for_any_try_gives_the_center_crop(height, width, expected):
     boxes = draw_crop_boxes([(1.0, 1.0)] * 3, height, width, random_generator("test crop", 2))
     np.testing.assert_array_equal(boxes, [expected] * 3)
 

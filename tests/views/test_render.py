@@ -16,8 +16,8 @@ from torchvision.transforms.v2 import functional as F
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.views import render
+from lafs_pipeline.views.parameters import ViewSettings
 from lafs_pipeline.views.render import LafsViews, render_views, resized_crop
-from lafs_pipeline.views.settings import ViewSettings
 
 BOXES = [(0, 0, 112, 112), (10, 12, 85, 80), (30, 5, 71, 90), (40, 41, 60, 64)]
 
@@ -93,7 +93,7 @@ def test_whole_jitter_follows_torchvision_in_every_order(picture, factors, order
     for operation in order:
         name = ("brightness", "contrast", "saturation", "hue")[operation]
         reference = getattr(F, f"adjust_{name}")(reference, factors[operation])
-    error = difference(render.jitter_colours(picture, np.array(factors), np.array(order)), reference)
+    error = difference(render.jitter_colors(picture, np.array(factors), np.array(order)), reference)
     assert error.mean() < 2.5, "torchvision truncates after each of three blends, half a level each"
     assert error.max() <= 10
 

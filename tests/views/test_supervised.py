@@ -11,7 +11,7 @@ from timm.data.auto_augment import _RAND_INCREASING_TRANSFORMS
 from lafs_pipeline.objectives.margin import MixedLabels
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
-from lafs_pipeline.views.settings import AugmentationSettings
+from lafs_pipeline.views.parameters import AugmentationSettings
 from lafs_pipeline.views.supervised import RANDAUGMENT_OPERATIONS, SupervisedAugmentation, mixup
 
 

@@ -10,9 +10,10 @@ from tqdm import tqdm
 
 from lafs_pipeline.commands.models import OpenModel, open_model
 from lafs_pipeline.evaluation.loose_faces import LooseFaces, embed_loose_faces
-from lafs_pipeline.faces.sources import FolderSource, SourceSettings
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import whole_file
+from lafs_pipeline.sources.folder import FolderSource
+from lafs_pipeline.sources.open import SourceSettings
 
 
 def embed_folder(folder: Path, model_path: Path, out: Path, detector: Path | None) -> int:

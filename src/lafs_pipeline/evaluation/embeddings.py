@@ -17,15 +17,15 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from lafs_pipeline.evaluation.settings import EvaluateSettings
-from lafs_pipeline.faces.card import fingerprint
 from lafs_pipeline.faces.dataset import FaceImages
+from lafs_pipeline.faces.manifest import fingerprint
 from lafs_pipeline.models.embedding import flip_sum
 from lafs_pipeline.runtime import processes, watchdog
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.launch import Stopped, launch
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.runtime.stop_signals import StopSignals
-from lafs_pipeline.views.normalise import to_input
+from lafs_pipeline.views.normalize import to_input
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Embeddings:
     Attributes:
         rows: position in `vectors` by key of the face.
         vectors: (n, D) float32 or float16, memory-mapped, of any length.
-        fingerprint: of the faces (:func:`lafs_pipeline.faces.card.fingerprint`).
+        fingerprint: of the faces (:func:`lafs_pipeline.faces.manifest.fingerprint`).
     """
 
     rows: pd.Series

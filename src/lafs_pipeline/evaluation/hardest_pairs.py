@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from lafs_pipeline.evaluation.benchmarks import BenchmarkData, faces_of_benchmarks, pool_benchmark
 from lafs_pipeline.evaluation.embeddings import Embeddings, embed_faces, model_digest
+from lafs_pipeline.evaluation.evaluate import BenchmarkData, faces_of_benchmarks, pool_benchmark
 from lafs_pipeline.evaluation.results import OPERATING_RATE
 from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.evaluation.templates import Templates, score_pairs

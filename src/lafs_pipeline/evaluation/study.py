@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from lafs_pipeline.evaluation.benchmarks import BenchmarkData, evaluate_model
 from lafs_pipeline.evaluation.embeddings import model_digest
+from lafs_pipeline.evaluation.evaluate import BenchmarkData, evaluate_model
 from lafs_pipeline.evaluation.few_shot import FewShotResult
 from lafs_pipeline.evaluation.settings import EvaluateSettings
-from lafs_pipeline.faces.card import fingerprint
+from lafs_pipeline.faces.manifest import fingerprint
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.runtime.errors import LafsError
@@ -28,7 +28,7 @@ from lafs_pipeline.training.recipes import (
     grid_sizes,
 )
 from lafs_pipeline.training.self_supervised import PretrainSettings
-from lafs_pipeline.training.supervised import RecognitionSettings
+from lafs_pipeline.training.supervised import DrawLandmarks, RecognitionSettings
 
 RESULT = "result.json"
 Method = Literal["scratch", "scratch_grid", "grid", "lafs", "lafs_no_noise", "lafs_all_landmarks"]
@@ -56,7 +56,7 @@ class StudySettings:
     )
     seeds: tuple[int, ...] = setting("of shots, start and order of an adaptation", (0, 1, 2), min_length=1)
     steps: int | None = setting(
-        "optimiser steps of every adaptation, however many images it has; null keeps adapt's epochs",
+        "optimizer steps of every adaptation, however many images it has; null keeps adapt's epochs",
         None,
         ge=1,
     )
@@ -150,6 +150,7 @@ class Study:
         evaluate: how benchmarks are run.
         place: the runs' parent folder, and processes.
         steps: of every adaptation; None keeps the recipe's epochs.
+        draw: as in :func:`lafs_pipeline.training.jobs.train_recognition`.
     """
 
     backbones: Mapping[str, PartFViT | FViT]
@@ -159,6 +160,7 @@ class Study:
     evaluate: EvaluateSettings
     place: Workplace
     steps: int | None
+    draw: DrawLandmarks | None = None
 
     def folder(self, run: StudyRun) -> Path:
         """Of a run's checkpoints, metrics and result."""
@@ -227,7 +229,7 @@ class Study:
         place = replace(self.place, folder=self.folder(run), seed=run.seed, sinks=sinks)
         faces = choose_adaptation_faces(self.data.faces, options, run.seed)
         recipe = fit_recognition(options.recognition, len(faces), self.steps)
-        return train_recognition(run.name, self.start(run), faces, recipe, place, self.network)
+        return train_recognition(run.name, self.start(run), faces, recipe, place, self.network, self.draw)
 
 
 def study_frame(results: Sequence[FewShotResult], faces: str, backbone: str) -> pd.DataFrame:

@@ -67,10 +67,13 @@ def select_shots(
     return chosen.iloc[np.sort(order[(place < shots).to_numpy()])]
 
 
-def evenly_spaced(manifest: pd.DataFrame, count: int) -> pd.DataFrame:
-    """`count` rows at equal distances, the first and the last among them; all where there are no more."""
-    places = np.linspace(0, len(manifest) - 1, min(count, len(manifest))).astype(int)
-    return manifest.iloc[places]
+def evenly_spaced(length: int, count: int) -> np.ndarray:
+    """`count` of `length` rows at equal distances, first and last among them; all if there are no more.
+
+    Returns:
+        (min(count, length),) positions.
+    """
+    return np.linspace(0, length - 1, min(count, length)).astype(int)
 
 
 def subset_keys(chosen: pd.DataFrame) -> pd.DataFrame:

@@ -67,7 +67,7 @@ def log_data(card: dict[str, Any]) -> None:
 
 def log_shots(faces: pd.DataFrame) -> None:
     """Log the faces that adaptation sees as the run's input."""
-    from lafs_pipeline.faces.card import fingerprint
+    from lafs_pipeline.faces.manifest import fingerprint
 
     _log_input("+".join(sorted(faces["source"].unique())), fingerprint(faces), "adaptation")
 

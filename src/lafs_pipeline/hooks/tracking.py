@@ -34,8 +34,7 @@ from lafs_pipeline.hooks.labels import WHOLE, in_order, stage_experiment
 from lafs_pipeline.hooks.model_logging import SERVED, log_model
 from lafs_pipeline.hooks.plugin import mlflow_hook
 from lafs_pipeline.pipelines.offline_runs import FINISHED, KILLED, find_run
-from lafs_pipeline.pipelines.parameters import parse
-from lafs_pipeline.pipelines.settings import TrackingSettings
+from lafs_pipeline.pipelines.parameters import TrackingSettings, parse
 
 logger = logging.getLogger(__name__)
 

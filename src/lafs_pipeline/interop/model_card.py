@@ -12,9 +12,9 @@ from typing import Any
 
 import pandas as pd
 
-from lafs_pipeline.faces.alignment import ARCFACE_TEMPLATE, FACE_SIZE
-from lafs_pipeline.faces.card import fingerprint
-from lafs_pipeline.faces.manifest import TRAIN
+from lafs_pipeline.faces import FACE_SIZE
+from lafs_pipeline.faces.alignment import ARCFACE_TEMPLATE
+from lafs_pipeline.faces.manifest import TRAIN, fingerprint
 from lafs_pipeline.models.part_fvit import DATA_CONFIG, FViT, PartFViT, registered_name
 from lafs_pipeline.runtime.errors import LafsError
 
@@ -83,7 +83,7 @@ def describe_training(
     """What a model was trained on, for its card.
 
     Args:
-        dataset_card: of :func:`lafs_pipeline.faces.card.describe_dataset`.
+        dataset_card: of :func:`lafs_pipeline.cataloging.card.describe_dataset`.
         adapt_faces: rows of the manifest that an adaptation saw.
     """
     training = {

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.ops import Conv2dNormActivation
 
-from lafs_pipeline.faces.alignment import FACE_SIZE
+from lafs_pipeline.faces import FACE_SIZE
 
 BOTTLENECKS = (
     # kernel, expansion, out, squeeze-excite, activation, stride

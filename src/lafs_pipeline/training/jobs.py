@@ -1,18 +1,18 @@
 """A training, from its description to the trained model, in one process or many."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import torch
 
-from lafs_pipeline.faces.card import fingerprint
 from lafs_pipeline.faces.dataset import FaceImages
+from lafs_pipeline.faces.manifest import fingerprint
 from lafs_pipeline.faces.subsets import identity_labels
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
@@ -27,16 +27,20 @@ from lafs_pipeline.training.checkpoints import load_latest
 from lafs_pipeline.training.loading import Samples
 from lafs_pipeline.training.loop import Run, Trainer
 from lafs_pipeline.training.probes import IdentityProbe
-from lafs_pipeline.training.recipes import show_views
 from lafs_pipeline.training.sampling import StepBatches
 from lafs_pipeline.training.self_supervised import PretrainSamples, PretrainSettings, SelfSupervisedStage
 from lafs_pipeline.training.settings import TrainingSettings, deciding_configuration
 from lafs_pipeline.training.stage import Stage
-from lafs_pipeline.training.supervised import RecognitionSamples, RecognitionSettings, RecognitionStage
+from lafs_pipeline.training.supervised import (
+    DrawLandmarks,
+    RecognitionSamples,
+    RecognitionSettings,
+    RecognitionStage,
+)
 from lafs_pipeline.views.supervised import SupervisedAugmentation
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+DrawViews = Callable[[pd.DataFrame, LandmarkNetwork | None, PretrainSettings, int, int], np.ndarray]
+"""Manifest, landmark network, recipe, seed and epoch -> picture (H, W, 3) uint8 RGB; can be pickled."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class PretrainJob:
     options: PretrainSettings
     place: Workplace
     landmarks: pd.DataFrame | None
+    draw: DrawViews | None = None
     name: ClassVar[str] = SelfSupervisedStage.name
     result: ClassVar[str] = "teacher.model."
 
@@ -85,12 +90,12 @@ class PretrainJob:
             plan.total_steps,
             plan.steps_per_epoch,
             _probe(self.manifest, self.options.probe_images, place.seed),
-            self._show_views,
+            None if self.draw is None else self._show_views,
         )
 
-    def _show_views(self, epoch: int) -> "Figure":
+    def _show_views(self, epoch: int) -> np.ndarray:
         network = getattr(self.model, "landmark_network", None)
-        return show_views(self.manifest.head(1), network, self.options, self.place.seed, epoch)
+        return self.draw(self.manifest.head(1), network, self.options, self.place.seed, epoch)
 
     def run(self) -> None:
         """Train in this process."""
@@ -121,6 +126,7 @@ class RecognitionJob:
     options: RecognitionSettings
     place: Workplace
     reference: LandmarkNetwork | None
+    draw: DrawLandmarks | None = None
     result: ClassVar[str] = "recogniser.model."
 
     def stage(self) -> RecognitionStage:
@@ -133,6 +139,7 @@ class RecognitionJob:
             self.options,
             copy.deepcopy(self.reference),
             _probe(self.manifest, self.options.probe_images, self.place.seed),
+            self.draw,
         )
 
     def run(self) -> None:
@@ -150,6 +157,7 @@ def pretrain(
     options: PretrainSettings,
     place: Workplace,
     landmarks: pd.DataFrame | None = None,
+    draw: DrawViews | None = None,
 ) -> PartFViT | FViT:
     """Pretrain a model's transformer on the training faces, without their labels.
 
@@ -159,11 +167,12 @@ def pretrain(
         options: the recipe.
         place: where it runs.
         landmarks: of the faces, from the landmarks pipeline; read where `options.landmarks` is cached.
+        draw: draws the views of an epoch for the metric sinks; None shows none.
 
     Returns:
         The teacher's model, in eval mode on the CPU.
     """
-    return _train(PretrainJob(model, manifest, options, place, landmarks))
+    return _train(PretrainJob(model, manifest, options, place, landmarks, draw))
 
 
 def train_recognition(
@@ -173,6 +182,7 @@ def train_recognition(
     options: RecognitionSettings,
     place: Workplace,
     reference: LandmarkNetwork | None = None,
+    draw: DrawLandmarks | None = None,
 ) -> PartFViT | FViT:
     """Train a face model end to end on labelled faces.
 
@@ -183,11 +193,12 @@ def train_recognition(
         options: the recipe.
         place: where it runs.
         reference: frozen landmark network that the landmarks stay near.
+        draw: draws landmarks for the metric sinks; None shows none.
 
     Returns:
         The trained model, in eval mode on the CPU.
     """
-    return _train(RecognitionJob(name, model, manifest, options, place, reference))
+    return _train(RecognitionJob(name, model, manifest, options, place, reference, draw))
 
 
 def _train(job: PretrainJob | RecognitionJob) -> PartFViT | FViT:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lafs_pipeline.runtime import processes, watchdog
-from lafs_pipeline.runtime.figures import pixels
 from lafs_pipeline.runtime.launch import Stopped
 from lafs_pipeline.runtime.sinks import ImageSink, JsonLinesSink, MetricSink
 from lafs_pipeline.runtime.stop_signals import StopSignals
@@ -22,13 +21,12 @@ from lafs_pipeline.training.checkpoint_writer import CheckpointWriter
 from lafs_pipeline.training.checkpoints import Checkpoint
 from lafs_pipeline.training.health import SkippedSteps
 from lafs_pipeline.training.loading import Samples, loaded
-from lafs_pipeline.training.precision import determinism
 from lafs_pipeline.training.resume import find_checkpoint
 from lafs_pipeline.training.sampling import StepBatches
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.sharded_state import gather_shards, take_shards
 from lafs_pipeline.training.stage import Progress, Stage
-from lafs_pipeline.training.step import Stepper
+from lafs_pipeline.training.step import Stepper, determinism
 
 logger = logging.getLogger(__name__)
 
@@ -260,8 +258,7 @@ class Trainer:
 
     def _show(self, sinks: list[ImageSink], done: int) -> None:
         pictures = self.stage.pictures(self._progress(done - 1)) if sinks else {}
-        for name, figure in pictures.items():
-            picture = pixels(figure)
+        for name, picture in pictures.items():
             for sink in sinks:
                 sink.log_image(name, picture, done * self.settings.batch_size)
 

@@ -14,6 +14,7 @@ from sklearn.preprocessing import Normalizer, StandardScaler
 from torch import Tensor
 
 from lafs_pipeline.faces.dataset import FaceImages
+from lafs_pipeline.faces.subsets import evenly_spaced
 from lafs_pipeline.models.embedding import map_faces
 
 NEIGHBOURS = 20
@@ -39,8 +40,7 @@ class IdentityProbe:
 
     def shown(self, count: int) -> np.ndarray:
         """At most `count` of the images, evenly spread, (n, H, W, 3) uint8 RGB."""
-        chosen = np.linspace(0, len(self.faces) - 1, min(count, len(self.faces))).astype(int)
-        return np.stack([self.faces[index] for index in chosen])
+        return self.faces.stack(evenly_spaced(len(self.faces), count))
 
     def measure(self, embed: Callable[[Tensor], Tensor], device: torch.device) -> dict[str, float]:
         """`knn_accuracy` (0..1) and `embedding_std` (1 for directions spread evenly, 0 when collapsed)."""

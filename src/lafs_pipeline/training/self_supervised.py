@@ -5,7 +5,7 @@ Source: LAFS (CVPR 2024, arXiv 2403.08161), section 3; DINO (arXiv 2104.14294).
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,13 +29,9 @@ from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.stage import Part, Progress
 from lafs_pipeline.training.view_landmarks import augment_landmarks, move_landmarks, predict_landmarks
 from lafs_pipeline.views.device import ViewBatch, parameter_arrays, render_batch
-from lafs_pipeline.views.normalise import to_input
-from lafs_pipeline.views.parameters import draw_view_parameters
+from lafs_pipeline.views.normalize import to_input
+from lafs_pipeline.views.parameters import ViewSettings, draw_view_parameters
 from lafs_pipeline.views.render import LafsViews
-from lafs_pipeline.views.settings import ViewSettings
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @settings
@@ -171,7 +167,7 @@ class SelfSupervisedStage:
         total_steps: length of the schedules.
         steps_per_epoch: for settings given in epochs.
         probe: measures the teacher, where labelled images are at hand.
-        show_views: draws the views of an epoch.
+        show_views: draws the views of an epoch, (H, W, 3) uint8 RGB.
     """
 
     name = "pretrain"
@@ -183,7 +179,7 @@ class SelfSupervisedStage:
         total_steps: int,
         steps_per_epoch: int,
         probe: IdentityProbe | None,
-        show_views: "Callable[[int], Figure] | None" = None,
+        show_views: Callable[[int], np.ndarray] | None = None,
     ) -> None:
         self.options, self.probe_set, self.show_views = options, probe, show_views
         model.transformer.recompute = options.training.recompute_activations
@@ -291,7 +287,7 @@ class SelfSupervisedStage:
         device = next(self.teacher.parameters()).device
         return self.probe_set.measure(self.teacher.model, device)
 
-    def pictures(self, progress: Progress) -> "dict[str, Figure]":
+    def pictures(self, progress: Progress) -> dict[str, np.ndarray]:
         """The views of one face, as drawn in this epoch."""
         return {} if self.show_views is None else {"views": self.show_views(progress.epoch)}
 

@@ -3,8 +3,8 @@
 Source: Part fViT (arXiv 2212.00057), section 4; LAFS (arXiv 2403.08161), section 3.4 and 4.1.
 """
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,7 +13,6 @@ from torch.utils.data import Dataset
 
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.landmark_network import LandmarkNetwork, frozen_network
-from lafs_pipeline.models.landmark_plot import plot_landmarks
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.models.patches import sample_patches
 from lafs_pipeline.objectives.landmarks import landmark_regulariser, landmark_weight
@@ -23,20 +22,18 @@ from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.row_shards import RowShard
 from lafs_pipeline.runtime.seeding import derive_seed, random_generator
 from lafs_pipeline.runtime.settings import setting, settings
-from lafs_pipeline.training.freezing import freeze
 from lafs_pipeline.training.health import spread_warning
-from lafs_pipeline.training.parameter_groups import layer_decay_groups
+from lafs_pipeline.training.parameter_groups import freeze, layer_decay_groups
 from lafs_pipeline.training.probes import IdentityProbe
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.stage import Part, Progress
-from lafs_pipeline.views.normalise import to_input
+from lafs_pipeline.views.normalize import to_input
 from lafs_pipeline.views.supervised import AugmentationSettings, SupervisedAugmentation, mixup
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 SHOWN_FACES = 12
 """In a picture of the landmarks."""
+DrawLandmarks = Callable[[np.ndarray, dict[str, np.ndarray]], np.ndarray]
+"""Faces (n, H, W, 3), landmarks (n, N, 2) in pixels by title -> picture (H, W, 3); can be pickled."""
 
 
 @settings
@@ -175,6 +172,7 @@ class RecognitionStage:
         options: the objective's settings.
         reference: frozen landmark network that the landmarks stay near; None leaves them free.
         probe: measures the model, where given.
+        draw: draws landmarks on faces of the probe.
 
     Raises:
         LafsError: more blocks are to be frozen than the model has.
@@ -190,8 +188,9 @@ class RecognitionStage:
         options: RecognitionSettings,
         reference: LandmarkNetwork | None,
         probe: IdentityProbe | None,
+        draw: DrawLandmarks | None = None,
     ) -> None:
-        self.name, self.options, self.probe_set = name, options, probe
+        self.name, self.options, self.probe_set, self.draw = name, options, probe, draw
         model.transformer.recompute = options.training.recompute_activations
         shard = RowShard.own(classes) if options.deals_classes_out() else None
         head = HEADS[options.loss](model.transformer.dim, classes, options.scale, options.margin, shard)
@@ -263,15 +262,15 @@ class RecognitionStage:
         return self.probe_set.measure(self.trained.model, next(self.trained.parameters()).device)
 
     @torch.inference_mode()
-    def pictures(self, progress: Progress) -> "dict[str, Figure]":
+    def pictures(self, progress: Progress) -> dict[str, np.ndarray]:
         """Landmarks on faces of the probe, where the model finds them."""
         model = self.trained.model
-        if self.probe_set is None or not isinstance(model, PartFViT):
+        if self.probe_set is None or self.draw is None or not isinstance(model, PartFViT):
             return {}
         images = self.probe_set.shown(SHOWN_FACES)
         device = next(model.parameters()).device
         landmarks = model.landmarks(to_input(torch.from_numpy(images).to(device))).float().cpu().numpy()
-        return {"landmarks": plot_landmarks(images, {f"{self.name}, epoch {progress.epoch + 1}": landmarks})}
+        return {"landmarks": self.draw(images, {f"{self.name}, epoch {progress.epoch + 1}": landmarks})}
 
     def diagnose(self, metrics: dict[str, float], progress: Progress) -> str | None:
         """Embeddings that become one."""

@@ -18,8 +18,7 @@ import torch
 
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.views.device_appearance import WHITE, blur, jitter_and_grey, solarise
-from lafs_pipeline.views.parameters import ViewParameters
-from lafs_pipeline.views.settings import ViewSettings
+from lafs_pipeline.views.parameters import ViewParameters, ViewSettings
 
 DRAWS = (
     "boxes",
@@ -41,7 +40,7 @@ class ViewBatch:
     Attributes:
         global_appearance: (G * B, 3, size, size) from which the patches are cut.
         local_appearance: (L * B, 3, local_size, local_size) likewise.
-        global_clean: (G * B, 3, size, size) the same geometry, untouched colours, None when not wanted.
+        global_clean: (G * B, 3, size, size) the same geometry, untouched colors, None when not wanted.
         local_clean: (L * B, 3, local_size, local_size) likewise.
     """
 

@@ -35,7 +35,7 @@ def jitter_and_grey(
 
     Args:
         images: (N, H, 3, W) grey levels.
-        jitters: (N,) whether the colours are jittered.
+        jitters: (N,) whether the colors are jittered.
         factors: (N, 4) brightness, contrast and saturation factor, hue shift as a share of the circle.
         orders: (N, 4) the order of those four.
         greys: (N,) whether the image turns grey.

@@ -13,13 +13,12 @@ import numpy as np
 import torch
 
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.views.parameters import ViewParameters, draw_view_parameters
-from lafs_pipeline.views.settings import ViewSettings
+from lafs_pipeline.views.parameters import ViewParameters, ViewSettings, draw_view_parameters
 
 LUMA = (0.299, 0.587, 0.114)
 """ITU-R 601 weights of red, green and blue."""
 TO_GREY = np.array([LUMA] * 3)
-COLOUR_PART = np.eye(3) - TO_GREY
+COLOR_PART = np.eye(3) - TO_GREY
 SOLARISE_THRESHOLD = 128
 
 
@@ -30,7 +29,7 @@ class MultiView:
     Attributes:
         global_appearance: (G, size, size, 3) from which the patches are cut.
         local_appearance: (L, local_size, local_size, 3) likewise.
-        global_clean: (G, size, size, 3) the same geometry with untouched colours, None when not wanted.
+        global_clean: (G, size, size, 3) the same geometry with untouched colors, None when not wanted.
         local_clean: (L, local_size, local_size, 3) likewise.
         parameters: what was drawn, global views first.
     """
@@ -102,7 +101,7 @@ def _render(
 def _appearance(view: np.ndarray, index: int, parameters: ViewParameters) -> np.ndarray:
     """Apply the drawn appearance of one view."""
     if parameters.jitters[index]:
-        view = jitter_colours(view, parameters.jitter_factors[index], parameters.jitter_orders[index])
+        view = jitter_colors(view, parameters.jitter_factors[index], parameters.jitter_orders[index])
     if parameters.greys[index]:
         view = grey(view)
     if parameters.blur_sigmas[index]:
@@ -144,7 +143,7 @@ def resized_crop(image: np.ndarray, box: tuple[int, int, int, int], size: int, f
     return cv2.flip(resized, 1) if flip else resized
 
 
-def jitter_colours(image: np.ndarray, factors: np.ndarray, order: np.ndarray) -> np.ndarray:
+def jitter_colors(image: np.ndarray, factors: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Jitter brightness, contrast, saturation and hue (torchvision's ColorJitter).
 
     Args:
@@ -153,7 +152,7 @@ def jitter_colours(image: np.ndarray, factors: np.ndarray, order: np.ndarray) ->
         order: (4,) the order in which to apply them.
     """
     for operation in order.tolist():
-        image = COLOUR_OPERATIONS[operation](image, float(factors[operation]))
+        image = COLOR_OPERATIONS[operation](image, float(factors[operation]))
     return image
 
 
@@ -171,7 +170,7 @@ def adjust_contrast(image: np.ndarray, factor: float) -> np.ndarray:
 
 def adjust_saturation(image: np.ndarray, factor: float) -> np.ndarray:
     """Blend every pixel with its grey level; `factor` 1 keeps the image."""
-    return cv2.transform(image, TO_GREY + factor * COLOUR_PART)
+    return cv2.transform(image, TO_GREY + factor * COLOR_PART)
 
 
 def adjust_hue(image: np.ndarray, shift: float) -> np.ndarray:
@@ -182,7 +181,7 @@ def adjust_hue(image: np.ndarray, shift: float) -> np.ndarray:
     return cv2.convertScaleAbs(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB, dst=rgb))
 
 
-COLOUR_OPERATIONS = (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
+COLOR_OPERATIONS = (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
 """In the order of the factors."""
 
 

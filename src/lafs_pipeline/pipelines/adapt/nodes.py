@@ -37,12 +37,15 @@ def adapt_model(
 ) -> "PartFViT | FViT":
     """A face model trained with a margin loss from `start`, its landmarks held near those of stage 1."""
     from lafs_pipeline.pipelines.workplace import workplace
+    from lafs_pipeline.reporting.landmarks import landmarks_picture
     from lafs_pipeline.training.jobs import train_recognition
     from lafs_pipeline.training.recipes import AdaptSettings
 
     options = parse(AdaptSettings, parameters, "adapt")
     place = workplace(f"adapt_{variant}", checkpoints, seed, launch)
-    return train_recognition(f"adapt_{variant}", start, shots, options.recognition, place, network)
+    return train_recognition(
+        f"adapt_{variant}", start, shots, options.recognition, place, network, landmarks_picture
+    )
 
 
 def probe(

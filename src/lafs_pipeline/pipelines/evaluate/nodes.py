@@ -23,7 +23,7 @@ def verify_model(
     **tables: pd.DataFrame,
 ) -> "Results":
     """A model's result on each benchmark; `tables` are those that cataloging yields."""
-    from lafs_pipeline.evaluation.benchmarks import BenchmarkData, evaluate_model
+    from lafs_pipeline.evaluation.evaluate import BenchmarkData, evaluate_model
     from lafs_pipeline.evaluation.settings import EvaluateSettings
     from lafs_pipeline.runtime.launch_settings import LaunchSettings
 
@@ -41,6 +41,6 @@ def tabulate(stage1: "Results", scratch: "Results", lafs: "Results") -> pd.DataF
 
 def draw_roc(stage1: "Results", scratch: "Results", lafs: "Results") -> "Figure":
     """ROC curves of the models, one panel a benchmark."""
-    from lafs_pipeline.evaluation.roc_plot import plot_roc
+    from lafs_pipeline.reporting.roc import plot_roc
 
     return plot_roc({"stage 1": stage1, "scratch": scratch, "LAFS": lafs})

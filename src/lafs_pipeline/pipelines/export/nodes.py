@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lafs_pipeline.pipelines.parameters import parse
-from lafs_pipeline.pipelines.settings import ModelExportSettings
+from lafs_pipeline.pipelines.parameters import ModelExportSettings, parse
 
 if TYPE_CHECKING:
     from lafs_pipeline.interop.model_export import ModelExport
