@@ -14,7 +14,19 @@ PROJECT = Path(__file__).parents[2]
 OUTSIDE = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "conf/README.md")
 DOCUMENTS = sorted([*(PROJECT / name for name in OUTSIDE), *(PROJECT / "docs").rglob("*.md")])
 PROGRAMS = {
-    *("bash", "curl", "docker", "git", "kedro", "lafs", "lafs-pipeline", "make", "mlflow", "pip", "pre-commit"),
+    *(
+        "bash",
+        "curl",
+        "docker",
+        "git",
+        "kedro",
+        "lafs",
+        "lafs-pipeline",
+        "make",
+        "mlflow",
+        "pip",
+        "pre-commit",
+    ),
     *("pytest", "python", "python3", "ruff", "sbatch", "source", "srun", "torchrun", "uv"),
 }
 """First words of an inline code span that make it a command, if other words follow."""

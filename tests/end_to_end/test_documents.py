@@ -186,6 +186,8 @@ def test_files_by_name():
             assert path in names, (page, span)
         if re.match(r"(tests|benchmarks|conf|docs|src|notebooks)/", path):
             assert (PROJECT / path).exists(), (page, span)
+        elif re.fullmatch(r"\w+/[\w/]+\.py", path):
+            assert (PROJECT / "src/lafs_pipeline" / path).exists(), (page, span)
 
 
 @pytest.mark.parametrize(("page", "code"), PYTHON)

@@ -28,3 +28,10 @@ def test_every_module_of_the_library_imports():
     finished = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     assert int(finished.stdout) > 40
+
+
+def test_windows_is_refused_with_what_to_do():
+    script = "import sys; sys.platform = 'win32'; import lafs_pipeline"
+    finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert finished.returncode == 1
+    assert "Windows Subsystem for Linux" in finished.stderr
