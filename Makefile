@@ -73,7 +73,7 @@ profile: setup
 # Caches and builds: nothing of a user's, no result, no model.
 clean:
 	rm -rf $(CACHES)
-	find src tests benchmarks docs notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(wildcard src tests benchmarks docs notebooks) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Results, models and checkpoints in data/ (or LAFS_DATA), after a look at them and a yes. Tracking (mlflow.db) stays.
 clean-data:
