@@ -36,7 +36,6 @@ def site(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.slow
 def test_every_page_is_there(site):
     """Every document, and every room of the library with what its modules define."""
     moved = {"README.md": "index.md", "conf/README.md": "configuration.md"}
@@ -49,7 +48,6 @@ def test_every_page_is_there(site):
     assert "lafs_pipeline.objectives.dino.DINOLoss" in (site / "search/search_index.json").read_text()
 
 
-@pytest.mark.slow
 def test_nothing_comes_from_elsewhere(site):
     """No script, style, font or picture; mermaid, which the theme would fetch, is not used."""
     for path in site.rglob("*.html"):
