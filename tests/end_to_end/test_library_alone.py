@@ -42,3 +42,10 @@ print(*sorted({"cv2", "pandas", "kedro", "sklearn", "matplotlib"} & sys.modules.
 """
     finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert finished.stdout.strip() == ""
+
+
+def test_windows_is_refused_with_what_to_do():
+    script = "import sys; sys.platform = 'win32'; import lafs_pipeline"
+    finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert finished.returncode == 1
+    assert "Windows Subsystem for Linux" in finished.stderr
