@@ -6,8 +6,8 @@ import socket
 import pytest
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline, node
-
 from lafs_pipeline.hooks.facts import silence_artifacts
+
 from lafs_pipeline.hooks.hosts import is_first
 from lafs_pipeline.runtime.errors import LafsError
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from mlflow.tracking import MlflowClient
-
 from lafs_pipeline.hooks.continuity import RunRecord
+from mlflow.tracking import MlflowClient
 
 pytestmark = pytest.mark.slow
 PICTURES = {"stage1~landmarks", "pretrain~views", "adapt_lafs~landmarks", "adapt_scratch~landmarks"}

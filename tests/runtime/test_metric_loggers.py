@@ -6,22 +6,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.runtime.sinks import JsonLinesSink
+from lafs_pipeline.runtime.metric_loggers import JsonLinesLogger
 
 
 def fill(path, steps, resume_step=None):
-    sink = JsonLinesSink(path, resume_step)
+    logger = JsonLinesLogger(path, resume_step)
     for step in steps:
-        sink.log({"loss": 1 / step}, step, 32 * step)
-    sink.close()
+        logger.log({"loss": 1 / step}, step, 32 * step)
+    logger.close()
 
 
 def test_one_object_a_call(tmp_path):
     path = tmp_path / "runs" / "metrics.jsonl"
-    sink = JsonLinesSink(path)
-    sink.log({"loss": 0.1 + 0.2, "gradient_norm": math.inf}, 10, 640)
-    sink.log({"probe": math.nan}, 20, 1280)
-    sink.close()
+    logger = JsonLinesLogger(path)
+    logger.log({"loss": 0.1 + 0.2, "gradient_norm": math.inf}, 10, 640)
+    logger.log({"probe": math.nan}, 20, 1280)
+    logger.close()
     first, second = map(json.loads, path.read_text().splitlines())
     assert first == {"step": 10, "images_seen": 640, "loss": 0.1 + 0.2, "gradient_norm": math.inf}
     assert (second["step"], second["images_seen"]) == (20, 1280)
@@ -62,8 +62,8 @@ def test_resuming_without_a_file(tmp_path):
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(LafsError, match=r"file/metrics\.jsonl.*Make room"):
-        JsonLinesSink(tmp_path / "file" / "metrics.jsonl")
-    sink = JsonLinesSink(tmp_path / "folder" / "metrics.jsonl")
+        JsonLinesLogger(tmp_path / "file" / "metrics.jsonl")
+    logger = JsonLinesLogger(tmp_path / "folder" / "metrics.jsonl")
     (tmp_path / "folder").rename(tmp_path / "gone")
     with pytest.raises(LafsError, match=r"folder/metrics\.jsonl"):
-        sink.log({"loss": 1.0}, 1, 32)
+        logger.log({"loss": 1.0}, 1, 32)

@@ -1,7 +1,6 @@
 """What MLflow is told of a benchmark table."""
 
 import pandas as pd
-
 from lafs_pipeline.hooks.facts import table_metrics, table_note
 
 TABLE = pd.DataFrame(

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 from kedro.framework.startup import bootstrap_project
-
 from lafs_pipeline.hooks.labels import (
     WHOLE,
     Labels,
@@ -13,6 +12,7 @@ from lafs_pipeline.hooks.labels import (
     size_name,
     stage_experiment,
 )
+
 from lafs_pipeline.models.part_fvit import build_model
 
 TINY = build_model("part_fvit_tiny_patch8_112", {}).sizes

@@ -6,13 +6,13 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
+from lafs_pipeline.pipelines.tracking import MlflowSink, active_sinks
 from mlflow.tracking import MlflowClient
 from PIL import Image
 from tests.servers import MlflowServer
 from tests.waiting import until
 
 from lafs_pipeline.pipelines import tracking
-from lafs_pipeline.pipelines.tracking import MlflowSink, active_sinks
 
 IMAGES = 32
 """Of a step."""

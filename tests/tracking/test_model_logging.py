@@ -11,16 +11,16 @@ import mlflow
 import numpy as np
 import pytest
 import torch
+from lafs_pipeline.hooks.model_logging import log_model
+from lafs_pipeline.pipelines.offline_models import copy_models
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from tests.models.trained import as_trained
 from tests.servers import free_port, serving
 
 from lafs_pipeline.faces.synthetic import draw_face
-from lafs_pipeline.hooks.model_logging import log_model
 from lafs_pipeline.interop.model_files import save_model
 from lafs_pipeline.models.part_fvit import PartFViT
-from lafs_pipeline.pipelines.offline_models import copy_models
 
 NAME = "faces"
 SIZES = {

@@ -13,6 +13,7 @@ import torch
 from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
 from lafs_pipeline.faces.sources import SourceSettings
 from lafs_pipeline.models.part_fvit import PartFViT
+from lafs_pipeline.runtime.metric_loggers import MetricLogger
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.checkpoints import Checkpoint
 from lafs_pipeline.training.jobs import PretrainJob, RecognitionJob, Workplace, pretrain, train_recognition
@@ -117,8 +118,8 @@ class SmallTraining:
         return self.model(seed=1).landmark_network if self.stage == "adapt" else None
 
 
-class SlowSink:
-    """A receiver of metrics that takes its time."""
+class SlowLogger(MetricLogger):
+    """Takes its time."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -126,14 +127,14 @@ class SlowSink:
     def log(self, metrics: Mapping[str, float], step: int, images_seen: int) -> None:
         time.sleep(self.seconds)
 
-    def close(self) -> None:
-        pass
-
 
 def curve(folder: Path) -> list[dict[str, float]]:
-    """All logged metrics but the speed."""
+    """All logged metrics but time and speed."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name != "images_per_second"} for line in lines]
+    return [
+        {name: value for name, value in line.items() if name not in ("time_ms", "images_per_second")}
+        for line in lines
+    ]
 
 
 def losses(folder: Path) -> dict[int, float]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lafs_pipeline.runtime.sinks import JsonLinesSink
+from lafs_pipeline.runtime.metric_loggers import JsonLinesLogger
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.checkpoints import Checkpoint
 from lafs_pipeline.training.curve_plot import MOST_POINTS, plot_metric, thin
@@ -15,7 +15,7 @@ from lafs_pipeline.training.history import read_histories
 
 @pytest.fixture
 def folder(tmp_path):
-    sink = JsonLinesSink(tmp_path / "pretrain/metrics.jsonl")
+    sink = JsonLinesLogger(tmp_path / "pretrain/metrics.jsonl")
     for step in range(1, 5):
         sink.log({"loss": 1 / step, "learning_rate": 0.1}, step, 8 * step)
     sink.log({"knn_accuracy": 0.25}, 4, 32)

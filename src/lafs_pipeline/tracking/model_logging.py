@@ -26,7 +26,7 @@ def log_model(path: Path, registered_name: str | None) -> None:
     from lafs_pipeline.faces.alignment import FACE_SIZE
     from lafs_pipeline.faces.synthetic import draw_face
     from lafs_pipeline.interop.model_header import read_sizes
-    from lafs_pipeline.pipelines import served_model
+    from lafs_pipeline.tracking import served_model
 
     images = TensorSpec(np.dtype(np.uint8), (-1, FACE_SIZE, FACE_SIZE, 3))
     embeddings = TensorSpec(np.dtype(np.float32), (-1, read_sizes(path)[1]["dim"]))

@@ -63,7 +63,7 @@ def write_report(
     from lafs_pipeline.evaluation.embeddings import model_digest
     from lafs_pipeline.evaluation.report import ReportData, read_study, render_report
     from lafs_pipeline.evaluation.settings import ReportSettings
-    from lafs_pipeline.pipelines.report.facts import run_facts
+    from lafs_pipeline.tracking.facts import run_facts
     from lafs_pipeline.training.history import read_histories
 
     options = parse(ReportSettings, parameters["report"], "report")
