@@ -9,6 +9,10 @@ from typing import Any
 
 from kedro.utils import find_kedro_project
 
+# MLflow would have type hints in a class of kedro-mlflow, and tells so whatever the filters are.
+with warnings.catch_warnings(record=True):
+    import kedro_mlflow.framework.hooks.mlflow_hook  # noqa: F401
+
 from lafs_pipeline.hooks import EndingHooks, GuardHooks, SummaryHooks, TrackingHooks
 
 PROJECT = find_kedro_project(Path.cwd()) or Path.cwd()

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import cv2
 import pytest
-from lafs_pipeline.hooks.facts import experiment_page
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from tests.end_to_end.browser import available, chromium
 from tests.servers import free_port, serving
+
+from lafs_pipeline.tracking.facts import experiment_page
 
 pytestmark = [
     pytest.mark.slow,

@@ -1,215 +1,250 @@
+"""Metrics of a training on their way to MLflow, whatever MLflow does."""
+
+import json
 import logging
 import math
 import pickle
+import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pytest
-from lafs_pipeline.pipelines.tracking import MlflowSink, active_sinks
+import torch
 from mlflow.tracking import MlflowClient
 from PIL import Image
-from tests.servers import MlflowServer
+from tests.training.test_loop import SETTINGS, Points, Regression, run, weights
 from tests.waiting import until
 
-from lafs_pipeline.pipelines import tracking
+from lafs_pipeline.runtime.metric_loggers import JsonLinesLogger, read_metrics
+from lafs_pipeline.tracking import metric_logger
+from lafs_pipeline.tracking.metric_logger import MlflowLogger, active_loggers, read_note
+from lafs_pipeline.tracking.replay import replay
+from lafs_pipeline.tracking.tracker import RunFacts, tracker
+from lafs_pipeline.training.loop import Trainer
 
-IMAGES = 32
-"""Of a step."""
+LOCK = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN EXCLUSIVE")
+print(flush=True)
+sys.stdin.read()
+"""
+FULL = """
+CREATE TRIGGER full BEFORE INSERT ON metrics BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END
+"""
 
 
-def new_run(database):
-    return MlflowClient(database).create_run("0").info.run_id
+def new_run(uri):
+    return MlflowClient(uri).create_run("0").info.run_id
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = MlflowServer(tmp_path_factory.mktemp("server"))
-    new_run(server.database)
-    try:
-        server.start()
-        yield server
-    finally:
+def history(uri, run_id, name):
+    """Every (images seen, value) of a metric, as stored."""
+    return sorted((point.step, point.value) for point in MlflowClient(uri).get_metric_history(run_id, name))
+
+
+def written(folder, name):
+    """The same of `metrics.jsonl`."""
+    return [
+        (line["images_seen"], line[name]) for line in read_metrics(folder / "metrics.jsonl") if name in line
+    ]
+
+
+def warnings(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+class Eventful(Regression):
+    """A training in the middle of which something happens."""
+
+    def __init__(self, event):
+        super().__init__()
+        self.event = event
+
+    def after_update(self, progress):
+        if progress.step == 6:
+            self.event()
+
+
+def train(folder, *loggers, event=lambda: None):
+    return weights(Trainer(Eventful(event), Points(), SETTINGS, run(folder, loggers=loggers)).train())
+
+
+def test_a_training_is_in_mlflow_as_it_is_in_its_file(server, tmp_path):
+    run_id = new_run(server.uri)
+    facts = RunFacts("lafs_pipeline", "pretrain", {"method": "lafs"})
+    sent = pickle.loads(pickle.dumps(MlflowLogger(server.uri, run_id, "pretrain", facts)))
+    train(tmp_path, sent)
+    for name in ("loss", "learning_rate", "knn_accuracy"):
+        assert history(server.database, run_id, f"pretrain/{name}") == written(tmp_path, name)
+    note = read_note(tmp_path)
+    assert (note.prefix, note.runs, note.tags) == ("pretrain", [run_id], {"method": "lafs"})
+    assert not note.has_failed
+
+
+def test_a_server_that_dies_and_never_comes_back_costs_one_warning(server, tmp_path, caplog):
+    run_id = new_run(server.uri)
+    address = server.uri.replace("//", "//somebody:secret@")
+
+    def die():
+        until(lambda: history(server.database, run_id, "pretrain/loss"))
         server.stop()
 
+    trained = train(tmp_path / "a", MlflowLogger(address, run_id, "pretrain"), event=die)
+    assert torch.equal(trained, train(tmp_path / "b"))
+    assert [step for step, _ in written(tmp_path / "a", "loss")] == [8 * step for step in range(1, 17)]
+    (warning,) = warnings(caplog)
+    assert "the metrics of pretrain" in warning
+    assert f"lafs replay {tmp_path}/a" in warning
+    assert not tracker.is_on
+    assert not any("secret" in text for text in (warning, (tmp_path / "a/mlflow.json").read_text()))
 
-@pytest.fixture
-def impatient(monkeypatch):
-    monkeypatch.setattr(tracking, "FIRST_WAIT", 0.1)
-    monkeypatch.setattr(tracking, "LONGEST_WAIT", 0.2)
+    later = MlflowLogger(address, run_id, "adapt")
+    later.open(tmp_path)
+    later.log({"loss": 1.0}, 1, 8)
+    later.log_image("views", np.zeros((4, 4, 3), np.uint8), 8)
+    later.close()
+    assert len(warnings(caplog)) == 1
 
-
-def history(database, run_id, name):
-    """Every (images seen, value) of a metric, as stored."""
-    stored = MlflowClient(database).get_metric_history(run_id, name)
-    return sorted((metric.step, metric.value) for metric in stored)
-
-
-def log(sink, steps):
-    for step in steps:
-        sink.log({"loss": 1 / step, "epoch": step / 4}, step, IMAGES * step)
-
-
-def expected(steps):
-    return [(IMAGES * step, 1 / step) for step in steps]
-
-
-def spools(folder):
-    return sorted(folder.glob("mlflow*-*.jsonl"))
-
-
-def messages(caplog, level):
-    own = (entry for entry in caplog.records if entry.name == tracking.__name__)
-    return [entry.message for entry in own if entry.levelno == level]
-
-
-def test_a_server_that_goes_down_and_comes_back_has_every_metric_once(server, tmp_path, impatient, caplog):
-    caplog.set_level(logging.INFO)
-    run_id = new_run(server.database)
     server.start()
-    sink = pickle.loads(pickle.dumps(MlflowSink(server.uri, run_id, "pretrain", tmp_path)))
-    log(sink, range(1, 4))
-    until(lambda: history(server.database, run_id, "pretrain/loss") == expected(range(1, 4)))
-    server.stop()
-    log(sink, range(4, 7))
-    until(lambda: messages(caplog, logging.WARNING))
-    log(sink, range(7, 9))
-    assert [path.name for path in spools(tmp_path)] == [f"mlflow-{run_id}.jsonl"]
-    server.start()
-    until(lambda: history(server.database, run_id, "pretrain/loss") == expected(range(1, 9)))
-    log(sink, range(9, 11))
-    sink.close()
-    assert history(server.database, run_id, "pretrain/loss") == expected(range(1, 11))
-    assert history(server.database, run_id, "pretrain/epoch") == [
-        (IMAGES * step, step / 4) for step in range(1, 11)
-    ]
-    stored = MlflowClient(server.uri).get_metric_history(run_id, "pretrain/loss")
-    by_time = sorted(stored, key=lambda metric: (metric.timestamp, metric.step))
-    assert [metric.step for metric in by_time] == [IMAGES * step for step in range(1, 11)]
-    assert spools(tmp_path) == []
-    (down,), (back,) = messages(caplog, logging.WARNING), messages(caplog, logging.INFO)
-    assert "does not take metrics" in down
-    assert str(tmp_path / f"mlflow-{run_id}.jsonl") in down
-    assert "again" in back
-
-
-def test_what_a_dead_server_did_not_take_is_sent_by_the_next_run(server, tmp_path, impatient, caplog):
-    first, second, deleted = (new_run(server.database) for _ in range(3))
-    MlflowClient(server.database).delete_run(deleted)
-    server.stop()
-    for run_id in (deleted, first):
-        sink = MlflowSink(server.uri, run_id, "adapt", tmp_path)
-        log(sink, range(1, 6))
-        sink.close()
-    *_, left = messages(caplog, logging.WARNING)
-    assert f"mlflow-{first}.jsonl" in left
-    assert "started again" in left
-    with spools(tmp_path)[0].open("a") as unfinished:
-        unfinished.write('\n[17000000000, 6, {"adapt/lo')
-    server.start()
-    caplog.clear()
-    sink = MlflowSink(server.uri, second, "adapt", tmp_path)
-    log(sink, range(6, 8))
-    sink.close()
-    assert history(server.database, first, "adapt/loss") == expected(range(1, 6))
-    assert history(server.database, second, "adapt/loss") == expected(range(6, 8))
-    assert spools(tmp_path) == [tmp_path / f"mlflow-{deleted}.jsonl"]
-    refused, left = messages(caplog, logging.WARNING)
-    for text in (refused, left):
-        assert f"mlflow-{deleted}.jsonl" in text
+    assert 0 < len(history(server.database, run_id, "pretrain/loss")) < 16
+    (first,) = replay(tmp_path / "a", server.uri)
+    (second,) = replay(tmp_path / "a", server.uri)
+    assert history(server.database, run_id, "pretrain/loss") == written(tmp_path / "a", "loss")
+    assert history(server.database, run_id, "pretrain/knn_accuracy") == written(
+        tmp_path / "a", "knn_accuracy"
+    )
+    assert (first.run_id, first.is_new, second.sent) == (run_id, False, 0)
+    assert second.present == first.sent + first.present
 
 
 @pytest.mark.slow
-def test_pictures_wait_for_a_server_that_is_down_and_arrive_as_they_were(server, tmp_path, impatient, caplog):
-    run_id = new_run(server.database)
-    pictures = [np.random.default_rng(step).integers(0, 256, (40, 60, 3), np.uint8) for step in range(3)]
-    server.stop()
-    sink = MlflowSink(server.uri, run_id, "stage1", tmp_path)
-    sink.log_image("landmarks", pictures[0], 0)
-    sink.close()
-    assert any("all pictures" in message for message in messages(caplog, logging.WARNING))
-    assert [path.name for path in spools(tmp_path)] == [f"mlflow_pictures-{run_id}.jsonl"]
-    server.start()
-    again = MlflowSink(server.uri, run_id, "stage1", tmp_path)
-    for step in (1, 2):
-        again.log_image("landmarks", pictures[step], IMAGES * step)
-        log(again, [step])
-    again.close()
-    assert spools(tmp_path) == []
-    assert history(server.database, run_id, "stage1/loss") == expected([1, 2])
-    client = MlflowClient(server.uri)
-    assert client.get_run(run_id).data.tags["mlflow.loggedImages"] == "True"
-    found = {}
-    for item in client.list_artifacts(run_id, "images"):
-        name, _, step, *_ = Path(item.path).stem.split("+")
-        if item.path.endswith(".png"):
-            found[int(step)] = Image.open(client.download_artifacts(run_id, item.path))
-            assert name == "stage1~landmarks"
-    assert sorted(found) == [0, IMAGES, 2 * IMAGES]
-    for picture, (_, arrived) in zip(pictures, sorted(found.items()), strict=True):
-        np.testing.assert_array_equal(picture, np.asarray(arrived))
-
-
-def test_an_artefact_store_that_takes_nothing_keeps_no_metric_waiting(tmp_path, impatient, caplog):
-    database = f"sqlite:///{tmp_path}/mlflow.db"
-    (tmp_path / "store").write_text("a file in the way")
-    client = MlflowClient(database)
-    experiment = client.create_experiment("full", f"file://{tmp_path}/store")
-    run_id = client.create_run(experiment).info.run_id
-    sink = MlflowSink(database, run_id, "stage1", tmp_path / "run")
-    sink.log_image("landmarks", np.zeros((4, 4, 3), np.uint8), 0)
-    until(lambda: messages(caplog, logging.WARNING))
-    log(sink, [1, 2, 3])
-    sink.close()
-    assert history(database, run_id, "stage1/loss") == expected([1, 2, 3])
-    assert [path.name for path in spools(tmp_path / "run")] == [f"mlflow_pictures-{run_id}.jsonl"]
-
-
-def test_over_http_as_to_the_database(server, tmp_path):
-    server.start()
-    values = {f"value_{index}": index / 7 for index in range(2300)}
-    values |= {"nan": math.nan, "inf": math.inf, "minus": -math.inf}
-    stored = []
-    for uri in (server.uri, server.database):
-        run_id = new_run(server.database)
-        sink = MlflowSink(uri, run_id, "stage", tmp_path)
-        sink.log(values, 10, 10)
-        sink.close()
-        stored.append(MlflowClient(server.database).get_run(run_id).data.metrics)
-    for metrics in stored:
-        assert metrics.keys() == {f"stage/{name}" for name in values}
-        assert math.isnan(metrics["stage/nan"])
-        assert metrics["stage/inf"] == -metrics["stage/minus"] > 1e308
-        assert all(metrics[f"stage/value_{index}"] == index / 7 for index in range(2300))
-
-
-def test_values_sent_twice_are_stored_once(tmp_path):
-    database = f"sqlite:///{tmp_path}/mlflow.db"
+def test_a_database_that_another_process_locks(database, tmp_path, caplog):
     run_id = new_run(database)
-    sink = MlflowSink(database, run_id, "stage", tmp_path)
-    sink.folder.joinpath(f"mlflow-{run_id}.jsonl").write_text('\n[1700000000000, 1, {"stage/loss": 0.5}]' * 2)
-    sink.log({"loss": 0.25}, 2, 2)
-    sink.close()
-    assert history(database, run_id, "stage/loss") == [(1, 0.5), (2, 0.25)]
+    locking = []
+
+    def lock():
+        command = [sys.executable, "-c", LOCK, database.removeprefix("sqlite:///")]
+        locking.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        locking[0].stdout.readline()
+
+    trained = train(tmp_path / "a", MlflowLogger(database, run_id, "pretrain"), event=lock)
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        sqlite3.connect(database.removeprefix("sqlite:///"), timeout=0).execute("BEGIN IMMEDIATE")
+    locking[0].communicate()
+    assert torch.equal(trained, train(tmp_path / "b"))
+    (warning,) = warnings(caplog)
+    assert "database is locked" in warning
+    (replayed,) = replay(tmp_path / "a")
+    assert replayed.sent > 0
+    assert history(database, run_id, "pretrain/loss") == written(tmp_path / "a", "loss")
 
 
-def test_closing_without_metrics_sends_what_was_left(tmp_path):
-    database = f"sqlite:///{tmp_path}/mlflow.db"
-    first, second = new_run(database), new_run(database)
-    (tmp_path / f"mlflow-{first}.jsonl").write_text('\n[1700000000000, 1, {"stage/loss": 0.5}]')
-    MlflowSink(database, second, "stage", tmp_path).close()
-    assert history(database, first, "stage/loss") == [(1, 0.5)]
-    assert spools(tmp_path) == []
+def test_a_store_that_refuses(database, tmp_path, caplog):
+    run_id = new_run(database)
+    MlflowClient(database).delete_run(run_id)
+    train(tmp_path, MlflowLogger(database, run_id, "pretrain"))
+    assert len(written(tmp_path, "loss")) == 16
+    (warning,) = warnings(caplog)
+    assert "the metrics of pretrain" in warning
+    assert read_note(tmp_path).has_failed
 
 
-def test_the_active_run_gets_the_metrics(tmp_path, monkeypatch):
-    database = f"sqlite:///{tmp_path}/mlflow.db"
-    monkeypatch.setattr(mlflow.tracking._tracking_service.utils, "_tracking_uri", database)
-    monkeypatch.setattr(mlflow.tracking.fluent, "_active_experiment_id", None)
-    monkeypatch.delenv("MLFLOW_EXPERIMENT_ID", raising=False)
-    assert active_sinks("stage", tmp_path / "run") == []
-    with mlflow.start_run() as run:
-        (sink,) = active_sinks("stage", tmp_path / "run")
-        log(sink, [1, 2])
-        sink.close()
-    assert history(database, run.info.run_id, "stage/loss") == expected([1, 2])
+def test_a_full_disk_under_the_database(database, tmp_path, caplog):
+    """As SQLite puts it."""
+    run_id = new_run(database)
+    path = database.removeprefix("sqlite:///")
+    store = MlflowClient(database)
+    with sqlite3.connect(path) as connection:
+        connection.execute(FULL)
+    train(tmp_path / "a", MlflowLogger(database, run_id, "pretrain"))
+    (warning,) = warnings(caplog)
+    assert "disk is full" in warning
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TRIGGER full")
+    list(replay(tmp_path / "a"))
+    assert store.get_run(run_id).data.metrics["pretrain/epoch"] == written(tmp_path / "a", "epoch")[-1][1]
+
+
+def test_numbers_that_are_not_finite_and_more_than_one_call_takes(database, tmp_path):
+    run_id = new_run(database)
+    values = {f"value_{index}": index / 7 for index in range(2300)}
+    values |= {"nan": math.nan, "inf": math.inf, "odd (name)": 1.0}
+    sent = MlflowLogger(database, run_id, "stage")
+    sent.open(tmp_path)
+    sent.log(values, 10, 10)
+    sent.close()
+    stored = MlflowClient(database).get_run(run_id).data.metrics
+    assert all(stored[f"stage/value_{index}"] == index / 7 for index in range(2300))
+    assert math.isnan(stored["stage/nan"])
+    assert stored["stage/inf"] > 1e308
+    assert stored["stage/odd _name_"] == 1.0
+
+
+def test_what_is_logged_between_two_batches_is_sent_with_the_next(database, tmp_path, monkeypatch):
+    monkeypatch.setattr(metric_logger, "SECONDS_BETWEEN", 1e9)
+    run_id = new_run(database)
+    sent = MlflowLogger(database, run_id, "stage")
+    sent.open(tmp_path)
+    for step in range(1, 6):
+        sent.log({"loss": 1 / step}, step, 8 * step)
+    sent.close()
+    assert history(database, run_id, "stage/loss") == [(8 * step, 1 / step) for step in range(1, 6)]
+
+
+def test_pictures_arrive_as_they_were(active, tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    (sent,) = active_loggers("stage1")
+    sent.open(tmp_path)
+    sent.log_image("landmarks", picture, 32)
+    sent.close()
+    client = MlflowClient()
+    assert client.get_run(active.info.run_id).data.tags["mlflow.loggedImages"] == "True"
+    paths = [item.path for item in client.list_artifacts(active.info.run_id, "images")]
+    (png,) = [path for path in paths if path.endswith(".png")]
+    assert Path(png).name.startswith("stage1~landmarks+step+32+")
+    stored = Image.open(client.download_artifacts(active.info.run_id, png))
+    np.testing.assert_array_equal(picture, np.asarray(stored))
+
+
+def test_there_is_a_logger_where_a_run_is_active(database, tmp_path):
+    assert active_loggers("stage") == []
+    mlflow.set_tracking_uri(database)
+    with mlflow.start_run(tags={"method": "lafs"}) as run:
+        (sent,) = active_loggers("stage")
+        assert (sent.tracking_uri, sent.run_id) == (database, run.info.run_id)
+        assert sent.facts.tags == {"method": "lafs"}
+    tracker.begin(is_on=False)
+    with mlflow.start_run():
+        assert active_loggers("stage") == []
+
+
+def test_a_training_without_a_run_knows_what_its_run_would_have_been(tmp_path):
+    tracker.begin(is_on=True, tracking_uri="http://somebody:secret@there", checkpoints=tmp_path)
+    tracker.facts = RunFacts("faces", "adapt", {"method": "lafs"})
+    tracker.stop("the start of the run", ConnectionError("refused"))
+    (silent,) = active_loggers("adapt_lafs")
+    silent.open(tmp_path)
+    silent.log({"loss": 1.0}, 1, 8)
+    silent.close()
+    note = read_note(tmp_path)
+    assert (note.runs, note.experiment, note.run_name) == ([], "faces", "adapt")
+    assert (note.tags, note.tracking_uri, note.has_failed) == ({"method": "lafs"}, "http://there", True)
+
+
+def test_a_resumed_training_keeps_the_runs_before_and_a_new_one_does_not(database, tmp_path):
+    for resume_step, expected in ((None, ["b"]), (3, ["b", "a"])):
+        JsonLinesLogger(tmp_path / "metrics.jsonl").log({"loss": 1.0}, 3, 24)
+        MlflowLogger(database, "a", "stage").open(tmp_path)
+        JsonLinesLogger(tmp_path / "metrics.jsonl", resume_step)
+        MlflowLogger(database, "b", "stage").open(tmp_path)
+        assert read_note(tmp_path).runs == expected
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"prefix": 1, "unknown": 2}', json.dumps("text")])
+def test_a_damaged_note_is_none(tmp_path, content):
+    (tmp_path / "mlflow.json").write_text(content)
+    assert read_note(tmp_path) is None

@@ -75,8 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     replay = commands.add_parser(
         "replay",
         help="the metrics of a training, to MLflow",
-        description="Send what MLflow lacks of the metrics of a training, or of all trainings below a folder, "
-        "to the training's own run where the store has it, else to a new one. Pictures and files are not sent.",
+        description="Send what MLflow lacks of the metrics of a training, or of all trainings below a "
+        "folder, to its own run where the store has that, else to a new one. Pictures and files are not.",
     )
     replay.add_argument("folder", type=Path, help="with metrics.jsonl in it or below it")
     replay.add_argument(

@@ -8,10 +8,10 @@ import signal
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lafs_pipeline.hooks.continuity import RunRecord, UnfinishedRun, command_digest
 from mlflow.tracking import MlflowClient
 
 from lafs_pipeline.hooks import STOPPED_STATUS
+from lafs_pipeline.tracking.continuity import RunRecord, UnfinishedRun, command_digest
 
 RUN_PARAMS = {
     "pipeline_names": ["pretrain"],
