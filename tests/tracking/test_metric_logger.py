@@ -230,6 +230,10 @@ def test_a_training_without_a_run_knows_what_its_run_would_have_been(tmp_path):
     silent.open(tmp_path)
     silent.log({"loss": 1.0}, 1, 8)
     silent.close()
+    tracker.run_id = "a" * 32
+    (silent,) = active_loggers("adapt_scratch")
+    silent.open(tmp_path / "of a run")
+    assert read_note(tmp_path / "of a run").runs == ["a" * 32]
     note = read_note(tmp_path)
     assert (note.runs, note.experiment, note.run_name) == ([], "faces", "adapt")
     assert (note.tags, note.tracking_uri, note.has_failed) == ({"method": "lafs"}, "http://there", True)

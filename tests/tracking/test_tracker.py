@@ -9,6 +9,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.validation import _validate_metric_name, _validate_param_name
 
 from lafs_pipeline.tracking.child_runs import child_run
+from lafs_pipeline.tracking.metric_logger import active_loggers
 from lafs_pipeline.tracking.tracker import NOWHERE, clean_name, tracker, without_credentials
 
 
@@ -88,6 +89,10 @@ def test_a_child_run_goes_through_without_mlflow(active, tmp_path, caplog):
     with child_run("child", {"shots": 1}, tmp_path) as log:
         tracker.stop("the metrics", ConnectionError("refused"))
         log({"accuracy": 0.5})
+    tracker.run_id = active.info.run_id
     with child_run("another", {}, tmp_path) as log:
         log({"accuracy": 0.5})
+        (silent,) = active_loggers("adapt")
+        assert (silent.run_id, silent.facts.run_name) == (None, "another")
+    assert tracker.run_id == active.info.run_id
     assert sum("MLflow failed" in message for message in caplog.messages) == 1

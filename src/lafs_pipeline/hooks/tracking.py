@@ -91,7 +91,8 @@ class TrackingHooks:
             return _leave(error, "the start of the run")
         run = mlflow.active_run()
         if tracker.is_on and run is not None:
-            self._run_id, self._experiment = run.info.run_id, run.info.experiment_id
+            self._run_id = tracker.run_id = run.info.run_id
+            self._experiment = run.info.experiment_id
             atexit.register(_end_as_killed)
             RunRecord(self._checkpoints).write(UnfinishedRun(self._run_id, self._digest))
             tracker.attempt("the labels", lambda: self._describe(labels, pipeline))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ def child_run(
     """
     record = folder / CHILD_RUN
     if not tracker.is_on or mlflow.active_run() is None:
-        yield lambda metrics: None
+        with _own_metrics(name):
+            yield lambda metrics: None
         record.unlink(missing_ok=True)
         return
 
@@ -44,11 +46,23 @@ def child_run(
     tracker.attempt(f"the child run {name}", lambda: _begin(name, parameters, record))
     status = RunStatus.FAILED
     try:
-        yield log
+        with _own_metrics(name):
+            yield log
         status = RunStatus.FINISHED
     finally:
         tracker.attempt(f"the end of {name}", lambda: mlflow.end_run(RunStatus.to_string(status)))
     record.unlink(missing_ok=True)
+
+
+@contextmanager
+def _own_metrics(name: str) -> Iterator[None]:
+    """Where MLflow has failed, metrics of a child belong to a run of its own and not to the parent's."""
+    run_id, facts = tracker.run_id, tracker.facts
+    tracker.run_id, tracker.facts = None, replace(facts, run_name=name)
+    try:
+        yield
+    finally:
+        tracker.run_id, tracker.facts = run_id, facts
 
 
 def _begin(name: str, parameters: Mapping[str, Any], record: Path) -> None:

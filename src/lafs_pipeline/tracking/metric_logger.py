@@ -105,7 +105,7 @@ class MlflowLogger(MetricLogger):
             prefix=self.prefix,
             tracking_uri=without_credentials(self.tracking_uri),
             runs=runs if self.run_id is None else [self.run_id, *runs],
-            has_failed=self.run_id is None,
+            has_failed=not self._is_open(),
             **asdict(self.facts),
         )
         self._note.write(folder)
@@ -176,8 +176,8 @@ def active_loggers(prefix: str) -> list[MlflowLogger]:
     """
     run = mlflow.active_run() if tracker.is_on else None
     if run is None:
-        facts = tracker.facts
-        return [MlflowLogger(tracker.tracking_uri, None, prefix, facts)] if tracker.has_failed else []
+        known = (tracker.tracking_uri, tracker.run_id, prefix, tracker.facts)
+        return [MlflowLogger(*known)] if tracker.has_failed else []
     tags = {name: value for name, value in run.data.tags.items() if not name.startswith("mlflow.")}
     facts = replace(tracker.facts, run_name=run.info.run_name, tags=tracker.facts.tags | tags)
     return [MlflowLogger(mlflow.get_tracking_uri(), run.info.run_id, prefix, facts)]

@@ -52,6 +52,7 @@ class Tracker:
         is_on: whether MLflow still gets what happens.
         has_failed: whether it was on, and MLflow failed.
         tracking_uri: where the run is tracked; None where only MLflow knows.
+        run_id: of the run that trainings belong to when MLflow has failed; None where none was opened.
         facts: of the run.
     """
 
@@ -68,7 +69,9 @@ class Tracker:
             tracking_uri: as configured; MLflow's own where that is None.
             checkpoints: folder of all trainings, whose metrics can be replayed.
         """
-        self.is_on, self.has_failed, self.facts = is_on, False, RunFacts()
+        self.is_on, self.has_failed = is_on, False
+        self.run_id: str | None = None
+        self.facts = RunFacts()
         self.tracking_uri, self._checkpoints, self._uri_before = tracking_uri, checkpoints, None
         self._is_within_another = mlflow.active_run() is not None
 
