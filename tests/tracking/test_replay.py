@@ -54,6 +54,7 @@ def test_a_store_that_has_no_run_gets_one_with_configuration_and_tags(folder, da
     assert curve(database, run.info.run_id, "adapt_lafs/knn_accuracy") == [(18400, 0.5)]
     assert read_note(folder).runs == [run.info.run_id, "0" * 32]
 
+    assert len(said.splitlines()) == 1
     assert main(["replay", str(folder), "--tracking-uri", database]) == 0
     assert f"0 points sent to its run {run.info.run_id}" in capsys.readouterr().out
 

@@ -36,7 +36,7 @@ from lafs_pipeline.tracking.labels import WHOLE, in_order, stage_experiment
 from lafs_pipeline.tracking.metric_logger import notes_of
 from lafs_pipeline.tracking.model_logging import SERVED, log_model
 from lafs_pipeline.tracking.replay import complete_run, find_run
-from lafs_pipeline.tracking.tracker import NOWHERE, RunFacts, tracker
+from lafs_pipeline.tracking.tracker import NOWHERE, RunFacts, tracker, without_credentials
 
 logger = logging.getLogger(__name__)
 
@@ -186,7 +186,9 @@ class TrackingHooks:
             self._end(FINISHED)
             if not tracker.has_failed:
                 ui = self._context.mlflow.ui
-                page = experiment_page(self._uri, f"{ui.host}:{ui.port}", self._experiment)
+                page = experiment_page(
+                    without_credentials(self._uri), f"{ui.host}:{ui.port}", self._experiment
+                )
                 print(f"\nRuns to compare: {page}")
         tracker.end()
         return result

@@ -14,7 +14,6 @@ from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.metric_loggers import METRICS_FILE, read_metrics
 from lafs_pipeline.tracking.metric_logger import TrainingNote, notes_of, read_note
 from lafs_pipeline.tracking.tracker import clean_name, without_credentials
-from lafs_pipeline.training.history import configuration_of
 
 EXPERIMENT = "lafs_pipeline"
 NO_SUCH_RUN = {ErrorCode.Name(code) for code in (INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST)}
@@ -129,6 +128,8 @@ def _replay(folder: Path, note: TrainingNote, uri: str) -> Replayed:
 
 
 def _new_run(client: MlflowClient, folder: Path, note: TrainingNote) -> str:
+    from lafs_pipeline.training.history import configuration_of
+
     name = note.experiment or EXPERIMENT
     experiment = client.get_experiment_by_name(name)
     experiment_id = experiment.experiment_id if experiment else client.create_experiment(name)

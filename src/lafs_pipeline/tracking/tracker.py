@@ -1,6 +1,7 @@
 """Whether this process still sends to MLflow, and what is said once it does not."""
 
 import logging
+import os
 import posixpath
 import re
 from collections.abc import Callable
@@ -26,6 +27,8 @@ REPEATING = (
 """Loggers that report every failed request, some with a traceback; one warning of ours says it for all."""
 LONGEST_NAME = 250
 
+# MLflow would print addresses of runs with the user and password of the server.
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 for _name in REPEATING:
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
