@@ -55,6 +55,7 @@ RUN_HERE = {
     *(*LEAVES, *TWO_HOSTS, *OWN_FACES, OWN_STUDY, *SERVERS),
 }
 BENCHMARKS, LAUNCH = "tests/benchmarks/test_pretrain_step.py", "tests/runtime/test_launch.py"
+REPLAY = "tests/tracking/test_replay.py"
 RUN_ELSEWHERE = {
     "make test": "Makefile: test",
     "make bench-gpu": f"{BENCHMARKS}: test_benchmarks_end_with_a_line_of_json",
@@ -62,6 +63,13 @@ RUN_ELSEWHERE = {
     **{
         f"python -m benchmarks.{name}": "Makefile: bench"
         for name in ("cataloguing", "evaluation", "loading", "pretrain_step", "startup", "views")
+    },
+    "kedro run --params tracking.enabled=false": (
+        "tests/hooks/test_tracking.py: test_tracking_can_be_turned_off"
+    ),
+    **{
+        f"lafs replay{folder}": f"{REPLAY}: test_a_run_gets_what_it_lacks_and_the_status_that_it_missed"
+        for folder in ("", " FOLDER", " data/06_models/checkpoints")
     },
     "srun kedro run --pipelines=pretrain": f"{LAUNCH}: test_the_tasks_of_a_slurm_step_are_taken_as_they_are",
     "srun --ntasks-per-node=1 kedro run ...": (
