@@ -19,7 +19,6 @@ from tests.training.test_loop import SETTINGS, Points, Regression, run, weights
 from tests.waiting import until
 
 from lafs_pipeline.runtime.metric_loggers import JsonLinesLogger, read_metrics
-from lafs_pipeline.tracking import metric_logger
 from lafs_pipeline.tracking.metric_logger import MlflowLogger, active_loggers, read_note
 from lafs_pipeline.tracking.replay import replay
 from lafs_pipeline.tracking.tracker import RunFacts, tracker
@@ -182,17 +181,6 @@ def test_numbers_that_are_not_finite_and_more_than_one_call_takes(database, tmp_
     assert math.isnan(stored["stage/nan"])
     assert stored["stage/inf"] > 1e308
     assert stored["stage/odd _name_"] == 1.0
-
-
-def test_what_is_logged_between_two_batches_is_sent_with_the_next(database, tmp_path, monkeypatch):
-    monkeypatch.setattr(metric_logger, "SECONDS_BETWEEN", 1e9)
-    run_id = new_run(database)
-    sent = MlflowLogger(database, run_id, "stage")
-    sent.open(tmp_path)
-    for step in range(1, 6):
-        sent.log({"loss": 1 / step}, step, 8 * step)
-    sent.close()
-    assert history(database, run_id, "stage/loss") == [(8 * step, 1 / step) for step in range(1, 6)]
 
 
 def test_pictures_arrive_as_they_were(active, tmp_path):

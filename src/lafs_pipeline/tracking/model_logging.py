@@ -21,7 +21,7 @@ def log_model(path: Path, registered_name: str | None) -> None:
         registered_name: of the model in MLflow's registry, which gets a new version; None registers nothing.
 
     Raises:
-        Exception: when MLflow or its artefact store does not take it.
+        Exception: when MLflow or its artifact store does not take it.
     """
     from lafs_pipeline.faces.alignment import FACE_SIZE
     from lafs_pipeline.faces.synthetic import draw_face
