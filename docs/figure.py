@@ -11,19 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from lafs_pipeline.views.parameters import ViewSettings
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from PIL import Image
 
-from lafs_pipeline.faces.synthetic import draw_face
 from lafs_pipeline.interop.model_files import load_model
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.patches import sample_patches
+from lafs_pipeline.sources.synthetic.faces import draw_face
 from lafs_pipeline.views.landmarks import draw_subsets, perturb_landmarks, take_landmarks
-from lafs_pipeline.views.normalise import to_input
+from lafs_pipeline.views.normalize import to_input
 from lafs_pipeline.views.render import LafsViews
-from lafs_pipeline.views.settings import ViewSettings
 
 TARGET = Path(__file__).with_name("images") / "method.png"
 PERSON, PHOTOGRAPH, SEED = 10, 1, 4

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from tests.training.small_trainings import SEED, STAGES, SlowSink, SmallTraining
+from tests.training.small_trainings import SEED, STAGES, SlowLogger, SmallTraining
 
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.training.jobs import Workplace
@@ -62,7 +62,7 @@ class Configuration:
         launch = LaunchSettings(
             processes=self.processes, max_restarts=self.restarts, timeout_seconds=TIMEOUT_SECONDS
         )
-        return Workplace(folder, SEED, (SlowSink(SECONDS_A_STEP),), launch)
+        return Workplace(folder, SEED, (SlowLogger(SECONDS_A_STEP),), launch)
 
 
 CONFIGURATIONS = {

@@ -70,6 +70,7 @@ RUN_HERE = {
     *(*LEAVES, *TWO_HOSTS, *OWN_FACES, OWN_STUDY, *SERVERS, *ELSEWHERE, "kedro registry list"),
 }
 BENCHMARKS, LAUNCH = "tests/benchmarks/test_pretrain_step.py", "tests/runtime/test_launch.py"
+REPLAY = "tests/tracking/test_replay.py"
 RUN_ELSEWHERE = {
     "make check": "Makefile: check",
     "make test": "Makefile: test",
@@ -86,6 +87,13 @@ RUN_ELSEWHERE = {
     **{
         f"python -m benchmarks.{name}": "Makefile: bench"
         for name in ("cataloging", "evaluation", "loading", "pretrain_step", "startup", "views")
+    },
+    "kedro run --params tracking.enabled=false": (
+        "tests/hooks/test_tracking.py: test_tracking_can_be_turned_off"
+    ),
+    **{
+        f"lafs replay{folder}": f"{REPLAY}: test_a_run_gets_what_it_lacks_and_the_status_that_it_missed"
+        for folder in ("", " FOLDER", " data/06_models/checkpoints")
     },
     "srun kedro run --pipelines=pretrain": f"{LAUNCH}: test_the_tasks_of_a_slurm_step_are_taken_as_they_are",
     "srun --ntasks-per-node=1 kedro run ...": (

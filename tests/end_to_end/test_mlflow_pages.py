@@ -11,7 +11,7 @@ from mlflow.tracking import MlflowClient
 from tests.end_to_end.browser import available, chromium
 from tests.servers import free_port, serving
 
-from lafs_pipeline.hooks.facts import experiment_page
+from lafs_pipeline.tracking.facts import experiment_page
 
 pytestmark = [
     pytest.mark.slow,

@@ -158,7 +158,7 @@ def test_what_decides_about_an_adaptation(study):
 def test_without_shots_the_start_is_benchmarked_as_it_is(study):
     before = {name: model_digest(model) for name, model in study.backbones.items()}
     for seed in (0, 1):
-        (result,) = study.execute(StudyRun("lafs", 0, seed), sinks=[])
+        (result,) = study.execute(StudyRun("lafs", 0, seed), loggers=[])
         (expected,) = evaluate_model(
             study.backbones["lafs"], study.data, study.evaluate, study.place.launch, seed
         )
@@ -171,7 +171,7 @@ def test_without_shots_the_start_is_benchmarked_as_it_is(study):
 
 def test_a_frozen_start_does_not_depend_on_how_others_are_adapted(study):
     run = StudyRun("grid", 0, 0)
-    study.execute(run, sinks=[])
+    study.execute(run, loggers=[])
     assert replace(study, steps=9, adapt=AdaptSettings(min_images=2)).finished(run) is not None
     fewer = {**study.backbones, "grid": study.start(StudyRun("scratch_grid", 0, 5))}
     assert replace(study, backbones=fewer).finished(run) is None

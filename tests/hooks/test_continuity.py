@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mlflow.tracking import MlflowClient
 
 from lafs_pipeline.hooks import STOPPED_STATUS
-from lafs_pipeline.hooks.continuity import RunRecord, UnfinishedRun, command_digest
+from lafs_pipeline.tracking.continuity import RunRecord, UnfinishedRun, command_digest
 
 RUN_PARAMS = {
     "pipeline_names": ["pretrain"],

@@ -1,13 +1,9 @@
 """Which process keeps the MLflow run when several run a pipeline together."""
 
-import json
 import socket
 
 import pytest
-from kedro.io import DataCatalog
-from kedro.pipeline import Pipeline, node
 
-from lafs_pipeline.hooks.facts import silence_artifacts
 from lafs_pipeline.hooks.hosts import is_first
 from lafs_pipeline.runtime.errors import LafsError
 
@@ -66,25 +62,6 @@ def test_the_first_process_of_the_first_host_tracks(monkeypatch, environment, la
 def test_an_address_that_makes_no_sense_is_refused():
     with pytest.raises(LafsError, match=r"launch\.rendezvous is 'somewhere'"):
         is_first({"nodes": 2, "rendezvous": "somewhere"})
-
-
-def test_artefacts_are_not_logged_when_they_are_saved(tmp_path):
-    """Nor those whose dataset is made from a pattern later on."""
-    inner = {"type": "json.JSONDataset", "filepath": f"{tmp_path}/{{name}}.json"}
-    logged = "kedro_mlflow.io.artifacts.MlflowArtifactDataset"
-    catalog = DataCatalog.from_config(
-        {
-            "card": {"type": logged, "dataset": inner | {"filepath": f"{tmp_path}/card.json"}},
-            "model_{name}": {"type": logged, "dataset": inner},
-            "plain": {"type": "json.JSONDataset", "filepath": f"{tmp_path}/plain.json"},
-        }
-    )
-    outputs = ["card", "model_a", "plain", "kept_in_memory"]
-    pipeline = Pipeline([node(lambda seed: (1, 2, 3, 4), "params:seed", outputs, name="all")])
-    assert set(silence_artifacts(pipeline, catalog)) == {"card", "model_a"}
-    for name in ("card", "model_a"):
-        catalog.save(name, {"value": 1})  # without a store or a run this would otherwise open one
-    assert json.loads((tmp_path / "a.json").read_text()) == {"value": 1}
 
 
 def test_a_second_host_tracks_nothing(kedro_run, tmp_path):

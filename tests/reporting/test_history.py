@@ -8,14 +8,14 @@ import torch
 
 from lafs_pipeline.reporting.curves import MOST_POINTS, plot_metric, thin
 from lafs_pipeline.reporting.history import read_histories
-from lafs_pipeline.runtime.sinks import JsonLinesSink
+from lafs_pipeline.runtime.metric_loggers import JsonLinesLogger
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.checkpoints import Checkpoint
 
 
 @pytest.fixture
 def folder(tmp_path):
-    sink = JsonLinesSink(tmp_path / "pretrain/metrics.jsonl")
+    sink = JsonLinesLogger(tmp_path / "pretrain/metrics.jsonl")
     for step in range(1, 5):
         sink.log({"loss": 1 / step, "learning_rate": 0.1}, step, 8 * step)
     sink.log({"knn_accuracy": 0.25}, 4, 32)

@@ -15,6 +15,7 @@ from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.models.part_fvit import PartFViT
 from lafs_pipeline.reporting.landmarks import landmarks_picture
 from lafs_pipeline.reporting.views import views_picture
+from lafs_pipeline.runtime.metric_loggers import MetricLogger
 from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.checkpoints import Checkpoint
@@ -132,8 +133,8 @@ class SmallTraining:
         return self.model(seed=1).landmark_network if self.stage == "adapt" else None
 
 
-class SlowSink:
-    """A receiver of metrics that takes its time."""
+class SlowLogger(MetricLogger):
+    """Takes its time."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -141,14 +142,14 @@ class SlowSink:
     def log(self, metrics: Mapping[str, float], step: int, images_seen: int) -> None:
         time.sleep(self.seconds)
 
-    def close(self) -> None:
-        pass
-
 
 def curve(folder: Path) -> list[dict[str, float]]:
-    """All logged metrics but the speed."""
+    """All logged metrics but time and speed."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name != "images_per_second"} for line in lines]
+    return [
+        {name: value for name, value in line.items() if name not in ("time_ms", "images_per_second")}
+        for line in lines
+    ]
 
 
 def losses(folder: Path) -> dict[int, float]:

@@ -19,6 +19,7 @@ from tests.training.small_trainings import SEED, TRAINING, SmallTraining, differ
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.launch import Stopped, WorkerFailed, launch
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
+from lafs_pipeline.runtime.metric_loggers import MetricLogger
 from lafs_pipeline.sources.recordio import RecordIOReader
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.jobs import Workplace
@@ -27,7 +28,7 @@ from lafs_pipeline.training.sampling import StepBatches
 RARELY = {"checkpoint_every": 100}
 
 
-class Interruption:
+class Interruption(MetricLogger):
     """Receives metrics, and does something after a step."""
 
     def __init__(self, step: int, action) -> None:
@@ -36,9 +37,6 @@ class Interruption:
     def log(self, metrics: Mapping[str, float], step: int, images_seen: int) -> None:
         if step == self.step:
             self.action()
-
-    def close(self) -> None:
-        pass
 
 
 def stop_this() -> None:
@@ -54,8 +52,8 @@ def kill_loaders() -> None:
         os.kill(loader.pid, signal.SIGKILL)
 
 
-def place(folder: Path, *sinks, processes: int = 1, **launch_settings) -> Workplace:
-    return Workplace(folder, SEED, sinks, LaunchSettings(processes=processes, **launch_settings))
+def place(folder: Path, *loggers, processes: int = 1, **launch_settings) -> Workplace:
+    return Workplace(folder, SEED, loggers, LaunchSettings(processes=processes, **launch_settings))
 
 
 def steps(folder: Path) -> list[int]:

@@ -101,7 +101,7 @@ class Regression:
 
 
 def run(folder, **changes):
-    values = {"configuration": {"seed": 1}, "sinks": ()} | changes
+    values = {"configuration": {"seed": 1}, "loggers": ()} | changes
     return Run(folder, 1, device=torch.device("cpu"), **values)
 
 

@@ -206,12 +206,12 @@ class Study:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def execute(self, run: StudyRun, sinks: Sequence[Any]) -> list[FewShotResult]:
+    def execute(self, run: StudyRun, loggers: Sequence[Any]) -> list[FewShotResult]:
         """Adapt, if there are shots, and benchmark; an adaptation that broke off goes on.
 
         Its checkpoints are removed when the result is there.
         """
-        model = self._adapt(run, sinks) if run.shots else copy.deepcopy(self.start(run))
+        model = self._adapt(run, loggers) if run.shots else copy.deepcopy(self.start(run))
         found = evaluate_model(model, self.data, self.evaluate, self.place.launch, run.seed)
         results = [
             FewShotResult(*astuple(run), result.name, tuple(map(float, result.fold_accuracy)))
@@ -224,9 +224,9 @@ class Study:
         clear(self.folder(run))
         return results
 
-    def _adapt(self, run: StudyRun, sinks: Sequence[Any]) -> PartFViT | FViT:
+    def _adapt(self, run: StudyRun, loggers: Sequence[Any]) -> PartFViT | FViT:
         options = replace(self.adapt, shots=run.shots)
-        place = replace(self.place, folder=self.folder(run), seed=run.seed, sinks=sinks)
+        place = replace(self.place, folder=self.folder(run), seed=run.seed, loggers=loggers)
         faces = choose_adaptation_faces(self.data.faces, options, run.seed)
         recipe = fit_recognition(options.recognition, len(faces), self.steps)
         return train_recognition(run.name, self.start(run), faces, recipe, place, self.network, self.draw)

@@ -2,8 +2,9 @@
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
+from typing import Any
 
 import click
 from kedro.framework.hooks import hook_impl
@@ -63,23 +64,29 @@ FILTERS = {
 }
 
 
+class _ShowError:
+    """An exception hook that shows the message of understood errors, and leaves the rest to another hook."""
+
+    def __init__(self, show_rest: Callable[..., Any]) -> None:
+        self.show_rest = show_rest
+
+    def __call__(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        found = shown_error(error)
+        if found is None:
+            self.show_rest(kind, error, trace)
+        else:
+            logger.debug("the traceback of what is shown", exc_info=(kind, error, trace))
+            print(f"\nError: {found}", file=sys.stderr)
+
+
 class EndingHooks:
     """Shows why a training was stopped, and understood errors; their tracebacks go to the log file."""
 
     @hook_impl(tryfirst=True)
     def after_context_created(self) -> None:
         """Show the message of such an error alone, and only once."""
-        show_rest = sys.excepthook
-
-        def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-            found = shown_error(error)
-            if found is None:
-                show_rest(kind, error, trace)
-            else:
-                logger.debug("the traceback of what is shown", exc_info=(kind, error, trace))
-                print(f"\nError: {found}", file=sys.stderr)
-
-        sys.excepthook = show
+        if not isinstance(sys.excepthook, _ShowError):
+            sys.excepthook = _ShowError(sys.excepthook)
         for name, quiet in FILTERS.items():
             logging.getLogger(name).addFilter(quiet)
 

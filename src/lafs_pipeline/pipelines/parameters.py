@@ -50,8 +50,11 @@ class ReportSettings:
 
 @settings
 class TrackingSettings:
-    """What MLflow gets of a run besides metrics, parameters and files."""
+    """What MLflow gets of a run."""
 
+    enabled: bool = setting(
+        "false tracks nothing: no store is contacted, metrics.jsonl is written all the same", True
+    )
     registered_model: str | None = setting(
         "name in MLflow's model registry under which face_model_lafs gets a new version; null registers none",
         "lafs_face_model",

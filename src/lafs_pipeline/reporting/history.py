@@ -1,8 +1,6 @@
 """What trainings have left behind: their metrics, and what they were trained with."""
 
-import json
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.metric_loggers import METRICS_FILE, read_metrics
 from lafs_pipeline.training.checkpoints import candidates, read_record
-from lafs_pipeline.training.loop import METRICS_FILE
 
 logger = logging.getLogger(__name__)
 
@@ -47,22 +45,11 @@ def read_histories(folder: Path | str) -> dict[str, History]:
 
 
 def _read(path: Path) -> History:
-    return History(path.parent.name, pd.DataFrame(_lines(path)), _configuration(path.parent))
+    return History(path.parent.name, pd.DataFrame(read_metrics(path)), configuration_of(path.parent))
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The whole lines; one that a killed training did not finish is left out."""
-    with path.open(encoding="utf-8", errors="replace") as stream:
-        for line in stream:
-            try:
-                record = json.loads(line)
-                int(record["step"])
-            except (ValueError, KeyError, TypeError):
-                continue
-            yield record
-
-
-def _configuration(folder: Path) -> dict[str, Any]:
+def configuration_of(folder: Path) -> dict[str, Any]:
+    """What the newest checkpoint of a folder was trained with; empty where none tells."""
     for checkpoint in candidates(folder):
         try:
             return read_record(checkpoint)["configuration"]

@@ -21,8 +21,8 @@ from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import held_alone
 from lafs_pipeline.runtime.launch import launch
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
+from lafs_pipeline.runtime.metric_loggers import MetricLogger
 from lafs_pipeline.runtime.seeding import derive_seed, random_generator
-from lafs_pipeline.runtime.sinks import MetricSink
 from lafs_pipeline.training.checkpoints import load_latest
 from lafs_pipeline.training.loading import Samples
 from lafs_pipeline.training.loop import Run, Trainer
@@ -50,13 +50,13 @@ class Workplace:
     Attributes:
         folder: checkpoints and metrics.
         seed: of every draw.
-        sinks: receive the metrics live.
+        loggers: receive the metrics live.
         launch: the processes.
     """
 
     folder: Path
     seed: int
-    sinks: Sequence[MetricSink] = ()
+    loggers: Sequence[MetricLogger] = ()
     launch: LaunchSettings = field(default_factory=LaunchSettings)
 
 
@@ -246,7 +246,7 @@ def _run(name: str, options: Any, model: PartFViT | FViT, manifest: pd.DataFrame
         "model": {"family": model.family, **model.sizes, "weights": _digest(model)},
         "data": fingerprint(manifest),
     }
-    return Run(place.folder, place.seed, configuration, place.sinks, processes.local_device())
+    return Run(place.folder, place.seed, configuration, place.loggers, processes.local_device())
 
 
 def _digest(model: torch.nn.Module) -> str:

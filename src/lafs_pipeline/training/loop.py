@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from lafs_pipeline.runtime import processes, watchdog
 from lafs_pipeline.runtime.launch import Stopped
-from lafs_pipeline.runtime.sinks import ImageSink, JsonLinesSink, MetricSink
+from lafs_pipeline.runtime.metric_loggers import METRICS_FILE, ImageLogger, JsonLinesLogger, MetricLogger
 from lafs_pipeline.runtime.stop_signals import StopSignals
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.checkpoint_writer import CheckpointWriter
@@ -30,7 +30,6 @@ from lafs_pipeline.training.step import Stepper, determinism
 
 logger = logging.getLogger(__name__)
 
-METRICS_FILE = "metrics.jsonl"
 SCORE = "knn_accuracy"
 
 
@@ -42,14 +41,14 @@ class Run:
         folder: checkpoints and `metrics.jsonl`.
         seed: of data order, augmentation and dropout.
         configuration: everything that decides the result; a checkpoint made with another is not resumed.
-        sinks: receive the metrics live, from the first process.
+        loggers: receive the metrics live, from the first process.
         device: where the training runs.
     """
 
     folder: Path
     seed: int
     configuration: dict[str, Any]
-    sinks: Sequence[MetricSink]
+    loggers: Sequence[MetricLogger]
     device: torch.device
 
 
@@ -124,14 +123,17 @@ class Trainer:
             Stopped: after a signal or the time limit, when a checkpoint of the last step is written.
             LafsError: what a user can mend; the newest checkpoint is whole.
         """
-        sinks = self.run.sinks if processes.is_main() else ()
+        loggers = self.run.loggers if processes.is_main() else ()
         if self.start == self.total_steps:
-            for sink in sinks:
-                sink.close()
+            for metric_logger in loggers:
+                metric_logger.close()
         else:
             settings, folder = self.settings, self.run.folder
             resume_step = self.start if self.start else None
-            own = [JsonLinesSink(folder / METRICS_FILE, resume_step), *sinks] if processes.is_main() else []
+            if processes.is_main():
+                loggers = [JsonLinesLogger(folder / METRICS_FILE, resume_step), *loggers]
+            for metric_logger in loggers:
+                metric_logger.open(folder)
             writer = CheckpointWriter(folder, settings.keep_checkpoints, settings.milestone_every)
             try:
                 with (
@@ -140,17 +142,17 @@ class Trainer:
                     StopSignals() as signals,
                     closing(self._loaded()) as batches,
                 ):
-                    self._steps(writer, own, signals, batches)
+                    self._steps(writer, loggers, signals, batches)
             finally:
-                for sink in own:
-                    sink.close()
+                for metric_logger in loggers:
+                    metric_logger.close()
             processes.barrier()
         return self.stage.modules.eval()
 
     def _steps(
         self,
         writer: CheckpointWriter,
-        sinks: list[MetricSink],
+        loggers: Sequence[MetricLogger],
         signals: StopSignals,
         batches: Iterator[dict[str, Tensor]],
     ) -> None:
@@ -180,10 +182,10 @@ class Trainer:
                 values["images_per_second"] = seen / (now - clock)
                 clock, seen = now, 0
                 bar.set_postfix(loss=f"{values['loss']:.3f}")
-                self._log(sinks, values, done)
+                self._log(loggers, values, done)
             score = None
             if done % (settings.probe_every * self.steps_per_epoch) == 0 or last:
-                score = self._probe(writer, sinks, done)
+                score = self._probe(writer, loggers, done)
                 clock, seen = time.perf_counter(), 0
             if done % settings.checkpoint_every == 0 or score is not None or last:
                 self._save(writer, done, score)
@@ -236,7 +238,7 @@ class Trainer:
         batches = self._batches(self.start)
         return loaded(self.samples, batches, self.settings.workers, self.run.device.type == "cuda")
 
-    def _probe(self, writer: CheckpointWriter, sinks: list[MetricSink], done: int) -> float | None:
+    def _probe(self, writer: CheckpointWriter, loggers: Sequence[MetricLogger], done: int) -> float | None:
         """Measure in the first process, while the others wait; the score is known in all."""
         watchdog.progress(done, "probe")
         values, failure = {}, None
@@ -244,7 +246,7 @@ class Trainer:
             self.stage.modules.eval()
             try:
                 values = self.stage.probe()
-                self._show([sink for sink in sinks if isinstance(sink, ImageSink)], done)
+                self._show([one for one in loggers if isinstance(one, ImageLogger)], done)
             except Exception as error:
                 failure = error
             self.stage.modules.train()
@@ -253,14 +255,14 @@ class Trainer:
             self._save(writer, done, None)
         if failure is not None:
             raise failure
-        self._log(sinks, values, done)
+        self._log(loggers, values, done)
         return score
 
-    def _show(self, sinks: list[ImageSink], done: int) -> None:
-        pictures = self.stage.pictures(self._progress(done - 1)) if sinks else {}
+    def _show(self, loggers: list[ImageLogger], done: int) -> None:
+        pictures = self.stage.pictures(self._progress(done - 1)) if loggers else {}
         for name, picture in pictures.items():
-            for sink in sinks:
-                sink.log_image(name, picture, done * self.settings.batch_size)
+            for image_logger in loggers:
+                image_logger.log_image(name, picture, done * self.settings.batch_size)
 
     def _save(self, writer: CheckpointWriter, done: int, score: float | None) -> None:
         """Write a checkpoint from the first process; all must call it."""
@@ -278,9 +280,9 @@ class Trainer:
         values = torch.tensor([float(value) for value in metrics.values()], dtype=torch.float64)
         return dict(zip(metrics, processes.all_reduce_mean(values).tolist(), strict=True))
 
-    def _log(self, sinks: Sequence[MetricSink], metrics: dict[str, float], done: int) -> None:
-        for sink in sinks if metrics else ():
-            sink.log(metrics, done, done * self.settings.batch_size)
+    def _log(self, loggers: Sequence[MetricLogger], metrics: dict[str, float], done: int) -> None:
+        for metric_logger in loggers if metrics else ():
+            metric_logger.log(metrics, done, done * self.settings.batch_size)
         if processes.is_main() and (warning := self.stage.diagnose(metrics, self._progress(done))):
             advice = warning.partition(": ")[2]
             if advice not in self._advice_given:

@@ -63,9 +63,9 @@ def write_report(
     """The page; metrics of the trainings and the few-shot study are shown where they are found."""
     from lafs_pipeline.evaluation.embeddings import model_digest
     from lafs_pipeline.pipelines.parameters import ReportSettings
-    from lafs_pipeline.pipelines.report.facts import run_facts
     from lafs_pipeline.reporting.history import read_histories
     from lafs_pipeline.reporting.report import ReportData, read_study, render_report
+    from lafs_pipeline.tracking.facts import run_facts
 
     options = parse(ReportSettings, parameters["report"], "report")
     return render_report(

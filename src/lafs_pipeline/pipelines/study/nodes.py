@@ -67,10 +67,10 @@ def run_study(
     from lafs_pipeline.evaluation.settings import EvaluateSettings
     from lafs_pipeline.evaluation.study import Study, StudySettings, plan_study, study_frame
     from lafs_pipeline.faces.manifest import fingerprint
-    from lafs_pipeline.pipelines.child_runs import child_run
-    from lafs_pipeline.pipelines.tracking import active_sinks
     from lafs_pipeline.pipelines.workplace import workplace
     from lafs_pipeline.reporting.landmarks import landmarks_picture
+    from lafs_pipeline.tracking.child_runs import child_run
+    from lafs_pipeline.tracking.metric_logger import active_loggers
     from lafs_pipeline.training.recipes import AdaptSettings
 
     options = parse(StudySettings, study_parameters, "study")
@@ -93,7 +93,7 @@ def run_study(
         if found is None:
             facts = {"method": run.method, "shots": run.shots, "seed": run.seed}
             with child_run(run.name, facts, study.folder(run)) as log:
-                found = study.execute(run, active_sinks("adapt", study.folder(run)))
+                found = study.execute(run, active_loggers("adapt"))
                 log({f"accuracy/{result.benchmark}": result.accuracy for result in found})
         results += found
     logger.info("study: results of every run lie in %s", Path(checkpoints) / "study")

@@ -12,7 +12,7 @@ from lafs_pipeline.models.embedding import unit_embeddings
 from lafs_pipeline.runtime.processes import local_device
 
 WEIGHTS = "weights"
-"""Name of the model file among the artefacts."""
+"""Name of the model file among the artifacts."""
 BATCH_SIZE = 64
 
 

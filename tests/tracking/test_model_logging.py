@@ -16,11 +16,10 @@ from mlflow.tracking import MlflowClient
 from tests.models.trained import as_trained
 from tests.servers import free_port, serving
 
-from lafs_pipeline.hooks.model_logging import log_model
 from lafs_pipeline.interop.model_files import save_model
 from lafs_pipeline.models.part_fvit import PartFViT
-from lafs_pipeline.pipelines.offline_models import copy_models
 from lafs_pipeline.sources.synthetic.faces import draw_face
+from lafs_pipeline.tracking.model_logging import log_model
 
 NAME = "faces"
 SIZES = {
@@ -101,26 +100,6 @@ def test_nothing_of_it_is_a_pickle(logged, tmp_path):
     kinds = {path.suffix for path in folder.rglob("*") if path.is_file()}
     assert ".safetensors" in kinds
     assert not kinds & {".pkl", ".pickle", ".pt", ".pth", ".bin"}
-
-
-def test_a_model_of_an_offline_run_is_brought_to_the_server_once(logged, faces, tmp_path):
-    network, database, run_id = logged
-    there = f"sqlite:///{tmp_path}/server.db"
-    source, server = MlflowClient(database), MlflowClient(there)
-    experiment = server.create_experiment("faces", (tmp_path / "files").as_uri())
-    copy = server.create_run(experiment).info.run_id
-    mlflow.set_tracking_uri(there)  # where a registry looks for the model
-    try:
-        for _ in range(2):
-            copy_models(source.get_run(run_id), source, server, copy)
-        (version,) = server.search_model_versions(f"name = '{NAME}'")
-        assert version.run_id == copy
-        (output,) = server.get_run(copy).outputs.model_outputs
-        assert server.get_logged_model(output.model_id).name == "face_model_lafs"
-        found = mlflow.pyfunc.load_model(f"models:/{NAME}/1").predict(faces)
-    finally:
-        mlflow.set_tracking_uri(database)
-    np.testing.assert_allclose(found, expected(network, faces), atol=1e-6)
 
 
 @pytest.fixture

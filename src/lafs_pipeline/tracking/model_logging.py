@@ -21,12 +21,12 @@ def log_model(path: Path, registered_name: str | None) -> None:
         registered_name: of the model in MLflow's registry, which gets a new version; None registers nothing.
 
     Raises:
-        Exception: when MLflow or its artefact store does not take it.
+        Exception: when MLflow or its artifact store does not take it.
     """
     from lafs_pipeline.faces import FACE_SIZE
     from lafs_pipeline.interop.model_header import read_sizes
-    from lafs_pipeline.pipelines import served_model
     from lafs_pipeline.sources.synthetic.faces import draw_face
+    from lafs_pipeline.tracking import served_model
 
     images = TensorSpec(np.dtype(np.uint8), (-1, FACE_SIZE, FACE_SIZE, 3))
     embeddings = TensorSpec(np.dtype(np.float32), (-1, read_sizes(path)[1]["dim"]))

@@ -3,23 +3,24 @@
 import importlib.metadata
 import shutil
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pandas as pd
-from kedro.io import AbstractDataset, DataCatalog
+from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from mlflow.utils.uri import is_http_uri
 
-from lafs_pipeline.hooks.labels import WHOLE, Labels, make_labels
+from lafs_pipeline.tracking.labels import WHOLE, Labels, make_labels
+from lafs_pipeline.tracking.tracker import clean_name
 
+REPORTED_LIBRARIES = ("lafs-pipeline", "torch", "timm", "kedro")
 TAGGED_LIBRARIES = ("lafs-pipeline", "torch", "timm", "kedro", "opencv-python-headless", "numpy")
-
-
 STARTING_MODELS = ("lafs_backbone", "face_model_lafs")
 """What adaptation, the study and evaluation start from."""
 
@@ -47,7 +48,7 @@ def _start(inputs: set[str], catalog: DataCatalog) -> tuple[str, dict[str, Any]]
         return None
     from lafs_pipeline.interop.model_header import read_sizes
 
-    return read_sizes(location(catalog.get(name)))
+    return read_sizes(saved_path(catalog, name))
 
 
 def describe(run_params: dict[str, Any], seed: int) -> dict[str, str]:
@@ -82,13 +83,21 @@ def log_table(table: pd.DataFrame) -> None:
 
 
 def table_metrics(table: pd.DataFrame) -> dict[str, float]:
-    """Every value by `<metric>/<benchmark>/<model>`, so that MLflow's charts begin with the accuracies."""
+    """Every value by `<metric>/<benchmark>/<model>`, so that MLflow's charts begin with the accuracies.
+
+    Names that MLflow refuses are cleaned; those that are alike then get an underscore more.
+    """
     names = table["metric"] + "/" + table["benchmark"] + "/" + table["model"]
-    return dict(zip(names, table["value"].astype(float), strict=True))
+    metrics: dict[str, float] = {}
+    for name, value in zip(names.map(clean_name), table["value"].astype(float), strict=True):
+        while name in metrics:
+            name += "_"
+        metrics[name] = value
+    return metrics
 
 
 def wide_table(table: pd.DataFrame) -> pd.DataFrame:
-    """A row a benchmark and model, a column a metric, both in the order of the benchmark table."""
+    """One row per benchmark and model, one column per metric, both in the order of the benchmark table."""
     rows = ["benchmark", "model"]
     wide = table.pivot(index=rows, columns="metric", values="value").astype(float)
     return wide.reindex(
@@ -111,25 +120,15 @@ def _log_input(name: str, digest: str, context: str) -> None:
     mlflow.log_input(data, context=context)
 
 
-def silence_artifacts(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, AbstractDataset]:
-    """Keep kedro-mlflow's artefact datasets from logging what they save.
-
-    An error there would end the run, and a process without an MLflow run would open one.
-
-    Returns:
-        What a pipeline saves and should log, by name.
-    """
-    datasets = {name: catalog.get(name) for name in pipeline.all_outputs() if name in catalog}
-    found = {name: dataset for name, dataset in datasets.items() if hasattr(dataset, "_logging_activated")}
-    for dataset in found.values():
-        dataset._logging_activated = False
-    return found
-
-
-def location(dataset: AbstractDataset) -> Path | None:
-    """The file or folder of a data set; None for one in memory."""
-    place = getattr(dataset, "_filepath", None) or getattr(dataset, "_path", None)
-    return None if place is None else Path(place)
+def saved_path(catalog: DataCatalog, name: str) -> Path | None:
+    """The local file or folder of an entry of the catalog; None where it has none."""
+    catalog.get(name)  # what a pattern stands for is known from then on
+    entry = catalog.to_config()[0].get(name, {})
+    while "filepath" not in entry and "path" not in entry:
+        entry = entry.get("dataset")
+        if not isinstance(entry, dict):
+            return None
+    return Path(entry.get("filepath") or entry["path"])
 
 
 def experiment_page(tracking_uri: str, ui: str, experiment: str) -> str:
@@ -144,6 +143,16 @@ def experiment_page(tracking_uri: str, ui: str, experiment: str) -> str:
     server = tracking_uri.rstrip("/") if is_server else f"http://{ui}"
     page = f"{server}/#/experiments/{experiment}/runs?workflowType=machine_learning&compareRunsMode=CHART"
     return page if is_server else f"{page} while `kedro mlflow ui` runs"
+
+
+def run_facts(seed: int) -> dict[str, str]:
+    """What a report says of its run: date, seed, versions, and the MLflow run where one is open."""
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in REPORTED_LIBRARIES)
+    facts = {"made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "seed": str(seed), "versions": versions}
+    run = mlflow.active_run()
+    if run is not None:
+        facts["MLflow run"] = f"{run.info.run_name} ({run.info.run_id})"
+    return facts
 
 
 def _git_commit(project: Path) -> str | None:

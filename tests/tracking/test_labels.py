@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from kedro.framework.startup import bootstrap_project
 
-from lafs_pipeline.hooks.labels import (
+from lafs_pipeline.models.part_fvit import build_model
+from lafs_pipeline.tracking.labels import (
     WHOLE,
     Labels,
     in_order,
@@ -13,7 +14,6 @@ from lafs_pipeline.hooks.labels import (
     size_name,
     stage_experiment,
 )
-from lafs_pipeline.models.part_fvit import build_model
 
 TINY = build_model("part_fvit_tiny_patch8_112", {}).sizes
 
