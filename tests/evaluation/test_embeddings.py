@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from lafs_pipeline.evaluation.embeddings import embed_faces, model_digest
+from lafs_pipeline.evaluation.embeddings import embed_faces
 from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.sources import SourceSettings
+from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.models.part_fvit import build_model
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.launch import Stopped

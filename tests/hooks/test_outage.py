@@ -20,7 +20,8 @@ def curve(client, run_id, stage):
 
 
 def written_curve(data, stage):
-    lines = (data / f"06_models/checkpoints/{stage}/metrics.jsonl").read_text().splitlines()
+    (path,) = (data / f"06_models/checkpoints/{stage}").glob("*/metrics.jsonl")
+    lines = path.read_text().splitlines()
     return [(row["images_seen"], row["loss"]) for row in map(json.loads, lines) if "loss" in row]
 
 

@@ -18,9 +18,17 @@ def workplace(name: str, checkpoints: str, seed: int, launch: dict[str, Any]) ->
         seed: of every draw.
         launch: parameter group.
     """
+    import mlflow
+
     from lafs_pipeline.pipelines.tracking import active_sinks
     from lafs_pipeline.runtime.launch_settings import LaunchSettings
     from lafs_pipeline.training.jobs import Workplace
 
-    folder = Path(checkpoints) / name
-    return Workplace(folder, seed, active_sinks(name, folder), parse(LaunchSettings, launch, "launch"))
+    folder, run = Path(checkpoints) / name, mlflow.active_run()
+    return Workplace(
+        folder,
+        seed,
+        active_sinks(name, folder),
+        parse(LaunchSettings, launch, "launch"),
+        run_id=run.info.run_id if run else "",
+    )

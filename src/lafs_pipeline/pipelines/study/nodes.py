@@ -63,10 +63,10 @@ def run_study(
 ) -> pd.DataFrame:
     """Every adaptation of the study as an MLflow child run; those that are finished are not run again."""
     from lafs_pipeline.evaluation.benchmarks import BenchmarkData
-    from lafs_pipeline.evaluation.embeddings import model_digest
     from lafs_pipeline.evaluation.settings import EvaluateSettings
     from lafs_pipeline.evaluation.study import Study, StudySettings, plan_study, study_frame
     from lafs_pipeline.faces.card import fingerprint
+    from lafs_pipeline.models.digest import model_digest
     from lafs_pipeline.pipelines.child_runs import child_run
     from lafs_pipeline.pipelines.tracking import active_sinks
     from lafs_pipeline.pipelines.workplace import workplace
