@@ -55,6 +55,7 @@ RUN_HERE = {
     *(*LEAVES, *TWO_HOSTS, *OWN_FACES, OWN_STUDY, *SERVERS),
 }
 BENCHMARKS, LAUNCH = "tests/benchmarks/test_pretrain_step.py", "tests/runtime/test_launch.py"
+CHECKPOINTS, WHOLE_RUN = "tests/commands/test_checkpoints.py", "tests/end_to_end/test_whole_run.py"
 RUN_ELSEWHERE = {
     "make test": "Makefile: test",
     "make bench-gpu": f"{BENCHMARKS}: test_benchmarks_end_with_a_line_of_json",
@@ -63,6 +64,14 @@ RUN_ELSEWHERE = {
         f"python -m benchmarks.{name}": "Makefile: bench"
         for name in ("cataloguing", "evaluation", "loading", "pretrain_step", "startup", "views")
     },
+    "kedro run --pipelines=pretrain --params pretrain.training.epochs=120,pretrain.training.resume=extend": (
+        "tests/training/test_result.py: test_more_epochs_on_request"
+    ),
+    "lafs checkpoints": f"{CHECKPOINTS}: test_every_training_is_listed_with_what_tells_it_from_its_siblings",
+    "lafs checkpoints --delete NAME": (
+        f"{CHECKPOINTS}: test_only_what_is_named_is_deleted_after_it_was_shown_and_confirmed"
+    ),
+    "kedro run --pipelines=adapt,evaluate": f"{WHOLE_RUN}: test_a_face_model_names_its_backbone",
     "srun kedro run --pipelines=pretrain": f"{LAUNCH}: test_the_tasks_of_a_slurm_step_are_taken_as_they_are",
     "srun --ntasks-per-node=1 kedro run ...": (
         f"{LAUNCH}: test_slurm_with_one_task_a_node_starts_workers_on_every_node"
