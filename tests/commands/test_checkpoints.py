@@ -78,7 +78,7 @@ def test_a_training_of_an_older_version_leaves_those_below_it(folder):
 def test_names_that_are_not_there_and_nobody_to_ask(folder, capsys, monkeypatch):
     before = left(folder)
     assert main(["checkpoints", str(folder), "--delete", A, "pretrain"]) == 1
-    assert "holds no training pretrain; there are pretrain/aaaaaaaaaaaa," in capsys.readouterr().err
+    assert "holds no training pretrain; there are stage1, pretrain/aaaaaaaaaaaa," in capsys.readouterr().err
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     assert main(["checkpoints", str(folder), "--delete", A]) == 1
     assert "add --yes" in capsys.readouterr().err

@@ -43,7 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lafs", description="Face embeddings with a trained model; trainings on disk.")
+    parser = argparse.ArgumentParser(
+        prog="lafs", description="Face embeddings with a trained model; trainings on disk."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="{embed,compare,checkpoints}")
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--model", required=True, type=Path, help=MODEL)

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -108,11 +109,13 @@ def find_trainings(folder: Path) -> list[TrainingFolder]:
 def remove_training(path: Path) -> None:
     """Remove the checkpoints, metrics and other files of one training; trainings below it stay."""
     clear(path)
-    for file in list(_own_files(path)):
-        file.unlink()
-    for folder, _, _ in os.walk(path, topdown=False):
-        if not any(Path(folder).iterdir()):
-            Path(folder).rmdir()
+    for entry in list(path.iterdir()):
+        if not entry.is_dir():
+            entry.unlink()
+        elif _is_internal(entry.name):
+            shutil.rmtree(entry)
+    if not any(path.iterdir()):
+        path.rmdir()
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
