@@ -207,7 +207,7 @@ def _train(job: PretrainJob | RecognitionJob) -> PartFViT | FViT:
 
 def _train_alone(job: PretrainJob | RecognitionJob, samples: Samples) -> Path:
     """Train while no other training may use the folder, which is returned."""
-    place, training = job.place, job.options.training
+    place, training, stage = job.place, job.options.training, job.stage()
     start = choose_start(place.folder, job.name, _configuration(job), training.resume)
     run = Run(
         start.folder,
@@ -219,7 +219,7 @@ def _train_alone(job: PretrainJob | RecognitionJob, samples: Samples) -> Path:
         place.run_id,
     )
     with held_alone(run.folder) if processes.is_main() else nullcontext():
-        Trainer(job.stage(), samples, training, run).train()
+        Trainer(stage, samples, training, run).train()
     return start.folder
 
 
