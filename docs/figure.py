@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lafs_pipeline.views.parameters import ViewSettings
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
@@ -23,6 +22,7 @@ from lafs_pipeline.models.patches import sample_patches
 from lafs_pipeline.sources.synthetic.faces import draw_face
 from lafs_pipeline.views.landmarks import draw_subsets, perturb_landmarks, take_landmarks
 from lafs_pipeline.views.normalize import to_input
+from lafs_pipeline.views.parameters import ViewSettings
 from lafs_pipeline.views.render import LafsViews
 
 TARGET = Path(__file__).with_name("images") / "method.png"

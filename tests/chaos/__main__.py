@@ -24,7 +24,7 @@ from pathlib import Path
 
 from tests.chaos.assault import BrokenPromiseError, Program, assault, newest_step
 from tests.chaos.training import CONFIGURATIONS, MANIFEST, Configuration
-from tests.training.small_trainings import difference, draw_faces
+from tests.training.small_trainings import difference, draw_faces, training_folder
 
 from lafs_pipeline.training import checkpoints
 
@@ -81,7 +81,7 @@ def undisturbed(configuration: Configuration, folder: Path, book: Book) -> Path:
 
 def damage_newest(folder: Path, generator: random.Random) -> str | None:
     """Shorten a file of the newest checkpoint or change a byte of it, where an older one is left."""
-    found = checkpoints.candidates(folder)
+    found = checkpoints.candidates(training_folder(folder))
     if len(found) < 2 or generator.random() > DAMAGE:
         return None
     name = generator.choice([checkpoints.WEIGHTS, checkpoints.OPTIMISER, checkpoints.RECORD])

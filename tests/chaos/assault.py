@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from tests.chaos import processes
 from tests.chaos.training import Configuration
+from tests.training.small_trainings import training_folder
 
 from lafs_pipeline.training import checkpoints
 
@@ -153,7 +154,8 @@ class Program:
 def newest_step(folder: Path) -> int:
     """Of the checkpoints of a folder, which may change while it is looked at."""
     try:
-        return max((checkpoints.step_of(path) for path in checkpoints.candidates(folder)), default=0)
+        found = checkpoints.candidates(training_folder(folder))
+        return max(map(checkpoints.step_of, found), default=0)
     except FileNotFoundError:
         return newest_step(folder)
 
@@ -161,7 +163,7 @@ def newest_step(folder: Path) -> int:
 def unfinished(folder: Path) -> set[tuple[str, int]]:
     """Checkpoints that are being written or removed, or that a killed training left so."""
     found = set()
-    for path in folder.glob(f"{checkpoints.TEMPORARY}*"):
+    for path in training_folder(folder).glob(f"{checkpoints.TEMPORARY}*"):
         with suppress(FileNotFoundError):
             found.add((path.name, path.stat().st_mtime_ns))
     return found

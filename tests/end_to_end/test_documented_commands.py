@@ -71,6 +71,7 @@ RUN_HERE = {
 }
 BENCHMARKS, LAUNCH = "tests/benchmarks/test_pretrain_step.py", "tests/runtime/test_launch.py"
 REPLAY = "tests/tracking/test_replay.py"
+CHECKPOINTS, WHOLE_RUN = "tests/commands/test_checkpoints.py", "tests/end_to_end/test_whole_run.py"
 RUN_ELSEWHERE = {
     "make check": "Makefile: check",
     "make test": "Makefile: test",
@@ -95,6 +96,14 @@ RUN_ELSEWHERE = {
         f"lafs replay{folder}": f"{REPLAY}: test_a_run_gets_what_it_lacks_and_the_status_that_it_missed"
         for folder in ("", " FOLDER", " data/06_models/checkpoints")
     },
+    "kedro run --pipelines=pretrain --params pretrain.training.epochs=120,pretrain.training.resume=extend": (
+        "tests/training/test_result.py: test_more_epochs_on_request"
+    ),
+    "lafs checkpoints": f"{CHECKPOINTS}: test_every_training_is_listed_with_what_tells_it_from_its_siblings",
+    "lafs checkpoints --delete NAME": (
+        f"{CHECKPOINTS}: test_only_what_is_named_is_deleted_after_it_was_shown_and_confirmed"
+    ),
+    "kedro run --pipelines=adapt,evaluate": f"{WHOLE_RUN}: test_a_face_model_names_its_backbone",
     "srun kedro run --pipelines=pretrain": f"{LAUNCH}: test_the_tasks_of_a_slurm_step_are_taken_as_they_are",
     "srun --ntasks-per-node=1 kedro run ...": (
         f"{LAUNCH}: test_slurm_with_one_task_a_node_starts_workers_on_every_node"
@@ -283,26 +292,32 @@ def test_the_wheel_runs_elsewhere(packaged):
     assert Path(found.strip()).is_relative_to(packaged)
 
 
-def pretraining(data):
-    """The metrics of a pretraining that is to be made anew, after removing the old one."""
+def without_pretraining(data):
+    """The folder of pretrainings, after removing the old ones so that one is made anew."""
     shutil.rmtree(data / "06_models/checkpoints/pretrain")
-    return data / "06_models/checkpoints/pretrain/metrics.jsonl"
+    return data / "06_models/checkpoints/pretrain"
+
+
+def first_line(folder):
+    """Of the metrics of the one training in a folder."""
+    (path,) = folder.glob("*/metrics.jsonl")
+    return json.loads(path.read_text().splitlines()[0])
 
 
 @pytest.mark.slow
 def test_two_processes(demo, type_in):
-    metrics = pretraining(demo)
+    folder = without_pretraining(demo)
     type_in(TWO_PROCESSES).succeed()
-    assert json.loads(metrics.read_text().splitlines()[0])["loss"] > 0
+    assert first_line(folder)["loss"] > 0
 
 
 @pytest.mark.slow
 def test_two_hosts(demo, type_in):
-    metrics, address = pretraining(demo), f"127.0.0.1:{free_port()}"
+    folder, address = without_pretraining(demo), f"127.0.0.1:{free_port()}"
     hosts = [type_in(command.replace("10.0.0.1:29500", address)) for command in TWO_HOSTS]
     for host in hosts:
         host.succeed()
-    assert json.loads(metrics.read_text().splitlines()[0])["loss"] > 0
+    assert first_line(folder)["loss"] > 0
 
 
 @pytest.mark.slow

@@ -11,9 +11,10 @@ from torch import nn
 
 from lafs_pipeline.cataloging.catalog import catalog_faces
 from lafs_pipeline.cataloging.planning import CatalogSettings
-from lafs_pipeline.evaluation.embeddings import embed_faces, model_digest
+from lafs_pipeline.evaluation.embeddings import embed_faces
 from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.faces.dataset import FaceImages
+from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.models.part_fvit import build_model
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.launch import Stopped

@@ -1,7 +1,7 @@
 """What the few-shot study compares, and what decides a run's result."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,11 +9,11 @@ import torch
 
 from lafs_pipeline.cataloging.catalog import catalog_faces
 from lafs_pipeline.cataloging.planning import CatalogSettings
-from lafs_pipeline.evaluation.embeddings import model_digest
 from lafs_pipeline.evaluation.evaluate import BenchmarkData, evaluate_model
 from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.evaluation.study import Study, StudyRun, StudySettings, plan_study, pretraining_variants
 from lafs_pipeline.faces.manifest import fingerprint
+from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.protocols.open import BenchmarkSettings
 from lafs_pipeline.runtime.errors import LafsError
@@ -22,7 +22,8 @@ from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.training.jobs import Workplace
 from lafs_pipeline.training.recipes import AdaptSettings, forget_transformer
 from lafs_pipeline.training.self_supervised import PretrainSettings
-from lafs_pipeline.training.settings import deciding_configuration
+from lafs_pipeline.training.settings import TrainingSettings, deciding_configuration
+from lafs_pipeline.training.supervised import RecognitionSettings
 from lafs_pipeline.views.parameters import ViewSettings
 
 METHODS = ("scratch", "scratch_grid", "grid", "lafs", "lafs_no_noise", "lafs_all_landmarks")
@@ -144,7 +145,13 @@ def test_what_decides_about_an_adaptation(study):
         json.dumps(
             {
                 "run": {"method": "grid", "shots": 2, "seed": 1},
-                "adapt": asdict(replace(study.adapt, shots=2)),
+                "adapt": {
+                    "shots": 2,
+                    "identity_fraction": 1.0,
+                    "min_images": 1,
+                    "keys": None,
+                    "recognition": deciding_configuration(study.adapt.recognition),
+                },
                 "steps": 7,
                 "start": model_digest(study.backbones["grid"]),
                 "landmark_network": model_digest(study.network),
@@ -167,6 +174,37 @@ def test_without_shots_the_start_is_benchmarked_as_it_is(study):
     scratch = [model_digest(study.start(StudyRun("scratch", 0, seed))) for seed in (0, 1)]
     assert scratch[0] != scratch[1]
     assert before == {name: model_digest(model) for name, model in study.backbones.items()}
+
+
+def test_settings_that_cannot_change_the_result_do_not_repeat_an_adaptation(study, tmp_path):
+    training = TrainingSettings(batch_size=8, epochs=1, workers=0)
+    short = replace(
+        study,
+        adapt=AdaptSettings(recognition=RecognitionSettings(training=training, probe_images=0)),
+        place=replace(study.place, folder=tmp_path),
+        steps=None,
+    )
+
+    def with_training(**changes):
+        changed = replace(training, **changes)
+        return replace(
+            short, adapt=AdaptSettings(recognition=RecognitionSettings(training=changed, probe_images=9))
+        )
+
+    run = StudyRun("lafs", 2, 0)
+    results = short.execute(run, loggers=[])
+    harmless = {"workers": 2, "log_every": 3, "max_minutes": 5.0, "checkpoint_every": 7, "resume": "must"}
+    assert with_training(**harmless).finished(run) == results
+    assert (
+        replace(short, place=replace(short.place, launch=LaunchSettings(processes=2))).finished(run)
+        == results
+    )
+    other = with_training(learning_rate=1e-3)
+    assert other.finished(run) is None
+    assert other.execute(run, loggers=[]) != []
+    assert short.finished(run) == results
+    assert len(list(tmp_path.rglob("metrics.jsonl"))) == 2
+    assert not list(tmp_path.rglob("step-*"))
 
 
 def test_a_frozen_start_does_not_depend_on_how_others_are_adapted(study):

@@ -8,11 +8,11 @@ import pytest
 import timm
 import torch
 
-from lafs_pipeline.evaluation.embeddings import model_digest
 from lafs_pipeline.interop.model_card import best_threshold, describe_model, describe_training, read_card
 from lafs_pipeline.interop.model_export import ModelExport, write_export
 from lafs_pipeline.interop.model_files import load_model, save_model
 from lafs_pipeline.interop.official import load_part_fvit
+from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.models.part_fvit import FViT, build_model
 from lafs_pipeline.runtime.errors import LafsError
 

@@ -10,6 +10,7 @@ from tests.protocols.ijb_trees import write_tree
 
 from lafs_pipeline.faces.decode import encode_jpeg
 from lafs_pipeline.models.part_fvit import build_model
+from lafs_pipeline.models.provenance import Provenance
 from lafs_pipeline.pipelines import cataloging, evaluate
 from lafs_pipeline.sources.synthetic.faces import draw_face
 
@@ -27,8 +28,12 @@ EVALUATE = {"batch_size": 64, "workers": 0, "resamples": 50}
 
 
 def small_model(seed: int) -> torch.nn.Module:
+    """The first comes from nowhere, the last from a backbone that is not there any more."""
     torch.manual_seed(seed)
-    return build_model("part_fvit_tiny_patch8_112", SIZES).eval()
+    model = build_model("part_fvit_tiny_patch8_112", SIZES).eval()
+    if seed:
+        model.provenance = Provenance(training=str(seed) * 64, start="a" * 64, run=f"run{seed}")
+    return model
 
 
 class Pixels(torch.nn.Module):
@@ -42,7 +47,7 @@ def pixels(_: int) -> torch.nn.Module:
     return Pixels()
 
 
-def run(folder, benchmarks, sources=None, exclude_overlap="images", model=pixels, **changes):
+def run(folder, benchmarks, sources=None, exclude_overlap="images", model=pixels, backbone=None, **changes):
     """Run both pipelines; returns what evaluation leaves."""
     settings = {"sources": sources or {}, "benchmarks": benchmarks, "exclude_overlap": exclude_overlap}
     parameters = {
@@ -57,6 +62,7 @@ def run(folder, benchmarks, sources=None, exclude_overlap="images", model=pixels
     datasets = {f"params:{name}": MemoryDataset(value) for name, value in parameters.items()}
     for number, variant in enumerate(("stage1", "scratch", "lafs")):
         datasets[f"face_model_{variant}"] = MemoryDataset(model(number), copy_mode="assign")
+    datasets["lafs_backbone_digest"] = MemoryDataset(backbone)
     catalog = DataCatalog(datasets | {name: MemoryDataset() for name in pipeline.outputs()})
     SequentialRunner().run(pipeline, catalog)
     return {name: catalog.load(name) for name in ("benchmarks", "roc")}
@@ -133,6 +139,30 @@ def test_every_row_says_how_it_came_about(table):
     prints = table.groupby("benchmark")["data_fingerprint"].unique().str[0]
     assert prints["own"] == prints["own/even"]
     assert prints[["own", "ijbc", "held"]].nunique() == 3
+
+
+def test_every_row_names_the_training_and_its_run(table):
+    columns = ["training_digest", "start_digest", "mlflow_run"]
+    named = {
+        model: set(rows[columns].itertuples(index=False, name=None)) for model, rows in table.groupby("model")
+    }
+    assert named == {
+        "stage1": {("", "", "")},
+        "scratch": {("1" * 64, "a" * 64, "run1")},
+        "lafs": {("2" * 64, "a" * 64, "run2")},
+    }
+
+
+@pytest.mark.parametrize(("backbone", "warned"), [("b" * 64, True), ("a" * 64, False), (None, False)])
+def test_a_model_that_is_not_made_from_the_backbone_is_named(tmp_path, caplog, backbone, warned):
+    sources = {"drawn": {"kind": "synthetic", "identities": 6, "images_per_identity": 2}}
+    benchmarks = {"held": {"kind": "held_out", "source": "drawn", "identities": 4, "pairs": 8, "folds": 2}}
+    run(tmp_path, benchmarks, sources, model=small_model, backbone=backbone)
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(said) == warned
+    assert (
+        not warned or "from a backbone (aaaaaaaaaaaa) that is not lafs_backbone as it is now (bbbb" in said[0]
+    )
 
 
 def test_intervals_are_by_identity_where_people_are_known(table):

@@ -1,6 +1,7 @@
 """Metrics of trainings, read back and drawn."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -12,19 +13,22 @@ from lafs_pipeline.runtime.metric_loggers import JsonLinesLogger
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.checkpoints import Checkpoint
 
+TRAINING = "pretrain/aaaaaaaaaaaa"
+
 
 @pytest.fixture
 def folder(tmp_path):
-    sink = JsonLinesLogger(tmp_path / "pretrain/metrics.jsonl")
+    sink = JsonLinesLogger(tmp_path / TRAINING / "metrics.jsonl")
     for step in range(1, 5):
         sink.log({"loss": 1 / step, "learning_rate": 0.1}, step, 8 * step)
     sink.log({"knn_accuracy": 0.25}, 4, 32)
     sink.log({"loss": float("nan")}, 5, 40)
     for step, width in ((2, 8), (5, 64)):
         configuration = {"seed": step, "settings": {"prototypes": width}}
-        checkpoints.write(tmp_path / "pretrain", Checkpoint(step, {"w": torch.ones(1)}, {}, configuration))
-    (tmp_path / "study/lafs-1shots-seed0").mkdir(parents=True)
-    (tmp_path / "study/lafs-1shots-seed0/metrics.jsonl").write_text('{"step": 1, "loss": 1.0}\n')
+        checkpoints.write(tmp_path / TRAINING, Checkpoint(step, {"w": torch.ones(1)}, {}, configuration))
+    adaptation = tmp_path / "study/lafs-1shots-seed0/0123456789ab"
+    adaptation.mkdir(parents=True)
+    (adaptation / "metrics.jsonl").write_text('{"step": 1, "loss": 1.0}\n')
     (tmp_path / "stage1").mkdir()
     return tmp_path
 
@@ -40,18 +44,35 @@ def test_curves_hold_what_was_logged_and_is_finite(folder):
 
 
 def test_lines_that_a_killed_training_left_are_skipped(folder):
-    with (folder / "pretrain/metrics.jsonl").open("a") as stream:
+    with (folder / TRAINING / "metrics.jsonl").open("a") as stream:
         stream.write('[1, 2]\n{"loss": 3}\n{"step": 6, "loss": 0.1}\n{"step": 7, "lo')
     assert read_histories(folder)["pretrain"].curve("loss")[0].tolist() == [1, 2, 3, 4, 6]
 
 
 def test_the_configuration_is_that_of_the_newest_readable_checkpoint(folder):
     assert read_histories(folder)["pretrain"].configuration["settings"]["prototypes"] == 64
-    newest = folder / "pretrain/step-00000005/checkpoint.json"
+    newest = folder / TRAINING / "step-00000005/checkpoint.json"
     newest.write_text(newest.read_text().replace("64", "65"))
     assert read_histories(folder)["pretrain"].configuration["seed"] == 2
-    (folder / "stage1/metrics.jsonl").write_text(json.dumps({"step": 1}) + "\n")
+    (folder / "stage1/abcdefabcdef").mkdir()
+    (folder / "stage1/abcdefabcdef/metrics.jsonl").write_text(json.dumps({"step": 1}) + "\n")
     assert read_histories(folder)["stage1"].configuration == {}
+
+
+def test_of_several_trainings_the_newest_or_the_one_that_made_the_model(folder):
+    older = folder / TRAINING / "metrics.jsonl"
+    for name in ("bbbbbbbbbbbb", "aaaaaaaaaaaa-2"):
+        newer = folder / "pretrain" / name / "metrics.jsonl"
+        newer.parent.mkdir()
+        newer.write_text(f'{{"step": {len(name)}, "loss": 1.0}}\n')
+        os.utime(newer, (older.stat().st_mtime + len(name),) * 2)
+
+    def last_step(*preferred):
+        return read_histories(folder, preferred)["pretrain"].curve("loss")[0].tolist()[-1]
+
+    assert last_step() == len("aaaaaaaaaaaa-2")
+    assert last_step("b" * 64, "c" * 64) == len("bbbbbbbbbbbb")
+    assert last_step("a" * 64) == len("aaaaaaaaaaaa-2")
 
 
 def test_no_folder_gives_no_histories(tmp_path):

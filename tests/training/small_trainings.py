@@ -19,6 +19,7 @@ from lafs_pipeline.runtime.metric_loggers import MetricLogger
 from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.checkpoints import Checkpoint
+from lafs_pipeline.training.folders import find_trainings
 from lafs_pipeline.training.jobs import PretrainJob, RecognitionJob, Workplace, pretrain, train_recognition
 from lafs_pipeline.training.self_supervised import PretrainSettings
 from lafs_pipeline.training.settings import TrainingSettings
@@ -143,9 +144,16 @@ class SlowLogger(MetricLogger):
         time.sleep(self.seconds)
 
 
+def training_folder(parent: Path) -> Path:
+    """The folder of the newest training in `parent`; `parent` itself where there is none yet."""
+    found = find_trainings(parent)
+    return found[-1].path if found else parent
+
+
 def curve(folder: Path) -> list[dict[str, float]]:
-    """All logged metrics but time and speed."""
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    """All logged metrics of the newest training, but time and speed."""
+    path = training_folder(folder) / "metrics.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
     return [
         {name: value for name, value in line.items() if name not in ("time_ms", "images_per_second")}
         for line in lines
@@ -159,7 +167,7 @@ def losses(folder: Path) -> dict[int, float]:
 
 def difference(folder: Path, other: Path) -> str | None:
     """What tells the newest checkpoints and the metrics of two trainings apart; None where nothing does."""
-    mine, theirs = checkpoints.load_latest(folder), checkpoints.load_latest(other)
+    mine, theirs = (checkpoints.load_latest(training_folder(path)) for path in (folder, other))
     found = _difference(_content(mine), _content(theirs), "checkpoint")
     return found or _difference(curve(folder), curve(other), "metrics")
 

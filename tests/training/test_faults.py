@@ -14,7 +14,14 @@ import pandas as pd
 import pytest
 import torch
 from tests.training.rank_workers import Hang, hang_in_rank_1
-from tests.training.small_trainings import SEED, TRAINING, SmallTraining, difference, draw_faces
+from tests.training.small_trainings import (
+    SEED,
+    TRAINING,
+    SmallTraining,
+    difference,
+    draw_faces,
+    training_folder,
+)
 
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.launch import Stopped, WorkerFailed, launch
@@ -58,7 +65,7 @@ def place(folder: Path, *loggers, processes: int = 1, **launch_settings) -> Work
 
 def steps(folder: Path) -> list[int]:
     """The checkpoints of a folder, newest first."""
-    return [checkpoints.step_of(path) for path in checkpoints.candidates(folder)]
+    return [checkpoints.step_of(path) for path in checkpoints.candidates(training_folder(folder))]
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +88,7 @@ def unbroken(training, tmp_path_factory) -> Path:
 @pytest.fixture
 def small_disk(tmp_path, unbroken):
     """A folder on a file system of its own, with room for one checkpoint and a half; `grow` gives it more."""
-    size = sum(file.stat().st_size for file in checkpoints.candidates(unbroken)[0].iterdir())
+    size = sum(file.stat().st_size for file in checkpoints.candidates(training_folder(unbroken))[0].iterdir())
     folder = tmp_path / "disk"
     folder.mkdir()
 
@@ -115,7 +122,7 @@ def test_a_shortened_checkpoint_is_skipped_and_costs_nothing(training, unbroken,
     with pytest.raises(Stopped):
         training.run(place(tmp_path, Interruption(5, stop_this)))
     assert steps(tmp_path) == [5, 4]
-    damaged = tmp_path / "step-00000005" / name
+    damaged = training_folder(tmp_path) / "step-00000005" / name
     os.truncate(damaged, damaged.stat().st_size // 2)
     caplog.clear()
     with caplog.at_level("INFO"):
@@ -129,15 +136,17 @@ def test_a_checkpoint_of_another_model_is_refused(training, unbroken, tmp_path):
     with pytest.raises(Stopped):
         training.run(place(tmp_path, Interruption(3, stop_this)))
     other = replace(training, sizes={"depth": 3})
-    with pytest.raises(LafsError, match=r"unfinished landmarks run \(step 3\).*model\.depth \(2 -> 3\)"):
+    message = r"unfinished landmarks training \(step 3 of 8\).*model\.depth \(2 -> 3\)"
+    with pytest.raises(LafsError, match=message):
         other.run(place(tmp_path))
-    whole = checkpoints.load_latest(tmp_path)
+    folder = training_folder(tmp_path)
+    whole = checkpoints.load_latest(folder)
     renamed = {name.replace("blocks.1", "blocks.7"): value for name, value in whole.weights.items()}
-    checkpoints.write(tmp_path, replace(whole, weights=renamed))
+    checkpoints.write(folder, replace(whole, weights=renamed))
     message = r"step 3 .*of another model; missing: .*blocks\.1.*unexpected: .*blocks\.7"
     with pytest.raises(LafsError, match=message):
         training.run(place(tmp_path))
-    checkpoints.write(tmp_path, whole)
+    checkpoints.write(folder, whole)
     training.run(place(tmp_path))
     assert difference(tmp_path, unbroken) is None
 
@@ -209,7 +218,8 @@ def test_a_second_training_in_the_same_folder_is_refused(training, unbroken, tmp
 
     training.run(place(tmp_path, Interruption(3, begin_second)))
     holder = rf"\(process {os.getpid()} on \S+\)"
-    assert re.match(rf"{re.escape(str(tmp_path))} is in use by another training {holder}", outcomes.get())
+    folder = re.escape(str(training_folder(tmp_path)))
+    assert re.match(rf"{folder} is in use by another training {holder}", outcomes.get())
     assert difference(tmp_path, unbroken) is None
 
 
@@ -247,4 +257,4 @@ def test_a_sample_that_never_comes_ends_the_group_and_is_named(faces, tmp_path, 
     message = r"rank 1 on \S+ \(process \d+\) made no progress at step 2 \(loading a batch"
     with pytest.raises(WorkerFailed, match=message):
         launch(hang_in_rank_1, Hang(training, tmp_path, step=2), settings)
-    assert checkpoints.load_latest(tmp_path).step == 2
+    assert checkpoints.load_latest(training_folder(tmp_path)).step == 2

@@ -1,7 +1,5 @@
 """Embeddings of many faces, made once, by as many processes as there are, and read by memory map."""
 
-import hashlib
-import json
 import logging
 import os
 import uuid
@@ -43,15 +41,6 @@ class Embeddings:
     rows: pd.Series
     vectors: np.ndarray
     fingerprint: str
-
-
-def model_digest(model: nn.Module) -> str:
-    """SHA-256 of a model: its sizes, and names, kinds and values of its weights, 64 hexadecimal digits."""
-    digest = hashlib.sha256(json.dumps(getattr(model, "sizes", None), sort_keys=True).encode())
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(f"\n{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def embed_faces(

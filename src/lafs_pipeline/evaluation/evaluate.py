@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from lafs_pipeline.evaluation.embeddings import Embeddings, embed_faces, model_digest
+from lafs_pipeline.evaluation.embeddings import Embeddings, embed_faces
 from lafs_pipeline.evaluation.resampling import pair_units
 from lafs_pipeline.evaluation.results import BenchmarkResult, Facts
 from lafs_pipeline.evaluation.settings import EvaluateSettings
@@ -16,6 +16,8 @@ from lafs_pipeline.evaluation.template_verification import search_metrics, verif
 from lafs_pipeline.evaluation.templates import Templates, pool_templates
 from lafs_pipeline.evaluation.verification import Resampling, verify_pairs
 from lafs_pipeline.faces.manifest import TRAIN
+from lafs_pipeline.models.digest import model_digest
+from lafs_pipeline.models.provenance import Provenance
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 
@@ -62,11 +64,12 @@ def evaluate_model(
     Raises:
         LafsError: a benchmark that cannot be evaluated; names it.
     """
-    digest = model_digest(model)
+    digest, origin = model_digest(model), _origin(getattr(model, "provenance", None))
     embeddings = embed_faces(model, digest, faces_of_benchmarks(data), options, launching)
     results: list[BenchmarkResult] = []
     for name, own in embeddings.items():
-        benchmark = _Benchmark(data, name, own, options, seed, _facts(data, name, digest, own, options))
+        facts = replace(_facts(data, name, digest, own, options), **origin)
+        benchmark = _Benchmark(data, name, own, options, seed, facts)
         try:
             of_images = (data.pairs["benchmark"] == name).any()
             results += benchmark.pair_results() if of_images else benchmark.template_results()
@@ -105,6 +108,16 @@ def pool_benchmark(
         options.normalise_images,
     )
     return images, templates
+
+
+def _origin(provenance: Provenance | None) -> dict[str, str]:
+    if provenance is None:
+        return {}
+    return {
+        "training_digest": provenance.training,
+        "start_digest": provenance.start,
+        "mlflow_run": provenance.run,
+    }
 
 
 def _facts(data: BenchmarkData, name: str, digest: str, own: Embeddings, options: EvaluateSettings) -> Facts:

@@ -9,17 +9,18 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from lafs_pipeline.evaluation.embeddings import model_digest
 from lafs_pipeline.evaluation.evaluate import BenchmarkData, evaluate_model
 from lafs_pipeline.evaluation.few_shot import FewShotResult
 from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.faces.manifest import fingerprint
+from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import whole_file
 from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.training.checkpoints import clear
+from lafs_pipeline.training.folders import DIGITS, configuration_digest, own_folders
 from lafs_pipeline.training.jobs import Workplace, train_recognition
 from lafs_pipeline.training.recipes import (
     AdaptSettings,
@@ -28,9 +29,9 @@ from lafs_pipeline.training.recipes import (
     grid_sizes,
 )
 from lafs_pipeline.training.self_supervised import PretrainSettings
+from lafs_pipeline.training.settings import deciding_configuration
 from lafs_pipeline.training.supervised import DrawLandmarks, RecognitionSettings
 
-RESULT = "result.json"
 Method = Literal["scratch", "scratch_grid", "grid", "lafs", "lafs_no_noise", "lafs_all_landmarks"]
 FROM_SCRATCH = ("scratch", "scratch_grid")
 
@@ -163,7 +164,7 @@ class Study:
     draw: DrawLandmarks | None = None
 
     def folder(self, run: StudyRun) -> Path:
-        """Of a run's checkpoints, metrics and result."""
+        """Of a run's trainings and results, by configuration."""
         return self.place.folder / run.name
 
     def start(self, run: StudyRun) -> PartFViT | FViT:
@@ -189,8 +190,10 @@ class Study:
             "flip": self.evaluate.flip,
         }
         if run.shots:
+            adapt = asdict(replace(self.adapt, shots=run.shots))
+            del adapt["probe_identities"]
             values |= {
-                "adapt": asdict(replace(self.adapt, shots=run.shots)),
+                "adapt": adapt | {"recognition": deciding_configuration(self.adapt.recognition)},
                 "steps": self.steps,
                 "landmark_network": model_digest(self.network),
             }
@@ -199,7 +202,7 @@ class Study:
     def finished(self, run: StudyRun) -> list[FewShotResult] | None:
         """The results of a run that was finished with the same configuration; None otherwise."""
         try:
-            record = json.loads((self.folder(run) / RESULT).read_text(encoding="utf-8"))
+            record = json.loads(self._result_file(run).read_text(encoding="utf-8"))
             if record["configuration"] != self.configuration(run):
                 return None
             return _restored(record["results"])
@@ -219,10 +222,15 @@ class Study:
             if len(result.fold_accuracy)
         ]
         record = {"configuration": self.configuration(run), "results": [asdict(result) for result in results]}
-        with whole_file(self.folder(run) / RESULT) as temporary:
+        with whole_file(self._result_file(run)) as temporary:
             temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
-        clear(self.folder(run))
+        if run.shots:
+            clear(own_folders(self.folder(run), model.provenance.training)[-1])
         return results
+
+    def _result_file(self, run: StudyRun) -> Path:
+        """Beside the results of the same run in other configurations."""
+        return self.folder(run) / f"result-{configuration_digest(self.configuration(run))[:DIGITS]}.json"
 
     def _adapt(self, run: StudyRun, loggers: Sequence[Any]) -> PartFViT | FViT:
         options = replace(self.adapt, shots=run.shots)

@@ -6,7 +6,7 @@ The card is timm's `config.json` with entries of our own, so that
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,7 @@ def describe_model(
         "pretrained_cfg": DATA_CONFIG,
         "format": FORMAT,
         "model_digest": digest,
+        "provenance": None if model.provenance is None else asdict(model.provenance),
         "preprocessing": PREPROCESSING,
         "training_data": training_data,
         "scores": [] if benchmarks is None else _scores(benchmarks[benchmarks["model_digest"] == digest]),

@@ -16,6 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.ops import Conv2dNormActivation
 
 from lafs_pipeline.faces import FACE_SIZE
+from lafs_pipeline.models.provenance import Provenance
 
 BOTTLENECKS = (
     # kernel, expansion, out, squeeze-excite, activation, stride
@@ -95,7 +96,8 @@ def normalise_landmarks(theta: Tensor, size: int) -> Tensor:
     Returns:
         Landmarks (B, N, 2) in pixels, 0 to `size - 1`.
     """
-    low, high = theta.aminmax(dim=1, keepdim=True)
+    # Not `aminmax`, which torch 2.11 cannot differentiate.
+    low, high = theta.amin(dim=1, keepdim=True), theta.amax(dim=1, keepdim=True)
     span = (high - low).clamp_min(SMALLEST_SPAN)
     return ((theta - low) / span * (size - 1)).unflatten(1, (-1, 2))
 
@@ -125,6 +127,7 @@ class LandmarkNetwork(nn.Module):
     """
 
     family = "landmark_network"
+    provenance: Provenance | None = None
 
     def __init__(self, num_landmarks: int = 196, width: float = 1.0) -> None:
         super().__init__()

@@ -19,8 +19,13 @@ def workplace(name: str, checkpoints: str, seed: int, launch: dict[str, Any]) ->
         launch: parameter group.
     """
     from lafs_pipeline.runtime.launch_settings import LaunchSettings
-    from lafs_pipeline.tracking.metric_logger import active_loggers
+    from lafs_pipeline.tracking.metric_logger import active_loggers, active_run_id
     from lafs_pipeline.training.jobs import Workplace
 
-    folder = Path(checkpoints) / name
-    return Workplace(folder, seed, active_loggers(name), parse(LaunchSettings, launch, "launch"))
+    return Workplace(
+        Path(checkpoints) / name,
+        seed,
+        active_loggers(name),
+        parse(LaunchSettings, launch, "launch"),
+        run_id=active_run_id(),
+    )

@@ -1,6 +1,6 @@
 """What trainings have left behind: their metrics, and what they were trained with."""
 
-import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,11 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.metric_loggers import METRICS_FILE, read_metrics
-from lafs_pipeline.training.checkpoints import candidates, read_record
-
-logger = logging.getLogger(__name__)
+from lafs_pipeline.training.folders import DIGITS, read_training
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +17,7 @@ class History:
     """One training.
 
     Attributes:
-        name: of its folder.
+        name: of its stage.
         metrics: a row a logged line: step, and the metrics, missing where a line has none.
         configuration: of its newest checkpoint; empty without one.
     """
@@ -38,21 +35,20 @@ class History:
         return self.metrics["step"].to_numpy(np.int64)[finite], values[finite]
 
 
-def read_histories(folder: Path | str) -> dict[str, History]:
-    """The trainings that have a folder of their own in `folder`, by name, in the order they were written."""
-    paths = sorted(Path(folder).glob(f"*/{METRICS_FILE}"), key=lambda path: path.stat().st_mtime)
-    return {path.parent.name: _read(path) for path in paths}
+def read_histories(folder: Path | str, preferred: Collection[str] = ()) -> dict[str, History]:
+    """The training of every stage that has a folder in `folder`, by name, in the order they were written.
+
+    Args:
+        folder: of all trainings.
+        preferred: digests of configurations: of a stage's trainings one of these is taken, otherwise the
+            one written last.
+    """
+    wanted = {digest[:DIGITS] for digest in preferred}
+    written = {path: path.stat().st_mtime for path in Path(folder).glob(f"*/*/{METRICS_FILE}")}
+    by_rank = sorted(written, key=lambda path: (path.parent.name[:DIGITS] in wanted, written[path]))
+    last = {path.parent.parent.name: path for path in by_rank}
+    return {name: _read(name, path) for name, path in sorted(last.items(), key=lambda item: written[item[1]])}
 
 
-def _read(path: Path) -> History:
-    return History(path.parent.name, pd.DataFrame(read_metrics(path)), configuration_of(path.parent))
-
-
-def configuration_of(folder: Path) -> dict[str, Any]:
-    """What the newest checkpoint of a folder was trained with; empty where none tells."""
-    for checkpoint in candidates(folder):
-        try:
-            return read_record(checkpoint)["configuration"]
-        except (LafsError, KeyError) as error:
-            logger.warning("what %s was trained with is not known: %s", folder.name, error)
-    return {}
+def _read(name: str, path: Path) -> History:
+    return History(name, pd.DataFrame(read_metrics(path)), read_training(path.parent).configuration)

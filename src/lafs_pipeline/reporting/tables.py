@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lafs_pipeline.evaluation.few_shot import FewShotResult, few_shot_table, paired_differences
-from lafs_pipeline.evaluation.results import FACT_COLUMNS, headline_metric
+from lafs_pipeline.evaluation.results import DIGEST_COLUMNS, FACT_COLUMNS, headline_metric
 from lafs_pipeline.reporting.history import History
 
 Kind = Literal["text", "number", "code"]
@@ -20,7 +20,7 @@ METRICS = {
     "eer": "equal error rate",
 }
 RATES = {"tar_at_far_": "TAR at FAR ", "tpir_at_fpir_": "TPIR at FPIR ", "rank_": "found at rank "}
-FLAGS = [name for name in FACT_COLUMNS if name not in ("model_digest", "data_fingerprint")]
+FLAGS = [name for name in FACT_COLUMNS if name not in DIGEST_COLUMNS]
 NONE = "\N{EN DASH}"
 
 
@@ -135,10 +135,12 @@ def compared_table(benchmarks: pd.DataFrame) -> Table:
 
 
 def model_table(benchmarks: pd.DataFrame) -> Table:
-    """Which weights were scored."""
-    models = benchmarks[["model", "model_digest"]].drop_duplicates()
-    rows = [[model_name(str(name)), str(digest)] for name, digest in models.to_numpy()]
-    return Table({"model": "text", "SHA-256 of sizes and weights": "code"}, rows)
+    """Which weights were scored, and the training that made them."""
+    known = ["model_digest", "training_digest", "mlflow_run"]
+    models = benchmarks.reindex(columns=["model", *known]).astype(object).fillna("").drop_duplicates()
+    rows = [[model_name(str(name)), *map(str, facts)] for name, *facts in models.to_numpy()]
+    columns: dict[str, Kind] = {"model": "text", "SHA-256 of sizes and weights": "code"}
+    return Table(columns | {"training's configuration": "code", "MLflow run": "code"}, rows)
 
 
 def data_tables(card: Mapping[str, Any]) -> dict[str, Table]:

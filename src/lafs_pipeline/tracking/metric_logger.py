@@ -168,6 +168,12 @@ class MlflowLogger(MetricLogger):
             replace(self._note, has_failed=True).write(self._folder)
 
 
+def active_run_id() -> str:
+    """Of the open MLflow run; empty where nothing is tracked."""
+    run = mlflow.active_run() if tracker.is_on else None
+    return "" if run is None else run.info.run_id
+
+
 def active_loggers(prefix: str) -> list[MlflowLogger]:
     """A logger to the active MLflow run, or one that leaves a note where MLflow has failed; else none.
 

@@ -128,15 +128,15 @@ def _replay(folder: Path, note: TrainingNote, uri: str) -> Replayed:
 
 
 def _new_run(client: MlflowClient, folder: Path, note: TrainingNote) -> str:
-    from lafs_pipeline.reporting.history import configuration_of
+    from lafs_pipeline.training.folders import read_training
 
     name = note.experiment or EXPERIMENT
     experiment = client.get_experiment_by_name(name)
     experiment_id = experiment.experiment_id if experiment else client.create_experiment(name)
-    run_name = " ".join(filter(None, (note.run_name, folder.name)))
+    run_name = " ".join(filter(None, (note.run_name, folder.parent.name)))
     first = next(read_metrics(folder / METRICS_FILE), {})
     run_id = client.create_run(experiment_id, first.get("time_ms"), note.tags, run_name).info.run_id
-    flat = _flatten(configuration_of(folder))
+    flat = _flatten(read_training(folder).configuration)
     client.log_batch(run_id, params=[Param(clean_name(key), str(value)) for key, value in flat])
     return run_id
 

@@ -119,6 +119,27 @@ def load_latest(folder: Path | str) -> Checkpoint | None:
     return None
 
 
+def load_finished(folder: Path | str) -> Checkpoint:
+    """The checkpoint of a training's last step: what it was trained for.
+
+    Raises:
+        LafsError: when it is not there, or damaged.
+    """
+    checkpoint = load_latest(folder)
+    if checkpoint is None:
+        raise LafsError(
+            f"{folder} holds no whole checkpoint; start its training again, with LAFS_DATA on storage that "
+            "all hosts share"
+        )
+    total = checkpoint.configuration["total_steps"]
+    if checkpoint.step != total:
+        raise LafsError(
+            f"{folder} holds no whole checkpoint of the last step, {total}; start its training again: it "
+            f"resumes from step {checkpoint.step}"
+        )
+    return checkpoint
+
+
 def require_fitting(checkpoint: Checkpoint, module: nn.Module, folder: Path | str) -> None:
     """Make sure that `module.load_state_dict(checkpoint.weights)` works.
 
@@ -142,7 +163,7 @@ def require_fitting(checkpoint: Checkpoint, module: nn.Module, folder: Path | st
     if texts:
         raise LafsError(
             f"the checkpoint of step {checkpoint.step} in {folder} is of another model; {'; '.join(texts)}. "
-            "Restore the model that it was trained with, or set training.resume to never to start over"
+            "Restore the model that it was trained with, or set training.resume to never to start beside it"
         )
 
 

@@ -1,6 +1,7 @@
 """The one loop that trains every stage."""
 
 import logging
+import shutil
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lafs_pipeline.runtime import processes, watchdog
+from lafs_pipeline.runtime.files import whole_file
 from lafs_pipeline.runtime.launch import Stopped
 from lafs_pipeline.runtime.metric_loggers import METRICS_FILE, ImageLogger, JsonLinesLogger, MetricLogger
 from lafs_pipeline.runtime.stop_signals import StopSignals
@@ -21,7 +23,7 @@ from lafs_pipeline.training.checkpoint_writer import CheckpointWriter
 from lafs_pipeline.training.checkpoints import Checkpoint
 from lafs_pipeline.training.health import SkippedSteps
 from lafs_pipeline.training.loading import Samples, loaded
-from lafs_pipeline.training.resume import find_checkpoint
+from lafs_pipeline.training.resume import Start, load_start
 from lafs_pipeline.training.sampling import StepBatches
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.sharded_state import gather_shards, take_shards
@@ -43,6 +45,8 @@ class Run:
         configuration: everything that decides the result; a checkpoint made with another is not resumed.
         loggers: receive the metrics live, from the first process.
         device: where the training runs.
+        extended: folder of a finished training that one without checkpoints starts from.
+        run_id: of its MLflow run, for the checkpoints; empty where it is not tracked.
     """
 
     folder: Path
@@ -50,13 +54,15 @@ class Run:
     configuration: dict[str, Any]
     loggers: Sequence[MetricLogger]
     device: torch.device
+    extended: Path | None = None
+    run_id: str = ""
 
 
 class Trainer:
     """Trains a stage to the end of its schedule, from its newest checkpoint where there is one."""
 
     def __init__(self, stage: Stage, samples: Samples, settings: TrainingSettings, run: Run) -> None:
-        """Prepare a training; checkpoints that it replaces are removed, nothing is written yet.
+        """Prepare a training; nothing is written yet, but for the metrics of one that is extended.
 
         Args:
             stage: what is trained.
@@ -65,7 +71,7 @@ class Trainer:
             run: where it is trained.
 
         Raises:
-            LafsError: batch sizes that do not fit, or an unfinished run of another configuration.
+            LafsError: batch sizes that do not fit, or a checkpoint that does not.
         """
         self.stage, self.samples, self.settings, self.run = stage, samples, settings, run
         plan = self._batches(start=0)
@@ -96,8 +102,9 @@ class Trainer:
         return [self.samples.key(index) for index in self.plan.step_indices(step).tolist()]
 
     def _resume(self) -> int:
-        folder = self.run.folder
-        checkpoint = find_checkpoint(folder, self.stage.name, self.configuration, self.settings.resume)
+        folder, total, name = self.run.folder, self.total_steps, self.stage.name
+        start = Start(folder, self.configuration, self.run.extended)
+        checkpoint = load_start(start, name, self.settings.resume)
         if checkpoint is None:
             return 0
         checkpoint = take_shards(checkpoint, self.stepper.shards)
@@ -105,16 +112,20 @@ class Trainer:
         self.stage.modules.load_state_dict(checkpoint.weights)
         self.stepper.load_state({"optimiser": checkpoint.optimiser, "scaler": checkpoint.extra["scaler"]})
         self.skipped.total = checkpoint.extra["skipped"]
-        done = checkpoint.step == self.total_steps
-        logger.info(
-            "%s: %s step %d of %d from %s",
-            self.stage.name,
-            "finished at" if done else "continues at",
-            checkpoint.step,
-            self.total_steps,
-            folder,
-        )
-        return checkpoint.step
+        step = checkpoint.step
+        if checkpoint.configuration != self.configuration:
+            logger.info(
+                "%s: extends the training in %s from step %d to %d; its schedules are those of %d steps, so "
+                "the learning rate rises from %.3g to %.3g and falls again",
+                *(name, self.run.extended, step, total, total),
+                *(self.settings.final_learning_rate, self.stepper.learning_rate[step]),
+            )
+            if processes.is_main():
+                _copy_metrics(self.run.extended, folder)
+        else:
+            done = "finished at" if step == total else "continues at"
+            logger.info("%s: %s step %d of %d from %s", name, done, step, total, folder)
+        return step
 
     def train(self) -> nn.ModuleDict:
         """Run to the last step and return the stage's modules in eval mode.
@@ -269,7 +280,7 @@ class Trainer:
         skipped = self.skipped.settle()
         watchdog.progress(done, "checkpoint")
         state = self.stepper.state()
-        extra = {"scaler": state["scaler"], "skipped": skipped}
+        extra = {"scaler": state["scaler"], "skipped": skipped, "run": self.run.run_id}
         weights = self.stage.modules.state_dict()
         own = Checkpoint(done, weights, state["optimiser"], self.configuration, extra, score)
         checkpoint = gather_shards(own, self.stepper.shards)
@@ -288,3 +299,10 @@ class Trainer:
             if advice not in self._advice_given:
                 logger.warning("%s, step %d: %s", self.stage.name, done, warning)
                 self._advice_given.add(advice)
+
+
+def _copy_metrics(source: Path, folder: Path) -> None:
+    """Let the curves of an extension begin with those of the training that it extends."""
+    if (source / METRICS_FILE).exists():
+        with whole_file(folder / METRICS_FILE) as temporary:
+            shutil.copyfile(source / METRICS_FILE, temporary)

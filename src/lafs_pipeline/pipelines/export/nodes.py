@@ -19,9 +19,9 @@ def export_model(
     benchmarks: pd.DataFrame | None = None,
 ) -> "ModelExport":
     """A model with its card; `adapt_faces` are those that it was adapted with."""
-    from lafs_pipeline.evaluation.embeddings import model_digest
     from lafs_pipeline.interop.model_card import describe_model, describe_training
     from lafs_pipeline.interop.model_export import ModelExport
+    from lafs_pipeline.models.digest import model_digest
 
     options = parse(ModelExportSettings, parameters, "model_export")
     training = describe_training(dataset_card, adapt_faces)

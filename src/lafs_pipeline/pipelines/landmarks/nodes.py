@@ -42,6 +42,7 @@ def train_stage1(
 
 def take_landmark_network(stage1: "PartFViT") -> "LandmarkNetwork":
     """The part of stage 1 that finds landmarks."""
+    stage1.landmark_network.provenance = stage1.provenance
     return stage1.landmark_network
 
 

@@ -61,13 +61,14 @@ def write_report(
     **parameters: Any,
 ) -> str:
     """The page; metrics of the trainings and the few-shot study are shown where they are found."""
-    from lafs_pipeline.evaluation.embeddings import model_digest
+    from lafs_pipeline.models.digest import model_digest
     from lafs_pipeline.pipelines.parameters import ReportSettings
     from lafs_pipeline.reporting.history import read_histories
     from lafs_pipeline.reporting.report import ReportData, read_study, render_report
     from lafs_pipeline.tracking.facts import run_facts
 
     options = parse(ReportSettings, parameters["report"], "report")
+    trainings = [model.provenance.training for model in (face_model, backbone) if model.provenance]
     return render_report(
         ReportData(
             facts=run_facts(seed),
@@ -82,7 +83,7 @@ def write_report(
                 "roc": roc,
                 "attention_maps": attention_maps,
             },
-            histories=read_histories(checkpoints),
+            histories=read_histories(checkpoints, trainings),
             study=read_study(options.study_runs, dataset_card["fingerprint"], model_digest(backbone)),
             parameters=parameters,
             seed=seed,

@@ -62,11 +62,11 @@ def run_study(
     **tables: pd.DataFrame,
 ) -> pd.DataFrame:
     """Every adaptation of the study as an MLflow child run; those that are finished are not run again."""
-    from lafs_pipeline.evaluation.embeddings import model_digest
     from lafs_pipeline.evaluation.evaluate import BenchmarkData
     from lafs_pipeline.evaluation.settings import EvaluateSettings
     from lafs_pipeline.evaluation.study import Study, StudySettings, plan_study, study_frame
     from lafs_pipeline.faces.manifest import fingerprint
+    from lafs_pipeline.models.digest import model_digest
     from lafs_pipeline.pipelines.workplace import workplace
     from lafs_pipeline.reporting.landmarks import landmarks_picture
     from lafs_pipeline.tracking.child_runs import child_run
