@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from lafs_pipeline.faces.card import fingerprint
-from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces, usable_cores
+from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.decode import encode_jpeg
 from lafs_pipeline.faces.hashes import thumbnail
@@ -32,6 +32,7 @@ from lafs_pipeline.faces.near_pairs import find_near_pairs, search_cost
 from lafs_pipeline.faces.recordio import RecordIOWriter
 from lafs_pipeline.faces.sources import SourceSettings, open_source
 from lafs_pipeline.faces.synthetic import draw_face
+from lafs_pipeline.runtime.cores import usable_cores
 
 ALIGNED, PHOTOGRAPHS, ROWS, HASHES = 10_000, 300, 1_000_000, 1_000_000
 SMALL = (100_000, 300_000)

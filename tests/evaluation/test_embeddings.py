@@ -15,8 +15,7 @@ from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.sources import SourceSettings
 from lafs_pipeline.models.part_fvit import build_model
-from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.runtime.launch import Stopped
+from lafs_pipeline.runtime.errors import LafsError, Stopped
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.views.normalise import to_input
 

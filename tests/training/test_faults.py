@@ -17,8 +17,8 @@ from tests.training.rank_workers import Hang, hang_in_rank_1
 from tests.training.small_trainings import SEED, TRAINING, SmallTraining, difference, draw_faces
 
 from lafs_pipeline.faces.recordio import RecordIOReader
-from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.runtime.launch import Stopped, WorkerFailed, launch
+from lafs_pipeline.runtime.errors import LafsError, Stopped, WorkerFailed
+from lafs_pipeline.runtime.launch import launch
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.jobs import Workplace

@@ -12,11 +12,11 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from lafs_pipeline.faces.alignment import FACE_SIZE
-from lafs_pipeline.faces.catalogue import usable_cores
 from lafs_pipeline.faces.decode import decode_image
 from lafs_pipeline.faces.intake import FaceIntake
 from lafs_pipeline.faces.sources import EncodedFace, Source, SourceSettings
 from lafs_pipeline.models.embedding import flip_sum
+from lafs_pipeline.runtime.cores import usable_cores
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.views.normalise import to_input
 

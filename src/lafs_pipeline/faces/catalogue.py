@@ -1,7 +1,6 @@
 """Sources and benchmarks become a manifest, a packed file, and lists of what is compared and doubled."""
 
 import logging
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from lafs_pipeline.faces.manifest import (
 from lafs_pipeline.faces.overlap import exclude_overlap, find_overlap
 from lafs_pipeline.faces.planning import CatalogSettings, Plan, PlannedImages, plan_catalogue
 from lafs_pipeline.faces.shards import STORED_TYPES, ShardFolder, pack_stores
+from lafs_pipeline.runtime.cores import usable_cores
 from lafs_pipeline.runtime.errors import LafsError
 
 __all__ = ["BenchmarkSettings", "CatalogSettings", "Catalogue", "catalog_faces"]
@@ -99,11 +99,6 @@ def catalog_faces(settings: CatalogSettings, seed: int, packed_path: Path | str)
         duplicates=duplicates,
         overlap=overlap,
     )
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _take_in(plan: Plan, shards: ShardFolder, threads: int) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -1,9 +1,10 @@
 """A training, from its description to the trained model, in one process or many."""
 
 import copy
+import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,7 +21,7 @@ from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import held_alone
 from lafs_pipeline.runtime.launch import launch
-from lafs_pipeline.runtime.launch_settings import LaunchSettings
+from lafs_pipeline.runtime.launch_settings import LaunchSettings, given_ranks
 from lafs_pipeline.runtime.seeding import derive_seed, random_generator
 from lafs_pipeline.runtime.sinks import MetricSink
 from lafs_pipeline.training.checkpoints import load_latest
@@ -28,7 +29,7 @@ from lafs_pipeline.training.loading import Samples
 from lafs_pipeline.training.loop import Run, Trainer
 from lafs_pipeline.training.probes import IdentityProbe
 from lafs_pipeline.training.recipes import show_views
-from lafs_pipeline.training.sampling import StepBatches
+from lafs_pipeline.training.sampling import StepBatches, plan_processes
 from lafs_pipeline.training.self_supervised import PretrainSamples, PretrainSettings, SelfSupervisedStage
 from lafs_pipeline.training.settings import TrainingSettings, deciding_configuration
 from lafs_pipeline.training.stage import Stage
@@ -37,6 +38,8 @@ from lafs_pipeline.views.supervised import SupervisedAugmentation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -192,7 +195,7 @@ def train_recognition(
 
 def _train(job: PretrainJob | RecognitionJob) -> PartFViT | FViT:
     """Train in as many processes as wanted, and read the result from the last checkpoint."""
-    launch(_work, job, job.place.launch)
+    launch(_work, job, _planned(job))
     checkpoint = load_latest(job.place.folder)
     if checkpoint is None:
         raise LafsError(
@@ -203,6 +206,26 @@ def _train(job: PretrainJob | RecognitionJob) -> PartFViT | FViT:
     own = {name for name in checkpoint.weights if name.startswith(job.result)}
     model.load_state_dict({name.removeprefix(job.result): checkpoint.weights[name] for name in own})
     return model.eval()
+
+
+def _planned(job: PretrainJob | RecognitionJob) -> LaunchSettings:
+    """The launch with a number of processes that can share the batch."""
+    wanted, training = job.place.launch, job.options.training
+    if given_ranks() is not None:
+        return wanted
+    devices = max(1, torch.cuda.device_count())
+    count = plan_processes(
+        wanted.processes, devices, wanted.nodes, training.batch_size, training.accumulation
+    )
+    if wanted.processes == "auto" and count < devices:
+        logger.info(
+            "%s: %d of %d GPUs, the most that share a batch of %d evenly",
+            job.name,
+            count,
+            devices,
+            training.batch_size,
+        )
+    return replace(wanted, processes=count)
 
 
 def _train_alone(stage: Stage, samples: Samples, training: TrainingSettings, run: Run) -> None:
