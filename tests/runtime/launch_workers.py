@@ -141,6 +141,7 @@ def main(name: str, config: str, settings: str) -> None:
         outcome = {"error": type(error).__name__, "message": str(error)}
     sys.stdout.write(json.dumps(outcome) + "\n")  # at once: several may write to one pipe
     sys.stdout.flush()
+    sys.exit("error" in outcome)
 
 
 if __name__ == "__main__":
