@@ -70,7 +70,7 @@ def launch(worker: Callable[[Config], Result], config: Config, settings: LaunchS
         # Through a file: torch replaces macros in what it passes on.
         (folder / "job").write_bytes(pickle.dumps((worker, config, settings)))
         outcome = _outcome(local, settings, folder, signals)
-        if (folder / "refused").exists():
+        if (folder / "refused").exists() and (settings.nodes == 1 or isinstance(outcome, Exception)):
             raise LafsError((folder / "refused").read_text())
     if isinstance(outcome, ChildFailedError):
         raise WorkerFailed(_describe(outcome, local, settings.node_rank or 0)) from None
@@ -83,8 +83,8 @@ def launch(worker: Callable[[Config], Result], config: Config, settings: LaunchS
     if isinstance(outcome, Exception):
         raise outcome
     result, stopped = pickle.loads(outcome[min(outcome)])
-    if stopped:
-        raise Stopped(stopped)
+    if stopped or signals.requested:
+        raise Stopped(stopped or signals.requested)
     return result
 
 
