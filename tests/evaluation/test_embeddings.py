@@ -16,8 +16,7 @@ from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.models.part_fvit import build_model
-from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.runtime.launch import Stopped
+from lafs_pipeline.runtime.errors import LafsError, Stopped
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.views.normalize import to_input

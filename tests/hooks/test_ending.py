@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from lafs_pipeline.hooks.ending import FILTERS, STOPPED_STATUS, shown_error, stop_reason
-from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.runtime.launch import Stopped, WorkerFailed
+from lafs_pipeline.runtime.errors import LafsError, Stopped, WorkerFailed
 
 
 def raised(error, cause=None, context=None):

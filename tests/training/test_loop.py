@@ -13,8 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import Dataset
 
-from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.runtime.launch import Stopped
+from lafs_pipeline.runtime.errors import LafsError, Stopped
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.loop import Run, Trainer
 from lafs_pipeline.training.sampling import StepBatches

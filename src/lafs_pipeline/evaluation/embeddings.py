@@ -18,9 +18,9 @@ from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.manifest import fingerprint
 from lafs_pipeline.models.embedding import flip_sum
-from lafs_pipeline.runtime import processes, watchdog
-from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.runtime.launch import Stopped, launch
+from lafs_pipeline.runtime import processes
+from lafs_pipeline.runtime.errors import LafsError, Stopped
+from lafs_pipeline.runtime.launch import launch
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.runtime.stop_signals import StopSignals
 from lafs_pipeline.views.normalize import to_input
@@ -177,7 +177,6 @@ def _write_share(
     with open(path, "r+b") as stream:  # noqa: PTH123
         stream.seek(offset + int(first) * width * np.dtype(options.precision).itemsize)
         for step in tqdm(range(steps), desc="embeddings", unit="batch", disable=hidden):
-            watchdog.progress(step, "embedding a batch")
             batch: Tensor | None = next(batches, None)
             if batch is not None:
                 vectors = embed(to_input(batch.to(device))).cpu().numpy()

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from kedro.framework.hooks import hook_impl
 
-from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.errors import LafsError, Stopped, WorkerFailed
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +25,6 @@ def stop_reason(error: BaseException | None) -> str | None:
     """
     if error is None:
         return None
-    from lafs_pipeline.runtime.launch import Stopped
-
     return error.reason if isinstance(error, Stopped) else stop_reason(error.__cause__)
 
 
@@ -34,8 +32,6 @@ def shown_error(error: BaseException | None) -> Exception | None:
     """The error behind an exception, through the wrappers of Kedro, whose message alone says everything."""
     if error is None:
         return None
-    from lafs_pipeline.runtime.launch import WorkerFailed
-
     if isinstance(error, LafsError | WorkerFailed):
         return error
     return shown_error(error.__cause__ or error.__context__)

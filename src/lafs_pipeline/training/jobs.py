@@ -1,9 +1,10 @@
 """A training, from its description to the trained model, in one process or many."""
 
 import copy
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,7 +23,7 @@ from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import held_alone
 from lafs_pipeline.runtime.launch import launch
-from lafs_pipeline.runtime.launch_settings import LaunchSettings
+from lafs_pipeline.runtime.launch_settings import LaunchSettings, given_ranks
 from lafs_pipeline.runtime.metric_loggers import MetricLogger
 from lafs_pipeline.runtime.seeding import derive_seed, random_generator
 from lafs_pipeline.training.checkpoints import load_finished
@@ -31,7 +32,7 @@ from lafs_pipeline.training.loading import Samples
 from lafs_pipeline.training.loop import Run, Trainer
 from lafs_pipeline.training.probes import IdentityProbe
 from lafs_pipeline.training.resume import choose_start
-from lafs_pipeline.training.sampling import StepBatches
+from lafs_pipeline.training.sampling import StepBatches, plan_processes
 from lafs_pipeline.training.self_supervised import PretrainSamples, PretrainSettings, SelfSupervisedStage
 from lafs_pipeline.training.settings import deciding_configuration
 from lafs_pipeline.training.supervised import (
@@ -44,6 +45,8 @@ from lafs_pipeline.views.supervised import SupervisedAugmentation
 
 DrawViews = Callable[[pd.DataFrame, LandmarkNetwork | None, PretrainSettings, int, int], np.ndarray]
 """Manifest, landmark network, recipe, seed and epoch -> picture (H, W, 3) uint8 RGB; can be pickled."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -203,8 +206,7 @@ def train_recognition(
 
 def _train(job: PretrainJob | RecognitionJob) -> PartFViT | FViT:
     """Train in as many processes as wanted, and read the result from the checkpoint of the last step."""
-    folder = launch(_work, job, job.place.launch)
-    checkpoint = load_finished(folder)
+    checkpoint = load_finished(launch(_work, job, _planned(job)))
     model = copy.deepcopy(job.model)
     own = {name for name in checkpoint.weights if name.startswith(job.result)}
     model.load_state_dict({name.removeprefix(job.result): checkpoint.weights[name] for name in own})
@@ -214,6 +216,26 @@ def _train(job: PretrainJob | RecognitionJob) -> PartFViT | FViT:
         run=checkpoint.extra.get("run", ""),
     )
     return model.eval()
+
+
+def _planned(job: PretrainJob | RecognitionJob) -> LaunchSettings:
+    """The launch with a number of processes that can share the batch."""
+    wanted, training = job.place.launch, job.options.training
+    if given_ranks() is not None:
+        return wanted
+    devices = max(1, torch.cuda.device_count())
+    count = plan_processes(
+        wanted.processes, devices, wanted.nodes, training.batch_size, training.accumulation
+    )
+    if wanted.processes == "auto" and count < devices:
+        logger.info(
+            "%s: %d of %d GPUs, the most that share a batch of %d evenly",
+            job.name,
+            count,
+            devices,
+            training.batch_size,
+        )
+    return replace(wanted, processes=count)
 
 
 def _train_alone(job: PretrainJob | RecognitionJob, samples: Samples) -> Path:

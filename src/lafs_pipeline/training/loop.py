@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lafs_pipeline.runtime import processes, watchdog
+from lafs_pipeline.runtime import processes
+from lafs_pipeline.runtime.errors import Stopped
 from lafs_pipeline.runtime.files import whole_file
-from lafs_pipeline.runtime.launch import Stopped
 from lafs_pipeline.runtime.metric_loggers import METRICS_FILE, ImageLogger, JsonLinesLogger, MetricLogger
 from lafs_pipeline.runtime.stop_signals import StopSignals
 from lafs_pipeline.training import checkpoints
@@ -221,14 +221,12 @@ class Trainer:
         over = limit is not None and step > self.start and time.monotonic() > limit
         minutes = f"training.max_minutes of {self.settings.max_minutes:g}" if over else None
         reason = signals.requested or minutes
-        watchdog.progress(step, "loading a batch")
         if reason is None:
             try:
                 parts = [next(batches) for _ in self.plan.rows]
             except Exception as error:
                 failure, reason = error, str(error) or type(error).__name__
         agreed = processes.agree_on_stop(reason)
-        watchdog.progress(step, "computing a step")
         if agreed is None:
             return parts
         if step > self.start:
@@ -251,7 +249,6 @@ class Trainer:
 
     def _probe(self, writer: CheckpointWriter, loggers: Sequence[MetricLogger], done: int) -> float | None:
         """Measure in the first process, while the others wait; the score is known in all."""
-        watchdog.progress(done, "probe")
         values, failure = {}, None
         if processes.is_main():
             self.stage.modules.eval()
@@ -278,7 +275,6 @@ class Trainer:
     def _save(self, writer: CheckpointWriter, done: int, score: float | None) -> None:
         """Write a checkpoint from the first process; all must call it."""
         skipped = self.skipped.settle()
-        watchdog.progress(done, "checkpoint")
         state = self.stepper.state()
         extra = {"scaler": state["scaler"], "skipped": skipped, "run": self.run.run_id}
         weights = self.stage.modules.state_dict()
