@@ -26,6 +26,7 @@ from tests.servers import free_port
 from lafs_pipeline.interop.official import save_part_fvit
 from lafs_pipeline.models.part_fvit import build_model
 from lafs_pipeline.sources.synthetic.faces import draw_face
+from lafs_pipeline.runtime.launch_settings import ADDRESS
 
 ACTIVATE = "source .venv/bin/activate"
 LEAVES = {
@@ -105,9 +106,9 @@ RUN_ELSEWHERE = {
     ),
     "kedro run --pipelines=adapt,evaluate": f"{WHOLE_RUN}: test_a_face_model_names_its_backbone",
     "srun kedro run --pipelines=pretrain": f"{LAUNCH}: test_the_tasks_of_a_slurm_step_are_taken_as_they_are",
-    "srun --ntasks-per-node=1 kedro run ...": (
-        f"{LAUNCH}: test_slurm_with_one_task_a_node_starts_workers_on_every_node"
-    ),
+    "srun torchrun --nnodes=2 --nproc-per-node=4 --rdzv-backend=c10d --rdzv-endpoint=$MASTER_ADDR:29500 "
+    "-m kedro run": f"{LAUNCH}: test_torchruns_processes_are_taken_as_they_are",
+    **dict.fromkeys(ADDRESS.values(), f"{LAUNCH}: test_a_slurm_step_without_a_variable_is_refused"),
 }
 """Commands that take hours, a cluster or this test itself, and the test or target that runs what they run."""
 
