@@ -15,11 +15,11 @@ from lafs_pipeline.training.history import read_histories
 
 @pytest.fixture
 def folder(tmp_path):
-    sink = JsonLinesLogger(tmp_path / "pretrain/metrics.jsonl")
+    logger = JsonLinesLogger(tmp_path / "pretrain/metrics.jsonl")
     for step in range(1, 5):
-        sink.log({"loss": 1 / step, "learning_rate": 0.1}, step, 8 * step)
-    sink.log({"knn_accuracy": 0.25}, 4, 32)
-    sink.log({"loss": float("nan")}, 5, 40)
+        logger.log({"loss": 1 / step, "learning_rate": 0.1}, step, 8 * step)
+    logger.log({"knn_accuracy": 0.25}, 4, 32)
+    logger.log({"loss": float("nan")}, 5, 40)
     for step, width in ((2, 8), (5, 64)):
         configuration = {"seed": step, "settings": {"prototypes": width}}
         checkpoints.write(tmp_path / "pretrain", Checkpoint(step, {"w": torch.ones(1)}, {}, configuration))
