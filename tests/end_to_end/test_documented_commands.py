@@ -25,8 +25,8 @@ from tests.servers import free_port
 
 from lafs_pipeline.interop.official import save_part_fvit
 from lafs_pipeline.models.part_fvit import build_model
-from lafs_pipeline.sources.synthetic.faces import draw_face
 from lafs_pipeline.runtime.launch_settings import ADDRESS
+from lafs_pipeline.sources.synthetic.faces import draw_face
 
 ACTIVATE = "source .venv/bin/activate"
 LEAVES = {

@@ -18,11 +18,11 @@ TRAINING = "pretrain/aaaaaaaaaaaa"
 
 @pytest.fixture
 def folder(tmp_path):
-    sink = JsonLinesLogger(tmp_path / TRAINING / "metrics.jsonl")
+    logger = JsonLinesLogger(tmp_path / TRAINING / "metrics.jsonl")
     for step in range(1, 5):
-        sink.log({"loss": 1 / step, "learning_rate": 0.1}, step, 8 * step)
-    sink.log({"knn_accuracy": 0.25}, 4, 32)
-    sink.log({"loss": float("nan")}, 5, 40)
+        logger.log({"loss": 1 / step, "learning_rate": 0.1}, step, 8 * step)
+    logger.log({"knn_accuracy": 0.25}, 4, 32)
+    logger.log({"loss": float("nan")}, 5, 40)
     for step, width in ((2, 8), (5, 64)):
         configuration = {"seed": step, "settings": {"prototypes": width}}
         checkpoints.write(tmp_path / TRAINING, Checkpoint(step, {"w": torch.ones(1)}, {}, configuration))
