@@ -1,4 +1,4 @@
-"""Full-size pretraining on a GPU: images a second, model FLOP utilisation, memory, waiting for images, hours.
+"""Full-size pretraining on a GPU: images a second, model FLOP utilization, memory, waiting for images, hours.
 
 For every setting the package's own step runs on views rendered on the device, from images that loader
 processes decode. The first steps (compilation, allocator, loader) are timed apart. The literal step runs on
@@ -88,7 +88,7 @@ def batches(
     yield from loader
 
 
-def synchronise(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize()
 
@@ -107,7 +107,7 @@ def run_case(
     start = time.perf_counter()
     for _ in range(arguments.warmup):
         stepper([next(source)], PROGRESS)
-    synchronise(device)
+    synchronize(device)
     warmup, waited = time.perf_counter() - start, 0.0
     start = time.perf_counter()
     for _ in range(arguments.steps):
@@ -115,7 +115,7 @@ def run_case(
         batch = next(source)
         waited += time.perf_counter() - asked
         stepper([batch], PROGRESS)
-    synchronise(device)
+    synchronize(device)
     spent = time.perf_counter() - start
     source.close()
     rate = arguments.steps * case.batch_size / spent
@@ -150,7 +150,7 @@ def run_reference(
         start = time.perf_counter()
         with autocast(device, precision):
             step(clean, appearance, part, 0.05, 0.996)
-        synchronise(device)
+        synchronize(device)
         times.append(time.perf_counter() - start)
     return batch_size / min(times[1:])
 

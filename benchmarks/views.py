@@ -41,8 +41,8 @@ class PillowBlur:
         return image.filter(ImageFilter.GaussianBlur(random.uniform(0.1, 2.0)))
 
 
-class PillowSolarise:
-    """Solarisation as in DINO's training script."""
+class PillowSolarize:
+    """Solarization as in DINO's training script."""
 
     def __call__(self, image: Image.Image) -> Image.Image:
         return ImageOps.solarize(image) if random.random() < 0.2 else image
@@ -66,7 +66,7 @@ class PillowViews:
         ]
         self.appearances = [
             transforms.Compose([*color, PillowBlur(1.0)]),
-            transforms.Compose([*color, PillowBlur(0.1), PillowSolarise()]),
+            transforms.Compose([*color, PillowBlur(0.1), PillowSolarize()]),
             *[transforms.Compose([*color, PillowBlur(0.5)])] * 8,
         ]
 

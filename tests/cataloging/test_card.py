@@ -44,8 +44,8 @@ def card(found) -> dict:
 def test_counts(card):
     assert json.loads(json.dumps(card)) == card
     assert card["images"] == 26
-    assert card["splits"]["held"] == {"images": 6, "identities": 2, "unlabelled": 0}
-    assert card["splits"]["train"] == {"images": 20, "identities": 6, "unlabelled": 2}
+    assert card["splits"]["held"] == {"images": 6, "identities": 2, "unlabeled": 0}
+    assert card["splits"]["train"] == {"images": 20, "identities": 6, "unlabeled": 2}
     assert card["sources"]["loose"]["channel_orders"] == {"bgr": 2}
     assert card["channel_orders"] == {"rgb": 24, "bgr": 2}
     histogram = card["images_per_identity"]["histogram"]

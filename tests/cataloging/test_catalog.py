@@ -69,7 +69,7 @@ def test_aligned_files_are_packed_as_they_are(tmp_path):
 
 def test_the_manifest_survives_parquet(tmp_path):
     path = make_folder(tmp_path / "faces", {"Ann": 2, "Bo": 1})
-    manifest = catalog(tmp_path, {"mine": folder(path, labelled=False)}).manifest
+    manifest = catalog(tmp_path, {"mine": folder(path, labeled=False)}).manifest
     manifest.to_parquet(tmp_path / "manifest.parquet")
     back = check_manifest(pd.read_parquet(tmp_path / "manifest.parquet"))
     pd.testing.assert_frame_equal(back, manifest)

@@ -39,7 +39,7 @@ def save(path, image):
 
 
 def catalog(tmp_path, folder, **options):
-    sources = {"s": SourceSettings(path=str(folder), aligned=True, labelled=options.pop("labelled", True))}
+    sources = {"s": SourceSettings(path=str(folder), aligned=True, labeled=options.pop("labeled", True))}
     return catalog_faces(CatalogSettings(sources=sources, **options), 0, tmp_path / "faces.rec")
 
 
@@ -70,8 +70,8 @@ def test_the_second_look_decides(tmp_path, folder):
     pd.testing.assert_frame_equal(again, everything)
 
 
-def test_unlabelled_and_undecoded_images(tmp_path, folder):
-    found = catalog(tmp_path, folder, labelled=False, check_images=False)
+def test_unlabeled_and_undecoded_images(tmp_path, folder):
+    found = catalog(tmp_path, folder, labeled=False, check_images=False)
     unseen = found.manifest[found.manifest["key"] != "s/p4/large.png"]
     assert unseen["perceptual_hash"].isna().all()
     assert found.duplicates["kind"].tolist() == ["exact", "exact"]

@@ -127,7 +127,7 @@ def test_catalogs_leave_out_what_is_asked(tmp_path, parts, rule, left):
 
 def test_nothing_left_for_training(tmp_path, parts):
     same = parts["benchmarks"]["b"].path
-    sources = {"t": SourceSettings(path=same, aligned=True, labelled=False)}
+    sources = {"t": SourceSettings(path=same, aligned=True, labeled=False)}
     (tmp_path / "pairs.txt").write_text("2\t1\nXi\t1\t2\nXi\t3\tYo\t2\nYo\t1\t3\nYo\t1\tXi\t3\n")
     settings = CatalogSettings(sources=sources, benchmarks=parts["benchmarks"])
     with pytest.raises(

@@ -4,7 +4,7 @@
 
 Every configuration is trained once without disturbance. The same training is then killed with SIGKILL at
 drawn moments and started again until it ends, round after round, until it was killed often enough; now and
-then its newest checkpoint is damaged besides. All weights, the optimiser's state and all metrics of every
+then its newest checkpoint is damaged besides. All weights, the optimizer's state and all metrics of every
 round must be those of the undisturbed run, bit for bit, and no process may be left behind.
 
 With --folder a run that was broken off goes on where it was. Ends with status 1 when a promise was broken.
@@ -84,7 +84,7 @@ def damage_newest(folder: Path, generator: random.Random) -> str | None:
     found = checkpoints.candidates(training_folder(folder))
     if len(found) < 2 or generator.random() > DAMAGE:
         return None
-    name = generator.choice([checkpoints.WEIGHTS, checkpoints.OPTIMISER, checkpoints.RECORD])
+    name = generator.choice([checkpoints.WEIGHTS, checkpoints.OPTIMIZER, checkpoints.RECORD])
     path = found[0] / name
     data = bytearray(path.read_bytes())
     place = generator.randrange(len(data))

@@ -90,7 +90,7 @@ def test_landmarks_are_those_of_the_network(smoke, faces):
 
 def test_the_table_has_rows_for_every_model(smoke):
     table = pd.read_csv(smoke / "08_reporting/benchmarks.csv")
-    assert {"model", "benchmark", "metric", "value", "flip", "normalised", "alignment"} <= set(table.columns)
+    assert {"model", "benchmark", "metric", "value", "flip", "normalized", "alignment"} <= set(table.columns)
     assert set(table["model"]) == {"stage1", "scratch", "lafs"}
     counts = table.groupby(["model", "benchmark"])["metric"].nunique()
     assert counts.nunique() == 1

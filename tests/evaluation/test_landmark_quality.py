@@ -88,8 +88,8 @@ def test_spread_over_the_image(own, crops):
     values = measure(own, crops)
     hit = [(np.histogram2d(*face.T, bins=7, range=[[0, 112], [0, 112]])[0] > 0).mean() for face in own]
     assert values["covered"] == pytest.approx(np.mean(hit))
-    neighbours = [cKDTree(face).query(face, k=2)[0][:, 1].mean() for face in own]
-    assert values["neighbour_px"] == pytest.approx(np.mean(neighbours))
+    neighbors = [cKDTree(face).query(face, k=2)[0][:, 1].mean() for face in own]
+    assert values["neighbor_px"] == pytest.approx(np.mean(neighbors))
     deviations = np.sqrt(own.var(axis=0, ddof=1).sum(axis=1))
     assert values["spread_over_faces_px"] == pytest.approx(deviations.mean())
 
@@ -97,7 +97,7 @@ def test_spread_over_the_image(own, crops):
 def test_a_grid_covers_everything_and_does_not_move(crops):
     grid = np.stack(np.meshgrid(np.arange(8, 112, 16.0), np.arange(8, 112, 16.0)), axis=-1).reshape(1, -1, 2)
     values = measure(grid.repeat(FACES, axis=0), crops)
-    assert (values["covered"], values["neighbour_px"], values["spread_over_faces_px"]) == (1, 16, 0)
+    assert (values["covered"], values["neighbor_px"], values["spread_over_faces_px"]) == (1, 16, 0)
 
 
 class Blobs:

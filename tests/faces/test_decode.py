@@ -62,7 +62,7 @@ def test_large_photographs():
         decode_image(encoded(Image.new("L", (10_001, 10_000)), "JPEG"))
 
 
-def test_exif_orientation_is_honoured(pixels):
+def test_exif_orientation_is_honored(pixels):
     exif = Image.Exif()
     exif[0x0112] = 6
     data = encoded(Image.fromarray(pixels), "JPEG", exif=exif, quality=95, subsampling=0)

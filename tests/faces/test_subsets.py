@@ -95,7 +95,7 @@ def test_draws_are_about_uniform():
     assert pd.Series(first).value_counts().between(30, 75).all()
 
 
-def test_keys_minimum_and_unlabelled_rows():
+def test_keys_minimum_and_unlabeled_rows():
     manifest = table({"a": 3, "b": 2, "c": 1})
     manifest.loc[0, "identity"] = pd.NA
     assert set(select_shots(manifest, None, 0)["key"]) == set(manifest["key"][1:])

@@ -128,7 +128,7 @@ def test_figures_of_each_kind(table):
 
 def test_every_row_says_how_it_came_about(table):
     facts = table.drop_duplicates(["model", "benchmark"]).set_index("benchmark")
-    columns = ["pairs", "folds", "templates", "normalised", "detector_score", "flip", "alignment", "overlap"]
+    columns = ["pairs", "folds", "templates", "normalized", "detector_score", "flip", "alignment", "overlap"]
     seen = {name: rows[columns].iloc[0].tolist() for name, rows in facts.groupby(level=0)}
     assert seen["ijbc"] == [200, pd.NA, 30, False, True, True, "arcface-112, given points", 0]
     assert seen["own"] == [48, 3, pd.NA, False, False, True, "arcface-112, as given", 0]
@@ -182,11 +182,11 @@ def test_flags_change_the_templates(tmp_path):
     tree = write_tree(tmp_path / "IJBB", "ijbb", people=8)
     benchmarks = {"ijbb": {"kind": "ijb", "path": str(tree.root)}}
     values = []
-    for flags in ({}, {"detector_scores": False}, {"normalise_images": True}, {"flip": False}):
+    for flags in ({}, {"detector_scores": False}, {"normalize_images": True}, {"flip": False}):
         found = run(tmp_path, benchmarks, **flags)["benchmarks"]
         row = found.iloc[0]
-        options = {"flip": True, "normalise_images": False, "detector_scores": True} | flags
-        assert [row["flip"], row["normalised"], row["detector_score"]] == list(options.values())
+        options = {"flip": True, "normalize_images": False, "detector_scores": True} | flags
+        assert [row["flip"], row["normalized"], row["detector_score"]] == list(options.values())
         values.append(found["value"].tolist())
     assert len({tuple(value) for value in values}) == 4
 

@@ -40,7 +40,7 @@ def test_every_row_in_any_order_and_from_threads(path):
     assert source.names_are_people
     again = pickle.loads(pickle.dumps(source))
     assert again.read(299).encoded == source.read(299).encoded
-    assert ParquetSource(path, labelled=False).identity(0) is None
+    assert ParquetSource(path, labeled=False).identity(0) is None
     assert ParquetSource(path).key(5) == "00000005"
 
 

@@ -47,7 +47,7 @@ def test_folder_listing(tmp_path):
         ("loose.webp", None),
     ]
     assert source.read(2).encoded == b"b/1.png"
-    assert {identity for _, identity in listing(FolderSource(tmp_path, labelled=False))} == {None}
+    assert {identity for _, identity in listing(FolderSource(tmp_path, labeled=False))} == {None}
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path):
@@ -187,7 +187,7 @@ def test_recordio_source(tmp_path):
     source = pickle.loads(pickle.dumps(RecordIOSource(tmp_path / "train.rec")))
     assert listing(source) == [("1", "12"), ("2", "7")]
     assert source.read(1).encoded == b"two"
-    assert listing(RecordIOSource(tmp_path / "train.rec", labelled=False)) == [("1", None), ("2", None)]
+    assert listing(RecordIOSource(tmp_path / "train.rec", labeled=False)) == [("1", None), ("2", None)]
 
 
 def write_shard(path, labels) -> None:

@@ -52,7 +52,7 @@ def test_labels_and_folders(tmp_path):
     ]
     assert source.names_are_people
     assert listing(pickle.loads(pickle.dumps(source))) == listing(source)
-    assert {identity for _, identity, _ in listing(TarSource(path, labelled=False))} == {None}
+    assert {identity for _, identity, _ in listing(TarSource(path, labeled=False))} == {None}
     assert TarSource(path, identity_field="other").identity(2) == "1"
 
 

@@ -109,13 +109,13 @@ def clip(clippings: list[Clipping], classes: int) -> list[dict[str, Tensor]]:
     return results
 
 
-def optimise(classes: int) -> Checkpoint:
+def optimize(classes: int) -> Checkpoint:
     """The checkpoint after a step of AdamW."""
     modules = small_modules(RowShard.own(classes))
     named = dict(modules.named_parameters())
-    optimiser = torch.optim.AdamW([{"params": list(named.values()), "names": list(named)}], fused=True)
-    optimiser.step()
-    own = Checkpoint(1, modules.state_dict(), optimiser.state_dict(), {})
+    optimizer = torch.optim.AdamW([{"params": list(named.values()), "names": list(named)}], fused=True)
+    optimizer.step()
+    own = Checkpoint(1, modules.state_dict(), optimizer.state_dict(), {})
     return gather_shards(own, find_shards(modules))
 
 
@@ -135,5 +135,5 @@ def work(todo: Work) -> tuple[list, list, list, Checkpoint]:
         share(todo.cases),
         share_whole(todo.followed),
         clip(todo.clippings, todo.classes),
-        optimise(todo.classes),
+        optimize(todo.classes),
     )

@@ -118,7 +118,7 @@ def test_a_full_disk_is_named_and_costs_nothing(training, unbroken, small_disk):
     assert difference(folder, unbroken) is None
 
 
-@pytest.mark.parametrize("name", [checkpoints.WEIGHTS, checkpoints.OPTIMISER, checkpoints.RECORD])
+@pytest.mark.parametrize("name", [checkpoints.WEIGHTS, checkpoints.OPTIMIZER, checkpoints.RECORD])
 def test_a_shortened_checkpoint_is_skipped_and_costs_nothing(training, unbroken, tmp_path, caplog, name):
     with pytest.raises(Stopped):
         training.run(place(tmp_path, Interruption(5, stop_this)))

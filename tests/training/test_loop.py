@@ -172,7 +172,7 @@ def test_a_finished_run_is_taken_as_it_is(tmp_path):
 def test_an_extension_starts_where_the_other_ended_on_schedules_of_its_own_length(tmp_path):
     ended = Trainer(Regression(), Points(), SETTINGS, run(tmp_path / "short"))
     short = weights(ended.train()).clone()
-    moments = ended.stepper.state()["optimiser"]["state"][0]
+    moments = ended.stepper.state()["optimizer"]["state"][0]
     longer = replace(SETTINGS, epochs=6)
     extends = {"configuration": {"seed": 1, "extends": {"training": "0", "step": 16}}}
     paths = [tmp_path / "long", tmp_path / "broken"]
@@ -184,7 +184,7 @@ def test_an_extension_starts_where_the_other_ended_on_schedules_of_its_own_lengt
     trainer = extension(paths[0])
     assert trainer.start == 16
     assert torch.equal(weights(trainer.stage.modules), short)
-    resumed = trainer.stepper.state()["optimiser"]["state"][0]
+    resumed = trainer.stepper.state()["optimizer"]["state"][0]
     assert all(torch.equal(resumed[name], moments[name]) for name in ("step", "exp_avg", "exp_avg_sq"))
     unbroken = weights(trainer.train())
     lines = [json.loads(line) for line in (paths[0] / "metrics.jsonl").open()]

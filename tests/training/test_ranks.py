@@ -33,7 +33,7 @@ CHANGES = {
     "adapt": {
         "stage": "adapt",
         "training": GENTLE,
-        "objective": {"scale": 4.0, "landmark_regularisation": 0.01},
+        "objective": {"scale": 4.0, "landmark_regularization": 0.01},
     },
     "sharded": {
         "stage": "landmarks",

@@ -185,7 +185,7 @@ def test_nothing_to_extend_is_said(folder):
     with pytest.raises(LafsError, match="less than 8 steps"):
         choose(folder, "extend")
     start = choose(folder, "extend", epochs=3)
-    last = start.extended / "step-00000008/optimiser.pt"
+    last = start.extended / "step-00000008/optimizer.pt"
     last.write_bytes(last.read_bytes()[:-1])
     with pytest.raises(LafsError, match="last step, 8; start its training again: it resumes from step 4"):
         load_start(start, "pretrain", "extend")

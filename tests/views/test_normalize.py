@@ -6,7 +6,7 @@ from torchvision.transforms.functional import normalize, to_tensor
 from lafs_pipeline.views.normalize import to_input
 
 
-def test_a_single_image_as_torchvision_normalises_it(noise_picture):
+def test_a_single_image_as_torchvision_normalizes_it(noise_picture):
     reference = normalize(to_tensor(noise_picture), [0.5] * 3, [0.5] * 3)
     torch.testing.assert_close(to_input(torch.from_numpy(noise_picture)), reference)
 

@@ -41,7 +41,7 @@ def test_default_magnitudes_are_the_recipe():
     assert (settings.mixup_alpha, settings.mixup_probability) == (0.2, 0.1)
 
 
-def test_operations_are_timms_increasing_list_without_solarising():
+def test_operations_are_timms_increasing_list_without_solarizing():
     assert list(RANDAUGMENT_OPERATIONS) == [
         name for name in _RAND_INCREASING_TRANSFORMS if not name.startswith("Solarize")
     ]

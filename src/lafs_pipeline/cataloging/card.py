@@ -75,7 +75,7 @@ def _counts(rows: pd.DataFrame) -> dict[str, int]:
     return {
         "images": len(rows),
         "identities": int(rows["identity"].nunique()),
-        "unlabelled": int(rows["identity"].isna().sum()),
+        "unlabeled": int(rows["identity"].isna().sum()),
     }
 
 

@@ -262,5 +262,5 @@ def _check_training_identities(settings: CatalogSettings, images: dict[str, Plan
     if len(people) == 1:
         raise LafsError(
             f"The training images are all of one identity, {people.pop()}; labels need at least two. Put "
-            "each person in a folder of their own, or set `labelled: false`."
+            "each person in a folder of their own, or set `labeled: false`."
         )

@@ -25,7 +25,7 @@ def embed_folder(folder: Path, model_path: Path, out: Path, detector: Path | Non
     Raises:
         LafsError: folder, model or detector are wrong, no image can be used, or the file cannot be written.
     """
-    faces = LooseFaces(FolderSource(folder, labelled=False), loose_settings(detector))
+    faces = LooseFaces(FolderSource(folder, labeled=False), loose_settings(detector))
     model = open_model(model_path)
     try:
         with whole_file(out) as temporary:

@@ -105,7 +105,7 @@ def pool_benchmark(
         images["template"].to_numpy(),
         images["media"].to_numpy(),
         images["score"].to_numpy() if options.detector_scores else None,
-        options.normalise_images,
+        options.normalize_images,
     )
     return images, templates
 
@@ -132,7 +132,7 @@ def _facts(data: BenchmarkData, name: str, digest: str, own: Embeddings, options
         excluded_pairs=int(protocol["excluded_pairs"]),
         overlap=doubled["benchmark_key"].nunique() if len(train) else None,
         flip=options.flip,
-        normalised=False,
+        normalized=False,
         detector_score=False,
         alignment=str(protocol["alignment"]),
         model_digest=digest,
@@ -234,7 +234,7 @@ class _Benchmark:
             self.facts,
             pairs=len(pairs),
             templates=len(templates.ids),
-            normalised=self.options.normalise_images,
+            normalized=self.options.normalize_images,
             detector_score=self.options.detector_scores,
         )
         searches = search_metrics(templates, subjects) if group is None else {}

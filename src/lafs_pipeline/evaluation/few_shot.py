@@ -20,7 +20,7 @@ class FewShotResult:
 
     Attributes:
         method: how the transformer started.
-        shots: labelled images an identity; 0 for a start that was not adapted.
+        shots: labeled images an identity; 0 for a start that was not adapted.
         seed: of shots, start and order.
         benchmark: name.
         fold_accuracy: (folds,) fractions, of the same folds for every run.

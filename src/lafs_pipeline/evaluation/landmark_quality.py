@@ -1,4 +1,4 @@
-"""How good landmarks are that nobody labelled: stable when the image changes, and spread over the face.
+"""How good landmarks are that nobody labeled: stable when the image changes, and spread over the face.
 
 The landmarks of Part fViT (arXiv 2212.00057) have no true places. What can be measured is whether the same
 parts of a face are found again in a changed image of it, whether landmarks cover the face, and whether they
@@ -42,7 +42,7 @@ class LandmarkQualitySettings:
     """On which images the landmark network is measured."""
 
     faces: int = setting("training faces, evenly spaced in the manifest", 256, ge=2, le=4096)
-    noise: float = setting("standard deviation of the pixel noise in grey levels of 0..255", 8.0, ge=0)
+    noise: float = setting("standard deviation of the pixel noise in gray levels of 0..255", 8.0, ge=0)
 
 
 class ChangedFaces(Dataset):
@@ -50,7 +50,7 @@ class ChangedFaces(Dataset):
 
     Args:
         faces: n images.
-        noise: standard deviation in grey levels.
+        noise: standard deviation in gray levels.
         seed: of the draws.
     """
 
@@ -150,8 +150,8 @@ def landmark_quality(landmarks: Tensor, crops: Tensor) -> dict[str, float]:
         Means over faces and landmarks. For every one of :data:`CHANGES`: `<change>_px` to the landmark of the
         same number, `<change>_nearest_px` to the nearest one (from either side, averaged).
         `crop_if_still_px`, `crop_if_still_nearest_px`: those of landmarks that ignore the crop.
-        `covered` (0..1): share of 7 x 7 cells of the image that hold a landmark. `neighbour_px`: distance of
-        a landmark to its nearest neighbour. `spread_over_faces_px`: standard deviation of a landmark's place
+        `covered` (0..1): share of 7 x 7 cells of the image that hold a landmark. `neighbor_px`: distance of
+        a landmark to its nearest neighbor. `spread_over_faces_px`: standard deviation of a landmark's place
         over the faces, sqrt(var x + var y); 0 for a network that ignores the image.
     """
     own = landmarks[:, 0]
@@ -169,7 +169,7 @@ def landmark_quality(landmarks: Tensor, crops: Tensor) -> dict[str, float]:
         values |= {f"{change}_px": same, f"{change}_nearest_px": nearest}
     return values | {
         "covered": _covered(own),
-        "neighbour_px": float(_between(own, own).kthvalue(2, dim=2).values.mean()),
+        "neighbor_px": float(_between(own, own).kthvalue(2, dim=2).values.mean()),
         "spread_over_faces_px": float(own.var(dim=0).sum(dim=1).sqrt().mean()),
     }
 

@@ -26,7 +26,7 @@ class Facts:
         excluded_pairs: of the benchmark, because of those images or because they were listed twice.
         overlap: images of the benchmark that training has a duplicate of; None without training images.
         flip: whether image and mirror image were summed (flag F).
-        normalised: whether images were brought to length 1 before pooling (flag N).
+        normalized: whether images were brought to length 1 before pooling (flag N).
         detector_score: whether images were weighted by it (flag D).
         alignment: template, and where the points came from.
         model_digest: SHA-256 of sizes and weights.
@@ -45,7 +45,7 @@ class Facts:
     excluded_pairs: int
     overlap: int | None
     flip: bool
-    normalised: bool
+    normalized: bool
     detector_score: bool
     alignment: str
     model_digest: str

@@ -10,7 +10,7 @@ class EvaluateSettings:
     """How models are benchmarked."""
 
     flip: bool = setting("sum the embeddings of image and mirror image (flag F)", True)
-    normalise_images: bool = setting(
+    normalize_images: bool = setting(
         "templates: bring every image's embedding to length 1 first (N0 of InsightFace); else its length "
         "weights it (N1)",
         False,

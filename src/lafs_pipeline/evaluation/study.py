@@ -51,7 +51,7 @@ class StudySettings:
         min_length=1,
     )
     shots: tuple[int, ...] = setting(
-        "labelled images an identity; 0 benchmarks the start as it is, without adaptation",
+        "labeled images an identity; 0 benchmarks the start as it is, without adaptation",
         (1, 2, 4, 10),
         min_length=1,
     )

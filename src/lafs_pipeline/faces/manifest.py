@@ -3,7 +3,7 @@
 | column | holds |
 | --- | --- |
 | key | unique name, `<source>/<name>` |
-| identity | `<source>/<person>`, `<person>` where sources are merged, missing for unlabelled images |
+| identity | `<source>/<person>`, `<person>` where sources are merged, missing for unlabeled images |
 | source | source or benchmark the image came with |
 | split | `train`, or the benchmark the image belongs to |
 | store, record, offset | RecordIO file, int64 key in it, int64 byte where the record starts |

@@ -20,7 +20,7 @@ from lafs_pipeline.runtime.errors import LafsError
 
 CARD = "config.json"
 FORMAT = "lafs_pipeline.card.1"
-FLAGS = ("flip", "normalised", "detector_score", "alignment", "pairs", "excluded_pairs", "overlap")
+FLAGS = ("flip", "normalized", "detector_score", "alignment", "pairs", "excluded_pairs", "overlap")
 PREPROCESSING = {
     "size": [FACE_SIZE, FACE_SIZE],
     "channels": "RGB",

@@ -1,4 +1,4 @@
-"""Headers of model files, read without torch: a run is labelled before anything heavy is imported."""
+"""Headers of model files, read without torch: a run is labeled before anything heavy is imported."""
 
 import json
 from collections.abc import Iterator

@@ -83,7 +83,7 @@ class Bottleneck(nn.Module):
         return x + out if self.residual else out
 
 
-def normalise_landmarks(theta: Tensor, size: int) -> Tensor:
+def normalize_landmarks(theta: Tensor, size: int) -> Tensor:
     """Scale raw coordinates so that they span the image (Part fViT, section 3.1).
 
     The minimum and maximum are taken jointly over all 2N values of a sample. A sample whose values
@@ -118,8 +118,8 @@ def grid_landmarks(count: int) -> Tensor:
 class LandmarkNetwork(nn.Module):
     """Images (B, 3, H, H) in [-1, 1] -> landmarks (B, N, 2), x and y in pixels, 0 to H - 1.
 
-    Fresh, it predicts the same grid for every image: since coordinates are normalised jointly, the scale of
-    the raw ones says how far a step of the optimiser moves them, and raw coordinates in pixels move little.
+    Fresh, it predicts the same grid for every image: since coordinates are normalized jointly, the scale of
+    the raw ones says how far a step of the optimizer moves them, and raw coordinates in pixels move little.
 
     Args:
         num_landmarks: N.
@@ -157,7 +157,7 @@ class LandmarkNetwork(nn.Module):
         pooled = self.features(images).mean(dim=(2, 3))
         with torch.autocast(images.device.type, enabled=False):
             theta = self.regressor(self.dropout(pooled.float()))
-            return normalise_landmarks(theta, images.shape[-1])
+            return normalize_landmarks(theta, images.shape[-1])
 
 
 def frozen_network(network: LandmarkNetwork) -> LandmarkNetwork:

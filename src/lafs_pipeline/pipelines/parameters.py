@@ -24,7 +24,7 @@ class ModelSettings:
 class ExportSettings:
     """What cataloging also writes for other programs."""
 
-    recordio: str | None = setting("train.rec in InsightFace's layout, of the labelled training faces", None)
+    recordio: str | None = setting("train.rec in InsightFace's layout, of the labeled training faces", None)
     pair_sets: dict[str, str] = setting("benchmark name -> .bin or .rec file of its pairs", {})
 
 
@@ -77,6 +77,14 @@ GROUPS = {
     "tracking": f"{__name__}:TrackingSettings",
 }
 """Where the settings of each group of `parameters*.yml` stand; a pipeline imports those it uses."""
+RENAMED = {
+    "grey_probability": "gray_probability",
+    "labelled": "labeled",
+    "landmark_regularisation": "landmark_regularization",
+    "normalise_images": "normalize_images",
+    "solarise_probability": "solarize_probability",
+}
+"""Names of parameters in version 0.1, and what they are called now."""
 
 
 def group_settings(group: str) -> type:
@@ -112,6 +120,8 @@ def _describe(kind: type, group: str, item: dict[str, Any]) -> str:
     path = [str(part) for part in item["loc"]]
     name = ".".join([group, *path])
     if item["type"] == "unexpected_keyword_argument":
+        if path[-1] in RENAMED:
+            return f"parameter {name} is called {RENAMED[path[-1]]} now; rename it in conf/"
         allowed = ", ".join(_allowed(kind, path[:-1]))
         return f"parameter {name} is unknown; {'.'.join([group, *path[:-1]])} has {allowed}"
     if item["type"] == "missing":

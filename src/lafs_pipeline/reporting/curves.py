@@ -29,7 +29,7 @@ def plain(text: str) -> str:
 
 
 def thin(values: np.ndarray, most: int = MOST_POINTS) -> np.ndarray:
-    """At most `most` means of neighbouring values, (n,) -> (m,)."""
+    """At most `most` means of neighboring values, (n,) -> (m,)."""
     if len(values) <= most:
         return values
     return np.array([part.mean() for part in np.array_split(values, most)])

@@ -42,7 +42,7 @@ def plot_contact_sheet(manifest: pd.DataFrame) -> "Figure":
 def _rows(manifest: pd.DataFrame, split: str, rows: int) -> list[tuple[str, pd.DataFrame]]:
     """Names and faces of the identities of a split that have most images."""
     members = manifest[manifest["split"] == split]
-    names = members["identity"].fillna("unlabelled")
+    names = members["identity"].fillna("unlabeled")
     chosen = names.value_counts().head(rows).index
     return [(f"{split}\n{name}"[:40], members[names == name].head(COLUMNS)) for name in chosen]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MARKERS = "osD^vP"
 APART = 0.06
-"""Between the bars of two methods, where neighbouring shots are 1 apart."""
+"""Between the bars of two methods, where neighboring shots are 1 apart."""
 
 
 def plot_few_shot(results: Sequence[FewShotResult]) -> Figure:

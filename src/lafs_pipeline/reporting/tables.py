@@ -114,7 +114,7 @@ def flag_table(benchmarks: pd.DataFrame) -> Table:
                 known["benchmark"],
                 ", ".join(map(model_name, group["model"])),
                 *(_count(known[name]) for name in ("pairs", "folds", "templates")),
-                *(_yes_or_no(known[name]) for name in ("flip", "normalised", "detector_score")),
+                *(_yes_or_no(known[name]) for name in ("flip", "normalized", "detector_score")),
                 known["alignment"],
                 _count(known["overlap"]),
                 f"{_count(known['excluded_images'])}, {_count(known['excluded_pairs'])}",
@@ -145,7 +145,7 @@ def model_table(benchmarks: pd.DataFrame) -> Table:
 
 def data_tables(card: Mapping[str, Any]) -> dict[str, Table]:
     """The dataset card in tables, those without rows left out."""
-    counts: dict[str, Kind] = dict.fromkeys(["images", "identities", "unlabelled"], "number")
+    counts: dict[str, Kind] = dict.fromkeys(["images", "identities", "unlabeled"], "number")
     tables = {
         "Splits": Table(
             {"split": "text", **counts},

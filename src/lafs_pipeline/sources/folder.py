@@ -24,7 +24,7 @@ class FolderSource:
 
     Args:
         path: The folder.
-        labelled: False takes no identities from sub-folders.
+        labeled: False takes no identities from sub-folders.
         points: File of five points an image; names start at `path` or at that file's folder.
 
     Raises:
@@ -33,9 +33,9 @@ class FolderSource:
 
     names_are_people = True
 
-    def __init__(self, path: Path | str, labelled: bool = True, points: Path | str | None = None) -> None:
+    def __init__(self, path: Path | str, labeled: bool = True, points: Path | str | None = None) -> None:
         self.path = Path(path)
-        self.labelled = labelled
+        self.labeled = labeled
         if not self.path.is_dir():
             raise LafsError(f"Image folder {self.path} does not exist.")
         files = sorted(_image_files(str(self.path)), key=printable)
@@ -54,7 +54,7 @@ class FolderSource:
     def identity(self, index: int) -> str | None:
         """Sub-folder of the image."""
         folder = printable(os.path.dirname(self._files[index]))  # noqa: PTH120
-        return folder if self.labelled and folder else None
+        return folder if self.labeled and folder else None
 
     def read(self, index: int) -> EncodedFace:
         """The file's bytes, and its points where a file gives them."""

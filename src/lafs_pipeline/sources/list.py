@@ -32,7 +32,7 @@ class ListSource:
     Args:
         path: The list.
         root: Where relative paths start; the list's own folder if not given.
-        labelled: False takes no identities.
+        labeled: False takes no identities.
         points: File of five points an image, as of a folder.
         identity_column: Name of the identity's column where the list has a heading.
 
@@ -44,13 +44,13 @@ class ListSource:
         self,
         path: Path | str,
         root: Path | str | None = None,
-        labelled: bool = True,
+        labeled: bool = True,
         points: Path | str | None = None,
         identity_column: str = "identity",
     ) -> None:
         self.path = Path(path)
         self.root = Path(root) if root else self.path.parent
-        self.labelled = labelled
+        self.labeled = labeled
         if not self.path.is_file():
             raise LafsError(f"Image list {self.path} does not exist.")
         try:
@@ -75,7 +75,7 @@ class ListSource:
 
     def identity(self, index: int) -> str | None:
         """The identity as listed."""
-        return checked_identity(self._labels[index]) if self.labelled else None
+        return checked_identity(self._labels[index]) if self.labeled else None
 
     def read(self, index: int) -> EncodedFace:
         """The file's bytes, and its points where they are known."""

@@ -37,7 +37,7 @@ class SourceSettings:
     channel_order: ChannelOrder = setting(
         "What the encoded images decode to: rgb, or bgr for sets packed so", "rgb"
     )
-    labelled: bool = setting("Whether the identities are to be used", True)
+    labeled: bool = setting("Whether the identities are to be used", True)
     root: str | None = setting("list: where relative paths start, if not in the list's own folder", None)
     image_column: str = setting("parquet: column of the images", "image")
     identity_column: str = setting(
@@ -76,17 +76,17 @@ def _opened(name: str, settings: SourceSettings, seed: int, index_folder: Path |
     if not settings.path:
         raise LafsError(f"`path` is not set; a {settings.kind} source needs one.")
     if settings.kind == "recordio":
-        return RecordIOSource(settings.path, settings.labelled, index_folder)
+        return RecordIOSource(settings.path, settings.labeled, index_folder)
     if settings.kind == "tar":
         from lafs_pipeline.sources.tar import TarSource
 
-        return TarSource(settings.path, settings.labelled, settings.points, settings.identity_column)
+        return TarSource(settings.path, settings.labeled, settings.points, settings.identity_column)
     if settings.kind == "parquet":
         from lafs_pipeline.sources.parquet import ParquetSource
 
         return ParquetSource(
             settings.path,
-            settings.labelled,
+            settings.labeled,
             settings.points,
             settings.image_column,
             settings.identity_column,
@@ -96,6 +96,6 @@ def _opened(name: str, settings: SourceSettings, seed: int, index_folder: Path |
         raise LafsError(f"`path` is a list; a {settings.kind} source takes one path.")
     if settings.kind == "list":
         return ListSource(
-            settings.path, settings.root, settings.labelled, settings.points, settings.identity_column
+            settings.path, settings.root, settings.labeled, settings.points, settings.identity_column
         )
-    return FolderSource(settings.path, settings.labelled, settings.points)
+    return FolderSource(settings.path, settings.labeled, settings.points)

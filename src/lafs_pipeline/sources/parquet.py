@@ -34,7 +34,7 @@ class ParquetSource:
 
     Args:
         path: A `.parquet` file, a folder of them, a pattern or a list.
-        labelled: False takes no identities.
+        labeled: False takes no identities.
         points: File of five points an image, by key.
         image_column: Column of the images.
         identity_column: Column of the identities.
@@ -47,17 +47,17 @@ class ParquetSource:
     def __init__(
         self,
         path: Path | str | list[str],
-        labelled: bool = True,
+        labeled: bool = True,
         points: Path | str | None = None,
         image_column: str = "image",
         identity_column: str = "identity",
         key_column: str | None = None,
     ) -> None:
-        self.labelled = labelled
+        self.labeled = labeled
         self._paths = shard_paths(path, ".parquet")
         self._image_column = image_column
         keys, self._labels, counts = [], [], []
-        wanted = {"identity": identity_column if labelled else None, "key": key_column}
+        wanted = {"identity": identity_column if labeled else None, "key": key_column}
         for shard, prefix in zip(self._paths, shard_names(self._paths), strict=True):
             file = _open(shard)
             _check_image_column(shard, file.schema_arrow, image_column)
@@ -181,7 +181,7 @@ def _column(path: Path, file: pq.ParquetFile, name: str) -> list:
     if name not in file.schema_arrow.names:
         raise LafsError(
             f"{path} has no column '{name}'; its columns are {', '.join(file.schema_arrow.names)}. Set "
-            "`identity_column` or `key_column`, or `labelled: false`."
+            "`identity_column` or `key_column`, or `labeled: false`."
         )
     kind = file.schema_arrow.field(name).type
     try:

@@ -57,7 +57,7 @@ class TarSource:
 
     Args:
         path: A `.tar` file, a folder of them, a pattern or a list.
-        labelled: False takes no identities.
+        labeled: False takes no identities.
         points: File of five points an image, by the image's name in the tar file.
         identity_field: Field of the `.json` that holds the identity.
 
@@ -68,11 +68,11 @@ class TarSource:
     def __init__(
         self,
         path: Path | str | list[str],
-        labelled: bool = True,
+        labeled: bool = True,
         points: Path | str | None = None,
         identity_field: str = "identity",
     ) -> None:
-        self.labelled = labelled
+        self.labeled = labeled
         self._paths = shard_paths(path, ".tar")
         self._shards, self._offsets, self._sizes = array("i"), array("q"), array("q")
         self._names: list[str] = []
@@ -101,7 +101,7 @@ class TarSource:
 
     def identity(self, index: int) -> str | None:
         """What the sample's `.cls` or `.json` says, else the folder in the image's name."""
-        if not self.labelled:
+        if not self.labeled:
             return None
         if index in self._label_problems:
             raise LafsError(self._label_problems[index])
@@ -228,7 +228,7 @@ def _members(content: mmap.mmap) -> Iterator[TarMember]:
             yield TarMember(name, start, 0, f"its length of {size} bytes goes beyond the tar file")
             following = _next_header(content, start)
             position, extended = len(content) if following is None else following, {}
-        elif header.type in (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE):
+        elif header.type in (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.SOLARIZ_XHDTYPE):
             extended = extended | _extended_header(
                 header.type, content[start : start + min(size, _MAX_NAME_BYTES)]
             )

@@ -1,4 +1,4 @@
-"""What an MLflow run is called and labelled with, so that a list of runs can be read and compared."""
+"""What an MLflow run is called and labeled with, so that a list of runs can be read and compared."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -24,7 +24,7 @@ class Labels:
         dataset: sources of the training faces.
         method: `lafs`, or `grid` for plain DINO.
         model: size of the model.
-        shots: labelled images an identity, or `all`.
+        shots: labeled images an identity, or `all`.
     """
 
     pipeline: str

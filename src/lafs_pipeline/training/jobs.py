@@ -86,7 +86,7 @@ class PretrainJob:
     result: ClassVar[str] = "teacher.model."
 
     def stage(self) -> SelfSupervisedStage:
-        """Student, teacher and centre at the start."""
+        """Student, teacher and center at the start."""
         plan, seed = _plan(self), self.place.seed
         torch.manual_seed(derive_seed(seed, self.name, "weights"))
         return SelfSupervisedStage(
@@ -131,7 +131,7 @@ class RecognitionJob:
     place: Workplace
     reference: LandmarkNetwork | None
     draw: DrawLandmarks | None = None
-    result: ClassVar[str] = "recogniser.model."
+    result: ClassVar[str] = "recognizer.model."
 
     def stage(self) -> RecognitionStage:
         """Model and class matrix at the start."""
@@ -166,7 +166,7 @@ def pretrain(
 
     Args:
         model: the start; its landmark network, if any, stays frozen.
-        manifest: the training faces; labelled ones among them serve the probe alone.
+        manifest: the training faces; labeled ones among them serve the probe alone.
         options: the recipe.
         place: where it runs.
         landmarks: of the faces, from the landmarks pipeline; read where `options.landmarks` is cached.
@@ -187,12 +187,12 @@ def train_recognition(
     reference: LandmarkNetwork | None = None,
     draw: DrawLandmarks | None = None,
 ) -> PartFViT | FViT:
-    """Train a face model end to end on labelled faces.
+    """Train a face model end to end on labeled faces.
 
     Args:
         name: of the stage.
         model: the start.
-        manifest: the labelled training faces.
+        manifest: the labeled training faces.
         options: the recipe.
         place: where it runs.
         reference: frozen landmark network that the landmarks stay near.
@@ -294,12 +294,12 @@ def _plan(job: PretrainJob | RecognitionJob) -> StepBatches:
 
 def _probe(manifest: pd.DataFrame, images: int, seed: int) -> IdentityProbe | None:
     """A probe on whole identities, drawn until there are `images` images."""
-    labelled = manifest.dropna(subset=["identity"])
-    counts = labelled["identity"].value_counts(sort=False)
+    labeled = manifest.dropna(subset=["identity"])
+    counts = labeled["identity"].value_counts(sort=False)
     usable = np.sort(counts[counts > 1].index.to_numpy())
     if images == 0 or len(usable) < 2:
         return None
     order = random_generator(seed, "probe").permutation(usable)
     chosen = order[: max(2, int(np.searchsorted(counts[order].cumsum(), images, side="right")))]
-    faces = labelled[labelled["identity"].isin(chosen)]
+    faces = labeled[labeled["identity"].isin(chosen)]
     return IdentityProbe(FaceImages(faces), identity_labels(faces)[0])

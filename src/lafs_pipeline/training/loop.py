@@ -110,7 +110,7 @@ class Trainer:
         checkpoint = take_shards(checkpoint, self.stepper.shards)
         checkpoints.require_fitting(checkpoint, self.stage.modules, folder)
         self.stage.modules.load_state_dict(checkpoint.weights)
-        self.stepper.load_state({"optimiser": checkpoint.optimiser, "scaler": checkpoint.extra["scaler"]})
+        self.stepper.load_state({"optimizer": checkpoint.optimizer, "scaler": checkpoint.extra["scaler"]})
         self.skipped.total = checkpoint.extra["skipped"]
         step = checkpoint.step
         if checkpoint.configuration != self.configuration:
@@ -278,7 +278,7 @@ class Trainer:
         state = self.stepper.state()
         extra = {"scaler": state["scaler"], "skipped": skipped, "run": self.run.run_id}
         weights = self.stage.modules.state_dict()
-        own = Checkpoint(done, weights, state["optimiser"], self.configuration, extra, score)
+        own = Checkpoint(done, weights, state["optimizer"], self.configuration, extra, score)
         checkpoint = gather_shards(own, self.stepper.shards)
         if processes.is_main():
             writer.save(checkpoint)

@@ -22,7 +22,7 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 def layer_decay_groups(
     model: nn.Module, weight_decay: float, layer_decay: float, landmark_weight_decay: float
 ) -> list[dict[str, Any]]:
-    """Optimiser groups with layer-wise learning-rate decay (BEiT's rule, as Part fViT's fine-tuning).
+    """Optimizer groups with layer-wise learning-rate decay (BEiT's rule, as Part fViT's fine-tuning).
 
     With d = `layer_decay` and L blocks the learning rate of layer i is scaled by d^(L + 1 - i): layer 0
     is the class token, positions, patch embedding and landmark network, block i is layer i + 1,

@@ -108,7 +108,7 @@ def forget_transformer(model: PartFViT | FViT, seed: int) -> PartFViT | FViT:
 
 
 def choose_adaptation_faces(manifest: pd.DataFrame, options: AdaptSettings, seed: int) -> pd.DataFrame:
-    """The labelled training faces that adaptation sees: k images of an identity, seeded."""
+    """The labeled training faces that adaptation sees: k images of an identity, seeded."""
     keys = None if options.keys is None else read_keys(options.keys)
     train = manifest[manifest["split"] == TRAIN]
     return select_shots(train, options.shots, seed, options.identity_fraction, keys, options.min_images)

@@ -54,7 +54,7 @@ class PretrainSettings:
     teacher_temperature_start: float = setting("teacher softmax temperature in epoch 0", 0.07, gt=0)
     teacher_temperature: float = setting("teacher softmax temperature after its warm-up", 0.04, gt=0)
     teacher_temperature_epochs: int = setting("epochs between the two temperatures", 30, ge=0)
-    center_momentum: float = setting("EMA of the teacher's centre", 0.9, ge=0, lt=1)
+    center_momentum: float = setting("EMA of the teacher's center", 0.9, ge=0, lt=1)
     teacher_momentum: float = setting(
         "EMA of the teacher's weights at the start; 1 at the end", 0.996, ge=0, le=1
     )
@@ -62,9 +62,9 @@ class PretrainSettings:
         "train leaves the teacher's dropout active, as the authors' code does", "eval"
     )
     freeze_last_layer_epochs: int = setting("epochs in which the prototypes stay as they are", 1, ge=0)
-    probe_images: int = setting("labelled images of the k-NN probe; 0 leaves it out", 1000, ge=0)
+    probe_images: int = setting("labeled images of the k-NN probe; 0 leaves it out", 1000, ge=0)
     training: TrainingSettings = setting(
-        "schedule and optimiser",
+        "schedule and optimizer",
         TrainingSettings(
             epochs=41,
             batch_size=164,
@@ -159,14 +159,14 @@ class Projector(nn.Module):
 
 
 class SelfSupervisedStage:
-    """Student, teacher and centre of one pretraining.
+    """Student, teacher and center of one pretraining.
 
     Args:
         model: gives the transformer's start and, with landmarks, the frozen landmark network.
         options: the objective's settings.
         total_steps: length of the schedules.
         steps_per_epoch: for settings given in epochs.
-        probe: measures the teacher, where labelled images are at hand.
+        probe: measures the teacher, where labeled images are at hand.
         show_views: draws the views of an epoch, (H, W, 3) uint8 RGB.
     """
 
@@ -274,7 +274,7 @@ class SelfSupervisedStage:
 
     @torch.no_grad()
     def after_update(self, progress: Progress) -> None:
-        """Move the teacher towards the student, and the centre towards the teacher's mean output."""
+        """Move the teacher towards the student, and the center towards the teacher's mean output."""
         weight = 1.0 - float(self.momentum[progress.step])
         torch._foreach_lerp_(list(self.teacher.parameters()), list(self.student.parameters()), weight)
         self.criterion.update_center(torch.stack(self.teacher_means).mean(dim=0))

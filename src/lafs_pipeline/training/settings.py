@@ -12,7 +12,7 @@ class TrainingSettings:
     """How long, how fast and how carefully a stage trains."""
 
     epochs: int = setting("passes over the training images", 10, ge=1)
-    batch_size: int = setting("images of one optimiser step, over all processes", 64, ge=1)
+    batch_size: int = setting("images of one optimizer step, over all processes", 64, ge=1)
     accumulation: int = setting(
         "parts that one process computes a step in, to save memory; several share them. BatchNorm sees those "
         "that are computed at once",

@@ -65,7 +65,7 @@ class Stage(Protocol):
     partial_losses: int
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Optimiser groups with `params`, `names`, `weight_decay` and `lr_scale`."""
+        """Optimizer groups with `params`, `names`, `weight_decay` and `lr_scale`."""
 
     def compile(self) -> None:
         """Compile what computes a step."""
@@ -78,10 +78,10 @@ class Stage(Protocol):
         """
 
     def before_update(self, progress: Progress) -> None:
-        """Runs between backward and the optimiser's step."""
+        """Runs between backward and the optimizer's step."""
 
     def after_update(self, progress: Progress) -> None:
-        """Runs after the optimiser's step."""
+        """Runs after the optimizer's step."""
 
     def probe(self) -> dict[str, float]:
         """Metrics that are too dear for every step."""

@@ -1,4 +1,4 @@
-"""One optimiser step: parts, precision, exchange of gradients, clipping, and nothing of a step gone wrong."""
+"""One optimizer step: parts, precision, exchange of gradients, clipping, and nothing of a step gone wrong."""
 
 import os
 import warnings
@@ -18,7 +18,7 @@ from lafs_pipeline.training.schedules import cosine_schedule
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.sharded_state import find_shards
 from lafs_pipeline.training.stage import Part, Progress, Stage
-from lafs_pipeline.training.sync_batch_norm import synchronise_batch_norm
+from lafs_pipeline.training.sync_batch_norm import synchronize_batch_norm
 
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -26,7 +26,7 @@ HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 class Stepper:
     """Everything that changes the weights of a stage.
 
-    A step whose loss or gradient is not finite changes neither the trained weights nor the optimiser nor
+    A step whose loss or gradient is not finite changes neither the trained weights nor the optimizer nor
     buffers (a teacher goes on following its student); nothing on the way waits for the device.
 
     Args:
@@ -52,12 +52,12 @@ class Stepper:
         self.stage, self.settings, self.seed, self.device, self.rows = stage, settings, seed, device, rows
         stage.modules.to(device)
         if processes.world_size() > 1:
-            synchronise_batch_norm(stage.trained)
+            synchronize_batch_norm(stage.trained)
         if settings.compile:
             stage.compile()
         self.groups = stage.parameter_groups()
         self.base_decay = [group["weight_decay"] for group in self.groups]
-        self.optimiser = torch.optim.AdamW(self.groups, lr=settings.peak_learning_rate(), fused=True)
+        self.optimizer = torch.optim.AdamW(self.groups, lr=settings.peak_learning_rate(), fused=True)
         self.parameters = [parameter for group in self.groups for parameter in group["params"]]
         self.shards = find_shards(stage.modules)
         self.sharded = frozenset(map(stage.modules.get_parameter, self.shards))
@@ -90,12 +90,12 @@ class Stepper:
                 )
 
     def state(self) -> dict[str, Any]:
-        """The optimiser's state, and the loss scale where there is one."""
-        return {"optimiser": self.optimiser.state_dict(), "scaler": self.scaler.state_dict()}
+        """The optimizer's state, and the loss scale where there is one."""
+        return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state`."""
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
 
     def __call__(self, batches: Iterable[dict[str, Tensor]], progress: Progress) -> dict[str, Tensor | float]:
@@ -111,25 +111,25 @@ class Stepper:
         """
         step, stage = progress.step, self.stage
         seed = derive_seed(self.seed, stage.name, "step", step)
-        for group, decay in zip(self.optimiser.param_groups, self.base_decay, strict=True):
+        for group, decay in zip(self.optimizer.param_groups, self.base_decay, strict=True):
             group["lr"] = float(self.learning_rate[step]) * group["lr_scale"]
             group["weight_decay"] = decay * float(self.decay_ratio[step])
         buffers = [(buffer, buffer.clone()) for buffer in _changing_buffers(stage.modules)]
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         loss, metrics = self._differentiate(batches, progress, seed)
         stage.before_update(progress)
         if self.scaler.is_enabled():
-            self.scaler.unscale_(self.optimiser)
+            self.scaler.unscale_(self.optimizer)
         norm = clip_gradients(self.parameters, self.settings.clip_norm, self.settings.clip_mode, self.sharded)
         skipped = (~(torch.isfinite(loss) & torch.isfinite(norm))).float()
         if processes.world_size() > 1:
             dist.all_reduce(skipped, dist.ReduceOp.MAX)
         if self.scaler.is_enabled():
-            self.scaler.step(self.optimiser)
+            self.scaler.step(self.optimizer)
             self.scaler.update()
         else:
-            self.optimiser.found_inf = skipped
-            self.optimiser.step()
+            self.optimizer.found_inf = skipped
+            self.optimizer.step()
         stage.after_update(progress)
         for buffer, before in buffers:
             buffer.copy_(torch.where(skipped.bool(), before, buffer))

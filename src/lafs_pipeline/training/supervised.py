@@ -15,7 +15,7 @@ from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.landmark_network import LandmarkNetwork, frozen_network
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.models.patches import sample_patches
-from lafs_pipeline.objectives.landmarks import landmark_regulariser, landmark_weight
+from lafs_pipeline.objectives.landmarks import landmark_regularizer, landmark_weight
 from lafs_pipeline.objectives.margin import HEADS, MarginHead, MixedLabels
 from lafs_pipeline.objectives.partial_fc import PartialFC
 from lafs_pipeline.runtime.errors import LafsError
@@ -51,7 +51,7 @@ class RecognitionSettings:
         lt=1,
     )
     augmentation: AugmentationSettings = setting("augmentation of an image", AugmentationSettings())
-    landmark_regularisation: float = setting(
+    landmark_regularization: float = setting(
         "factor on the weight that ties landmarks to those of stage 1; 0 leaves them free", 1.0, ge=0
     )
     layer_decay: float = setting(
@@ -78,9 +78,9 @@ class RecognitionSettings:
         le=1,
     )
     landmark_weight_decay: float = setting("weight decay in the trunk of the landmark network", 0.05, ge=0)
-    probe_images: int = setting("labelled images of the k-NN probe; 0 leaves it out", 1000, ge=0)
+    probe_images: int = setting("labeled images of the k-NN probe; 0 leaves it out", 1000, ge=0)
     training: TrainingSettings = setting(
-        "schedule and optimiser",
+        "schedule and optimizer",
         TrainingSettings(
             epochs=34,
             batch_size=1200,
@@ -146,7 +146,7 @@ class Encoder(nn.Module):
         return self.model.encode(sample_patches(images, landmarks, self.model.patch_size)), landmarks
 
 
-class Recogniser(Encoder):
+class Recognizer(Encoder):
     """A face model and the class matrix of its margin loss."""
 
     def __init__(self, model: PartFViT | FViT, head: MarginHead) -> None:
@@ -196,12 +196,12 @@ class RecognitionStage:
         head = HEADS[options.loss](model.transformer.dim, classes, options.scale, options.margin, shard)
         freeze(model, options.freeze_landmark_network, options.freeze_blocks)
         self.classes = None if shard is None else PartialFC(head, options.class_sample_rate)
-        self.trained = self.call = Recogniser(model, head) if shard is None else Encoder(model)
-        self.modules = nn.ModuleDict({"recogniser": self.trained})
+        self.trained = self.call = Recognizer(model, head) if shard is None else Encoder(model)
+        self.modules = nn.ModuleDict({"recognizer": self.trained})
         if self.classes is not None:
             self.modules["classes"] = self.classes
         moves_landmarks = isinstance(model, PartFViT) and not options.freeze_landmark_network
-        is_held = moves_landmarks and options.landmark_regularisation > 0
+        is_held = moves_landmarks and options.landmark_regularization > 0
         self.reference = frozen_network(reference) if is_held and reference is not None else None
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -218,7 +218,7 @@ class RecognitionStage:
         self.trained.compile(dynamic=False)
 
     def losses(self, batch: dict[str, Tensor], part: Part) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        """Cross-entropy of the margin logits, plus the landmark regulariser."""
+        """Cross-entropy of the margin logits, plus the landmark regularizer."""
         if self.options.freeze_landmark_network and isinstance(self.trained.model, PartFViT):
             self.trained.model.landmark_network.eval()
         images, weight = mixup(
@@ -233,12 +233,12 @@ class RecognitionStage:
         loss, landmarks = self._loss(images, labels, part)
         metrics = {}
         if self.reference is not None:
-            weight = self.options.landmark_regularisation * landmark_weight(part.progress.fraction)
+            weight = self.options.landmark_regularization * landmark_weight(part.progress.fraction)
             if weight > 0:
                 self.reference.to(images.device)
                 with torch.no_grad():
                     near = self.reference(images)
-                distance = landmark_regulariser(landmarks, near)
+                distance = landmark_regularizer(landmarks, near)
                 loss = loss + weight * distance
                 metrics["landmark_distance"] = distance.detach()
         yield loss, metrics

@@ -21,7 +21,7 @@ class ViewSettings:
     """The views of LAFS (arXiv 2403.08161, section 3): how many, their geometry, appearance and landmarks.
 
     The first global view, the further global views and the local views differ in their blur; only the
-    further global views are ever solarised.
+    further global views are ever solarized.
 
     Raises:
         LafsError: a pair or tuple is out of its range.
@@ -38,13 +38,13 @@ class ViewSettings:
         "Strength of the brightness, contrast, saturation and hue jitter", (0.4, 0.4, 0.2, 0.1)
     )
     jitter_probability: float = setting("Probability of color jitter", 0.8, ge=0, le=1)
-    grey_probability: float = setting("Probability of a grey view", 0.2, ge=0, le=1)
+    gray_probability: float = setting("Probability of a gray view", 0.2, ge=0, le=1)
     blur_probability: tuple[float, float, float] = setting(
         "Probability of Gaussian blur in the first global, further global and local views", (1.0, 0.1, 0.5)
     )
     blur_radius: tuple[float, float] = setting("Standard deviation of the blur in pixels", (0.1, 2.0))
-    solarise_probability: float = setting(
-        "Probability of solarisation in the further global views", 0.2, ge=0, le=1
+    solarize_probability: float = setting(
+        "Probability of solarization in the further global views", 0.2, ge=0, le=1
     )
     landmark_sigma: float = setting("Standard deviation of the landmark noise in pixels", 5.0, ge=0)
     local_landmarks: int | None = setting(
@@ -123,9 +123,9 @@ class ViewParameters:
         jitters: (V,) whether the colors are jittered.
         jitter_factors: (V, 4) brightness, contrast and saturation factor, hue shift as a share of the circle.
         jitter_orders: (V, 4) the order of those four.
-        greys: (V,) whether the view turns grey.
+        grays: (V,) whether the view turns gray.
         blur_sigmas: (V,) standard deviation of the blur in pixels, 0 for none.
-        solarises: (V,) whether the view is solarised.
+        solarizes: (V,) whether the view is solarized.
     """
 
     global_views: int
@@ -136,9 +136,9 @@ class ViewParameters:
     jitters: np.ndarray
     jitter_factors: np.ndarray
     jitter_orders: np.ndarray
-    greys: np.ndarray
+    grays: np.ndarray
     blur_sigmas: np.ndarray
-    solarises: np.ndarray
+    solarizes: np.ndarray
 
 
 def draw_view_parameters(
@@ -161,14 +161,14 @@ def draw_view_parameters(
         [
             [settings.flip_probability] * views,
             [settings.jitter_probability] * views,
-            [settings.grey_probability] * views,
+            [settings.gray_probability] * views,
             [blur_first] + [blur_further] * further + [blur_local] * local,
-            [0.0] + [settings.solarise_probability] * further + [0.0] * local,
+            [0.0] + [settings.solarize_probability] * further + [0.0] * local,
         ]
     )
     scales = [settings.global_scale] * settings.global_views + [settings.local_scale] * local
     boxes = draw_crop_boxes(scales, height, width, generator)
-    flips, jitters, greys, blurs, solarises = generator.random((5, views)) < probabilities
+    flips, jitters, grays, blurs, solarizes = generator.random((5, views)) < probabilities
     jitter_factors, jitter_orders = draw_jitter(views, settings.jitter, generator)
     return ViewParameters(
         global_views=settings.global_views,
@@ -179,9 +179,9 @@ def draw_view_parameters(
         jitters=jitters,
         jitter_factors=jitter_factors,
         jitter_orders=jitter_orders,
-        greys=greys,
+        grays=grays,
         blur_sigmas=blurs * generator.uniform(*settings.blur_radius, views),
-        solarises=solarises,
+        solarizes=solarizes,
     )
 
 

@@ -3,7 +3,7 @@
 The operations mean what torchvision's mean; they round where it truncates, at most one level apart each. Only
 one differs by more: a crop that is enlarged goes through OpenCV's bicubic (coefficient -0.75) instead of
 torchvision's and Pillow's (-0.5), which saves a sixth of the whole time; on aligned faces the two differ by
-0.5 grey levels in the mean, 16 at most. A crop that shrinks goes through torchvision's antialiased bicubic.
+0.5 gray levels in the mean, 16 at most. A crop that shrinks goes through torchvision's antialiased bicubic.
 """
 
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from lafs_pipeline.views.parameters import ViewParameters, ViewSettings, draw_vi
 
 LUMA = (0.299, 0.587, 0.114)
 """ITU-R 601 weights of red, green and blue."""
-TO_GREY = np.array([LUMA] * 3)
-COLOR_PART = np.eye(3) - TO_GREY
-SOLARISE_THRESHOLD = 128
+TO_GRAY = np.array([LUMA] * 3)
+COLOR_PART = np.eye(3) - TO_GRAY
+SOLARIZE_THRESHOLD = 128
 
 
 @dataclass(frozen=True)
@@ -102,12 +102,12 @@ def _appearance(view: np.ndarray, index: int, parameters: ViewParameters) -> np.
     """Apply the drawn appearance of one view."""
     if parameters.jitters[index]:
         view = jitter_colors(view, parameters.jitter_factors[index], parameters.jitter_orders[index])
-    if parameters.greys[index]:
-        view = grey(view)
+    if parameters.grays[index]:
+        view = gray(view)
     if parameters.blur_sigmas[index]:
         view = blur(view, parameters.blur_sigmas[index])
-    if parameters.solarises[index]:
-        view = solarise(view)
+    if parameters.solarizes[index]:
+        view = solarize(view)
     return view
 
 
@@ -162,15 +162,15 @@ def adjust_brightness(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 def adjust_contrast(image: np.ndarray, factor: float) -> np.ndarray:
-    """Blend with the mean grey level; `factor` 1 keeps the image."""
+    """Blend with the mean gray level; `factor` 1 keeps the image."""
     red, green, blue, _ = cv2.mean(image)
     mean = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
     return cv2.addWeighted(image, factor, image, 0.0, (1.0 - factor) * mean)
 
 
 def adjust_saturation(image: np.ndarray, factor: float) -> np.ndarray:
-    """Blend every pixel with its grey level; `factor` 1 keeps the image."""
-    return cv2.transform(image, TO_GREY + factor * COLOR_PART)
+    """Blend every pixel with its gray level; `factor` 1 keeps the image."""
+    return cv2.transform(image, TO_GRAY + factor * COLOR_PART)
 
 
 def adjust_hue(image: np.ndarray, shift: float) -> np.ndarray:
@@ -185,7 +185,7 @@ COLOR_OPERATIONS = (adjust_brightness, adjust_contrast, adjust_saturation, adjus
 """In the order of the factors."""
 
 
-def grey(image: np.ndarray) -> np.ndarray:
+def gray(image: np.ndarray) -> np.ndarray:
     """Three equal channels of ITU-R 601 luma."""
     return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
 
@@ -196,11 +196,11 @@ def blur(image: np.ndarray, sigma: float) -> np.ndarray:
     return cv2.sepFilter2D(image, -1, kernel, kernel, borderType=cv2.BORDER_REPLICATE)
 
 
-def solarise(image: np.ndarray) -> np.ndarray:
+def solarize(image: np.ndarray) -> np.ndarray:
     """Invert the values from 128 upwards."""
-    return cv2.LUT(image, SOLARISED)
+    return cv2.LUT(image, SOLARIZED)
 
 
-SOLARISED = np.where(np.arange(256) < SOLARISE_THRESHOLD, np.arange(256), 255 - np.arange(256)).astype(
+SOLARIZED = np.where(np.arange(256) < SOLARIZE_THRESHOLD, np.arange(256), 255 - np.arange(256)).astype(
     np.uint8
 )

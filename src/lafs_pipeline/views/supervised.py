@@ -29,7 +29,7 @@ RANDAUGMENT_OPERATIONS = (
     "TranslateXRel",
     "TranslateYRel",
 )
-"""timm's increasing operations without the solarising ones; translations are shares of the image side."""
+"""timm's increasing operations without the solarizing ones; translations are shares of the image side."""
 
 
 class SupervisedAugmentation:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def choose_shots(faces: pd.DataFrame, parameters: dict[str, Any], seed: int) -> pd.DataFrame:
-    """The labelled faces that adaptation may see."""
+    """The labeled faces that adaptation may see."""
     from lafs_pipeline.training.recipes import AdaptSettings, choose_adaptation_faces
 
     return choose_adaptation_faces(faces, parse(AdaptSettings, parameters, "adapt"), seed)

@@ -23,7 +23,7 @@ def train_stage1(
     seed: int,
     checkpoints: str,
 ) -> "PartFViT":
-    """Part fViT trained with a margin loss on the labelled faces, or read from an authors' checkpoint."""
+    """Part fViT trained with a margin loss on the labeled faces, or read from an authors' checkpoint."""
     from lafs_pipeline.interop.official import load_part_fvit
     from lafs_pipeline.pipelines.workplace import workplace
     from lafs_pipeline.reporting.landmarks import landmarks_picture
@@ -35,9 +35,9 @@ def train_stage1(
         return load_part_fvit(options.initial_weights)
     model = parse(ModelSettings, model_parameters, "model")
     place = workplace("stage1", checkpoints, seed, launch)
-    labelled = faces[(faces["split"] == "train") & faces["identity"].notna()]
+    labeled = faces[(faces["split"] == "train") & faces["identity"].notna()]
     start = fresh_model(model.name, model.sizes, seed)
-    return train_recognition("stage1", start, labelled, options.recognition, place, draw=landmarks_picture)
+    return train_recognition("stage1", start, labeled, options.recognition, place, draw=landmarks_picture)
 
 
 def take_landmark_network(stage1: "PartFViT") -> "LandmarkNetwork":

@@ -19,7 +19,7 @@ class RecordIOSource:
 
     Args:
         path: A `.rec` file, a folder of them, a pattern or a list.
-        labelled: False takes no identities.
+        labeled: False takes no identities.
         index_folder: Where indexes that have to be rebuilt are kept.
 
     Raises:
@@ -29,9 +29,9 @@ class RecordIOSource:
     names_are_people = False
 
     def __init__(
-        self, path: Path | str | list[str], labelled: bool = True, index_folder: Path | str | None = None
+        self, path: Path | str | list[str], labeled: bool = True, index_folder: Path | str | None = None
     ) -> None:
-        self.labelled = labelled
+        self.labeled = labeled
         paths = shard_paths(path, ".rec")
         self._names = shard_names(paths)
         self._readers = [RecordIOReader(shard, index_folder=index_folder) for shard in paths]
@@ -53,7 +53,7 @@ class RecordIOSource:
 
     def identity(self, index: int) -> str | None:
         """First label of the record."""
-        if not self.labelled:
+        if not self.labeled:
             return None
         shard, key = self._find(index)
         labels = self._readers[shard].read_labels(key)
