@@ -93,7 +93,7 @@ def measure_catalog(
     watcher = threading.Thread(target=watch)
     watcher.start()
     start, core_start = time.perf_counter(), time.process_time()
-    found = catalog_faces(settings, 0, folder / "out" / "faces.rec")
+    found = catalog_faces(settings, 0, folder / "out" / "stores")
     seconds, core_seconds = time.perf_counter() - start, time.process_time() - core_start
     ended.set()
     watcher.join()

@@ -4,7 +4,7 @@ from kedro.pipeline import Pipeline
 
 from lafs_pipeline.pipelines import adapt, cataloging, evaluate, export, landmarks, pretrain, report, study
 
-STATIONS = {
+STAGES = {
     "cataloging": cataloging,
     "landmarks": landmarks,
     "pretrain": pretrain,
@@ -15,16 +15,15 @@ STATIONS = {
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """The stations, all of them as the default, the few-shot study and the export of models.
+    """The stages, all of them as the default, the few-shot study and the export of models.
 
-    In the default every station is a namespace of its nodes, which Kedro-Viz draws as one box.
+    Every stage is a namespace of its nodes, whose names are the same alone and in the default; Kedro-Viz
+    draws it as one box.
     """
-    pipelines = {name: station.create_pipeline() for name, station in STATIONS.items()}
-    whole = Pipeline(
-        [
-            Pipeline(pipeline, namespace=name, prefix_datasets_with_namespace=False)
-            for name, pipeline in pipelines.items()
-        ]
-    )
+    pipelines = {
+        name: Pipeline(stage.create_pipeline(), namespace=name, prefix_datasets_with_namespace=False)
+        for name, stage in STAGES.items()
+    }
+    whole = Pipeline(list(pipelines.values()))
     beside = {"study": study.create_pipeline(), "export": export.create_pipeline()}
     return {"__default__": whole, **pipelines, **beside}

@@ -33,7 +33,7 @@ def found(tmp_path_factory) -> Catalog:
         "loose": SourceSettings(path=str(folder / "loose"), aligned=True, channel_order="bgr"),
     }
     benchmarks = {"held": BenchmarkSettings(source="drawn", identities=2, pairs=4, folds=1)}
-    return catalog_faces(CatalogSettings(sources=sources, benchmarks=benchmarks), 0, folder / "faces.rec")
+    return catalog_faces(CatalogSettings(sources=sources, benchmarks=benchmarks), 0, folder / "stores")
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ def save(path, image):
 
 def catalog(tmp_path, folder, **options):
     sources = {"s": SourceSettings(path=str(folder), aligned=True, labeled=options.pop("labeled", True))}
-    return catalog_faces(CatalogSettings(sources=sources, **options), 0, tmp_path / "faces.rec")
+    return catalog_faces(CatalogSettings(sources=sources, **options), 0, tmp_path / "stores")
 
 
 def test_planted_duplicates_are_found_and_nothing_else(tmp_path, folder):

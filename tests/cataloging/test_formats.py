@@ -148,7 +148,7 @@ FORMATS = [
 
 
 def catalog(settings: SourceSettings, folder: Path) -> pd.DataFrame:
-    found = catalog_faces(CatalogSettings(sources={"faces": settings}), 0, folder / "faces.rec")
+    found = catalog_faces(CatalogSettings(sources={"faces": settings}), 0, folder / "stores")
     assert found.rejected.empty
     return found.manifest
 

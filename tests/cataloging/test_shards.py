@@ -1,5 +1,7 @@
 """Taking images in: broken off and gone on with, the result is the same and nothing is done twice."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,8 @@ from tqdm import tqdm
 from lafs_pipeline.cataloging.catalog import catalog_faces
 from lafs_pipeline.cataloging.intake import FaceIntake
 from lafs_pipeline.cataloging.planning import CatalogSettings, PlannedImages
-from lafs_pipeline.cataloging.shards import ShardFolder
+from lafs_pipeline.cataloging.shards import ShardFolder, remove_unused_stores
+from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.decode import encode_jpeg
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.sources.folder import FolderSource
@@ -55,7 +58,7 @@ class Pictures:
         return EncodedFace(picture(index))
 
 
-def ingest(folder, source, threads=2, seed=0, labels=None, **options) -> pd.DataFrame:
+def ingest(folder, source, threads=2, seed=0, **options) -> pd.DataFrame:
     planned = PlannedImages(
         name="s",
         source=source,
@@ -66,10 +69,9 @@ def ingest(folder, source, threads=2, seed=0, labels=None, **options) -> pd.Data
         merged=False,
         refused={7: "refused before"},
     )
-    labels = labels or {f"s/{person}": person for person in range(5)}
     with tqdm(disable=True) as progress:
-        shards = ShardFolder(folder, 20, seed).ingest(planned, labels, threads, progress)
-        tables = [table for _, table in shards]
+        shards = ShardFolder(folder, 20, seed).ingest(planned, threads, progress)
+        tables = [table for _, _, table in shards]
     assert [len(table) for table in tables] == [19, 20, 10]
     return pd.concat(tables, ignore_index=True)
 
@@ -97,10 +99,7 @@ def test_broken_off_and_gone_on_with(tmp_path):
             assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"channel_order": "bgr"}, {"seed": 1}, {"labels": {f"s/{person}": 4 - person for person in range(5)}}],
-)
+@pytest.mark.parametrize("change", [{"channel_order": "bgr"}, {"seed": 1}])
 def test_what_decides_about_an_image_makes_another_shard(tmp_path, change):
     ingest(tmp_path, Pictures())
     again = Pictures()
@@ -135,30 +134,66 @@ def people(tmp_path):
 @pytest.mark.parametrize("images", [1, 4, 100])
 def test_shards_do_not_show_in_the_result(tmp_path, people, images):
     settings = CatalogSettings(sources={"s": people}, shard_images=images)
-    found = catalog_faces(settings, 0, tmp_path / "out" / "faces.rec")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["faces.idx", "faces.rec"]
-    assert found.manifest["store"].unique().tolist() == [str(tmp_path / "out" / "faces.rec")]
-    reader = RecordIOReader(tmp_path / "out" / "faces.rec")
-    assert found.manifest["record"].tolist() == reader.keys.tolist() == list(range(10))
-    assert found.manifest["offset"].tolist() == reader.offsets.tolist()
-    labels = [reader.read_labels(record)[0] for record in range(10)]
-    assert labels == [0, 0, 0, 0, 1, 1, 2, 2, 2, -1]
+    found = catalog_faces(settings, 0, tmp_path / "out")
+    assert len(found.manifest) == found.stores["images"].sum() == 10
+    assert found.manifest["store"].unique().tolist() == found.stores["store"].tolist()
+    assert len(found.stores) == -(-10 // images)
     for row in found.manifest.itertuples():
         original = (tmp_path / "faces" / row.key.removeprefix("s/")).read_bytes()
+        reader = RecordIOReader(row.store)
         assert reader.read_image(row.record).encoded == original
+        assert reader.offsets[reader.keys.tolist().index(row.record)] == row.offset
+
+
+def test_a_moved_folder_is_taken_as_it_is(tmp_path, people):
+    settings = CatalogSettings(sources={"s": people})
+    before = catalog_faces(settings, 0, tmp_path / "out").stores["store"]
+    inode = Path(before[0]).stat().st_ino
+    (tmp_path / "out").rename(tmp_path / "moved")
+    manifest = catalog_faces(settings, 0, tmp_path / "moved").manifest
+    assert manifest["store"].unique().tolist() == [str(tmp_path / "moved" / Path(before[0]).name)]
+    assert Path(manifest["store"][0]).stat().st_ino == inode
+    assert FaceImages(manifest)[9].shape == (112, 112, 3)
+
+
+def test_another_source_leaves_the_shards_of_the_first(tmp_path, people):
+    (tmp_path / "more/Aa").mkdir(parents=True)
+    (tmp_path / "more/Aa/1.jpg").write_bytes(picture(99))
+    more = SourceSettings(path=str(tmp_path / "more"), aligned=True)
+    first = catalog_faces(CatalogSettings(sources={"s": people}), 0, tmp_path / "out").stores["store"]
+    written = Path(first[0]).stat()
+    both = catalog_faces(CatalogSettings(sources={"more": more, "s": people}), 0, tmp_path / "out").stores
+    assert both["source"].tolist() == ["more", "s"]
+    assert both["store"][1] == first[0]
+    assert Path(first[0]).stat() == written
 
 
 def test_finished_shards_wait_for_the_next_try(tmp_path, people):
-    packed = tmp_path / "out" / "faces.rec"
-    catalog_faces(CatalogSettings(sources={"s": people}), 0, packed)
-    before = packed.read_bytes()
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad/none.jpg").write_bytes(b"no image")
     bad = SourceSettings(path=str(tmp_path / "bad"), aligned=True)
     with pytest.raises(LafsError, match="'bad': all 1 images were rejected"):
-        catalog_faces(CatalogSettings(sources={"s": people, "bad": bad}), 0, packed)
-    assert packed.read_bytes() == before
-    assert len(list((tmp_path / "out/faces.rec.parts").glob("*.parquet"))) == 2
-    catalog_faces(CatalogSettings(sources={"s": people}), 0, packed)
-    assert packed.read_bytes() == before
-    assert not (tmp_path / "out/faces.rec.parts").exists()
+        catalog_faces(CatalogSettings(sources={"s": people, "bad": bad}), 0, tmp_path / "out")
+    waiting = {file.name: file.stat().st_ino for file in (tmp_path / "out").iterdir()}
+    assert sorted(Path(name).suffix for name in waiting) == [".idx"] * 2 + [".parquet"] * 2 + [".rec"] * 2
+    store = catalog_faces(CatalogSettings(sources={"s": people}), 0, tmp_path / "out").stores["store"][0]
+    assert {file.name: file.stat().st_ino for file in (tmp_path / "out").iterdir()} == waiting
+    assert Path(store).name in waiting
+
+
+def test_unused_stores_are_removed_and_nothing_else(tmp_path, people, caplog):
+    caplog.set_level("INFO")
+    out = tmp_path / "out"
+    one = catalog_faces(CatalogSettings(sources={"s": people}), 0, out).stores["store"]
+    other = catalog_faces(CatalogSettings(sources={"s": people}, shard_images=4), 0, out).stores["store"]
+    (out / "notes.parquet").write_text("the user's own")
+    (out / f".{Path(one[0]).stem}.k1ll3d_.rec").write_text("half written")
+    remove_unused_stores(out, other)
+    left = {file.name for file in out.iterdir()}
+    kept = {
+        Path(store).with_suffix(suffix).name for store in other for suffix in (".rec", ".idx", ".parquet")
+    }
+    assert left == kept | {"notes.parquet"}
+    assert "1 unused stores removed" in caplog.text
+    remove_unused_stores(out, other)
+    assert caplog.text.count("stores removed") == 1

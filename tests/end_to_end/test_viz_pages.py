@@ -11,7 +11,7 @@ import pytest
 from tests.end_to_end.browser import available, chromium
 from tests.servers import free_port, serving
 
-from lafs_pipeline.pipeline_registry import STATIONS
+from lafs_pipeline.pipeline_registry import STAGES
 
 pytestmark = [
     pytest.mark.slow,
@@ -90,7 +90,7 @@ def page(request, tmp_path):
 
 
 def test_the_graph_with_its_boxes_tables_and_pictures(page, smoke, tmp_path):
-    assert page.run(NODES, "modularPipeline") == sorted(STATIONS)
+    assert page.run(NODES, "modularPipeline") == sorted(STAGES)
     assert page.run(NODES, "task") == page.run(NODES, "parameters") == []
     assert set(page.run(LAYER_NAMES)) == LAYERS
     page.screenshot(tmp_path / "graph.png")

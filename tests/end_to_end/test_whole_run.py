@@ -43,9 +43,15 @@ def mlflow_run(smoke):
     return client, runs[0]
 
 
-def test_every_face_is_in_the_manifest_and_the_packed_file(smoke, faces):
+def test_every_face_is_in_the_manifest_and_a_store(smoke, faces):
     assert len(faces) == 24 * 8
-    assert len(RecordIOReader(smoke / "02_intermediate/faces.rec")) == len(faces)
+    stores = pd.read_csv(smoke / "02_intermediate/stores.csv")
+    assert (
+        set(faces["store"])
+        == set(stores["store"])
+        == set(map(str, smoke.glob("02_intermediate/faces/*.rec")))
+    )
+    assert sum(len(RecordIOReader(store)) for store in stores["store"]) == len(faces)
     assert FaceImages(faces)[17].shape == (112, 112, 3)
 
 

@@ -43,7 +43,7 @@ class Blind(nn.Module):
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory) -> pd.DataFrame:
     source = SourceSettings(kind="synthetic", identities=7, images_per_identity=6)
-    packed = tmp_path_factory.mktemp("faces") / "faces.rec"
+    packed = tmp_path_factory.mktemp("faces") / "stores"
     return catalog_faces(CatalogSettings(sources={"drawn": source}, threads=1), 0, packed).manifest
 
 

@@ -36,7 +36,7 @@ SIZES = {
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory):
     source = SourceSettings(kind="synthetic", identities=5, images_per_identity=5)
-    packed = tmp_path_factory.mktemp("faces") / "faces.rec"
+    packed = tmp_path_factory.mktemp("faces") / "stores"
     return catalog_faces(CatalogSettings(sources={"drawn": source}, threads=1), 0, packed).manifest
 
 

@@ -101,7 +101,7 @@ def cataloged(tmp_path):
         benchmarks={"held_out": BenchmarkSettings(source="drawn", identities=6, pairs=60)},
         threads=1,
     )
-    found = vars(catalog_faces(settings, 0, tmp_path / "faces.rec"))
+    found = vars(catalog_faces(settings, 0, tmp_path / "stores"))
     tables = {name: found[name] for name in BenchmarkData.__dataclass_fields__ if name != "faces"}
     return BenchmarkData(faces=found["manifest"], **tables)
 
@@ -141,7 +141,7 @@ def templates(tmp_path_factory):
     folder = tmp_path_factory.mktemp("templates")
     tree = write_tree(folder / "IJBC", people=10)
     benchmarks = {"ijbc": BenchmarkSettings(kind="ijb", path=str(tree.root))}
-    found = vars(catalog_faces(CatalogSettings(benchmarks=benchmarks, threads=1), 0, folder / "faces.rec"))
+    found = vars(catalog_faces(CatalogSettings(benchmarks=benchmarks, threads=1), 0, folder / "stores"))
     tables = {name: found[name] for name in BenchmarkData.__dataclass_fields__ if name != "faces"}
     data = BenchmarkData(faces=found["manifest"], **tables)
     faces = FaceImages(data.faces)

@@ -38,7 +38,7 @@ def study(tmp_path_factory) -> Study:
         benchmarks={"held": BenchmarkSettings(source="drawn", identities=4, pairs=40, folds=4)},
         threads=1,
     )
-    catalog = catalog_faces(settings, 0, folder / "faces.rec")
+    catalog = catalog_faces(settings, 0, folder / "stores")
     tables = {name: getattr(catalog, name) for name in BenchmarkData.__annotations__ if name != "faces"}
     torch.manual_seed(0)
     lafs, other = (PartFViT(num_landmarks=9, landmark_width=0.25, **TRANSFORMER) for _ in range(2))

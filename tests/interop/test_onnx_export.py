@@ -118,7 +118,7 @@ def test_real_faces_are_verified_alike(shared_dir, tmp_path, record_property):
         kind="pairs_txt", path=str(lfw / "aligned112"), pairs_file=str(lfw / "pairs.txt"), aligned=True
     )
     settings = CatalogSettings(sources={"celeba": celeba}, benchmarks={"lfw": benchmark})
-    found = catalog_faces(settings, 0, tmp_path / "faces.rec")
+    found = catalog_faces(settings, 0, tmp_path / "stores")
     model = briefly_trained(found.manifest[found.manifest["split"] == "train"], tmp_path)
     export_onnx(model, tmp_path / "model.onnx")
     faces = found.manifest[found.manifest["split"] == "lfw"]

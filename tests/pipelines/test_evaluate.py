@@ -56,9 +56,9 @@ def run(folder, benchmarks, sources=None, exclude_overlap="images", model=pixels
         "launch": {"processes": 1},
         "seed": 0,
         "export": {},
-        "paths.packed_faces": str(folder / "faces.rec"),
+        "paths.stores": str(folder / "stores"),
     }
-    pipeline = cataloging.create_pipeline().only_nodes("catalog_faces") + evaluate.create_pipeline()
+    pipeline = cataloging.create_pipeline().to_nodes("exclude_overlap") + evaluate.create_pipeline()
     datasets = {f"params:{name}": MemoryDataset(value) for name, value in parameters.items()}
     for number, variant in enumerate(("stage1", "scratch", "lafs")):
         datasets[f"face_model_{variant}"] = MemoryDataset(model(number), copy_mode="assign")

@@ -22,7 +22,7 @@ def write_face(path, person, number):
 def catalog(tmp_path, sources=None, **options):
     benchmark = BenchmarkSettings(**{"aligned": True} | options)
     settings = CatalogSettings(sources=sources or {}, benchmarks={"b": benchmark}, threads=1)
-    return catalog_faces(settings, 0, tmp_path / "out/faces.rec")
+    return catalog_faces(settings, 0, tmp_path / "out/stores")
 
 
 @pytest.fixture

@@ -101,7 +101,7 @@ def hardest(faces, benchmark="bench") -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def cataloged(tmp_path_factory):
     source = SourceSettings(kind="synthetic", identities=4, images_per_identity=3)
-    packed = tmp_path_factory.mktemp("faces") / "faces.rec"
+    packed = tmp_path_factory.mktemp("faces") / "stores"
     return catalog_faces(CatalogSettings(sources={"drawn": source}, threads=1), 0, packed)
 
 

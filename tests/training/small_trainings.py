@@ -54,7 +54,7 @@ def draw_faces(folder: Path, identities: int = 8, images: int = 4) -> pd.DataFra
     """The manifest of faces that are drawn into `folder`."""
     source = SourceSettings(kind="synthetic", identities=identities, images_per_identity=images)
     settings = CatalogSettings(sources={"drawn": source}, threads=1)
-    return catalog_faces(settings, SEED, folder / "faces.rec").manifest
+    return catalog_faces(settings, SEED, folder / "stores").manifest
 
 
 @dataclass(frozen=True)

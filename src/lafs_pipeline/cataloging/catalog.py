@@ -1,7 +1,6 @@
-"""Sources and benchmarks become a manifest, a packed file, and lists of what is compared and doubled."""
+"""Sources and benchmarks become a manifest of images in shards, and lists of what is compared and doubled."""
 
 import logging
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from lafs_pipeline.cataloging.comparisons import compare, with_groups
 from lafs_pipeline.cataloging.duplicates import find_duplicates
 from lafs_pipeline.cataloging.overlap import exclude_overlap, find_overlap
 from lafs_pipeline.cataloging.planning import CatalogSettings, Plan, PlannedImages, plan_catalog
-from lafs_pipeline.cataloging.shards import STORED_TYPES, ShardFolder, pack_stores
+from lafs_pipeline.cataloging.shards import STORED_TYPES, ShardFolder
 from lafs_pipeline.faces.manifest import (
     MANIFEST_TYPES,
     REJECTED_TYPES,
@@ -21,28 +20,28 @@ from lafs_pipeline.faces.manifest import (
     join_tables,
     typed_table,
 )
-from lafs_pipeline.runtime.cores import usable_cores
 from lafs_pipeline.runtime.errors import LafsError
 
 logger = logging.getLogger(__name__)
 
+STORE_TYPES = {"source": "string", "store": "string", "images": "int64"}
+
 
 @dataclass(frozen=True)
-class Catalog:
-    """What cataloging yields.
+class Ingested:
+    """All images that can be used, and what benchmarks compare.
 
     Attributes:
         manifest: One row an image; columns in :mod:`lafs_pipeline.faces.manifest`, and `group` where a
             benchmark has groups.
-        rejected: source, key, reason of every image that was left out.
+        rejected: source, key, reason of every image that cannot be used.
         pairs: benchmark, pair (from 0, in file order), key_a, key_b, is_same, fold (missing for none).
         templates: Of benchmarks that compare templates: benchmark, key, template, media, score.
         template_pairs: benchmark, template_a, template_b, is_same.
         template_subjects: Galleries and probes: benchmark, template, subject, role (`probe`, or the gallery).
         protocols: One row a benchmark: kind, alignment, and how many lines of its files, images, templates
             and pairs were left out, duplicate pairs among the last.
-        duplicates: As :func:`find_duplicates`, of all images that could be used.
-        overlap: As :func:`find_overlap`, of training images with benchmarks, before any exclusion.
+        stores: source, store (file) and images (usable or not) of every shard.
     """
 
     manifest: pd.DataFrame
@@ -52,69 +51,106 @@ class Catalog:
     template_pairs: pd.DataFrame
     template_subjects: pd.DataFrame
     protocols: pd.DataFrame
+    stores: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Catalog(Ingested):
+    """What cataloging yields: images that overlap with a benchmark have left the manifest.
+
+    Attributes:
+        duplicates: As :func:`find_duplicates`, of all images that could be used.
+        overlap: As :func:`find_overlap`, of training images with benchmarks, before any exclusion.
+    """
+
     duplicates: pd.DataFrame
     overlap: pd.DataFrame
 
 
-def catalog_faces(settings: CatalogSettings, seed: int, packed_path: Path | str) -> Catalog:
+def catalog_faces(settings: CatalogSettings, seed: int, stores: Path | str) -> Catalog:
+    """Ingest all sources and benchmarks, find duplicates, and keep images of benchmarks out of training.
+
+    No identity of a benchmark stays in training, not even under the same folder name in another source, and
+    no duplicate of a benchmark's image.
+
+    Args:
+        settings: Sources, benchmarks, and what counts as a duplicate.
+        seed: Seed of what is drawn.
+        stores: Folder of the images that are not read in place, as for :func:`ingest_faces`.
+
+    Raises:
+        LafsError: As :func:`ingest_faces` and :func:`leave_overlap_out`.
+    """
+    ingested = ingest_faces(settings, seed, stores)
+    duplicates = find_duplicates(
+        ingested.manifest, settings.near_distance, settings.near_similarity, settings.used_threads
+    )
+    overlap = find_overlap(ingested.manifest, duplicates)
+    manifest, rejected = leave_overlap_out(settings, ingested.manifest, overlap, ingested.rejected)
+    found = vars(ingested) | {"manifest": manifest, "rejected": rejected}
+    return Catalog(**found, duplicates=duplicates, overlap=overlap)
+
+
+def ingest_faces(settings: CatalogSettings, seed: int, stores: Path | str) -> Ingested:
     """Ingest all sources and benchmarks in one pass over their images.
 
-    Aligned faces in RecordIO files are read in place. All others are packed into the RecordIO file
-    `packed_path`: 112 x 112 JPEG and PNG files as they are, others aligned or resized and written as JPEG of
-    quality 95; the label of a record is the number of its identity among all sorted ones, -1 for none. Images
-    that cannot be used are listed with the reason, and the run goes on. No identity of a benchmark stays in
-    training, not even under the same folder name in another source, and no duplicate of a benchmark's image.
+    Aligned faces in RecordIO files are read in place. All others are written into RecordIO files in the
+    folder `stores`: 112 x 112 JPEG and PNG files as they are, others aligned or resized and written as JPEG
+    of quality 95; their records have no label. Images that cannot be used are listed with the reason, and the
+    run goes on.
 
-    Finished work lies in the folder `<packed_path>.parts` until all is done: a run that broke off goes on
-    from there, as far as nothing that decides about an image has changed.
+    What is in the folder is taken as it is, as far as nothing that decides about an image has changed: a run
+    that broke off is resumed, and a source that is already there is not read again.
 
     Raises:
         LafsError: Names or paths are wrong, all images of a source were rejected, there are too few
-            identities or images for what is asked, or a file cannot be written. `packed_path` is as it was
-            then.
+            identities or images for what is asked, or a file cannot be written.
     """
-    packed_path = Path(packed_path)
-    folder = packed_path.with_name(f"{packed_path.name}.parts")
-    threads = settings.threads or usable_cores()
-    plan = plan_catalog(settings, seed, packed_path.parent)
-    manifest, rejected = _ingest(plan, ShardFolder(folder, settings.shard_images, seed), threads)
+    stores = Path(stores)
+    plan = plan_catalog(settings, seed, stores.parent)
+    shards = ShardFolder(stores, settings.shard_images, seed)
+    manifest, rejected, written = _ingest(plan, shards, settings.used_threads)
     compared = compare(settings, plan, manifest, seed)
-    duplicates = find_duplicates(manifest, settings.near_distance, settings.near_similarity, threads)
-    overlap = find_overlap(manifest, duplicates)
-    manifest, excluded = exclude_overlap(manifest, overlap, settings.exclude_overlap)
-    if settings.sources and not (manifest["split"] == TRAIN).any():
+    return Ingested(with_groups(manifest, plan.groups), rejected, **vars(compared), stores=written)
+
+
+def leave_overlap_out(
+    settings: CatalogSettings, manifest: pd.DataFrame, overlap: pd.DataFrame, rejected: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The manifest without training images that a benchmark holds, by the rule of the settings.
+
+    Args:
+        settings: With the rule.
+        manifest: All images that can be used.
+        overlap: Of :func:`find_overlap`.
+        rejected: Images that cannot be used.
+
+    Returns:
+        The manifest, and the rejected images with those that were left out.
+
+    Raises:
+        LafsError: No image is left for training.
+    """
+    kept, excluded = exclude_overlap(manifest, overlap, settings.exclude_overlap)
+    if settings.sources and not (kept["split"] == TRAIN).any():
         raise LafsError(
             "No image is left for training: all are duplicates of benchmark images. Check that source and "
             "benchmark are not the same images, or set `exclude_overlap: none`."
         )
-    manifest = pack_stores(with_groups(manifest, plan.groups), folder, packed_path)
-    shutil.rmtree(folder, ignore_errors=True)
-    return Catalog(
-        manifest,
-        join_tables([rejected, excluded]),
-        **vars(compared),
-        duplicates=duplicates,
-        overlap=overlap,
-    )
+    return kept, join_tables([rejected, excluded])
 
 
-def _ingest(plan: Plan, shards: ShardFolder, threads: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Manifest with the stores of the shards, and rejected images."""
-    everyone = {
-        planned.person(index)
-        for planned in plan.images.values()
-        for index in planned.wanted
-        if index not in planned.refused
-    }
-    labels = {name: number for number, name in enumerate(sorted(everyone - {None}))}
-    rejected = TableBuilder(REJECTED_TYPES)
+def _ingest(plan: Plan, shards: ShardFolder, threads: int) -> tuple[pd.DataFrame, ...]:
+    """Manifest, rejected images, and the shards."""
+    rejected, stores = TableBuilder(REJECTED_TYPES), TableBuilder(STORE_TYPES)
     total = sum(len(planned.wanted) for planned in plan.images.values())
     tables = []
     with tqdm(total=total, unit="image", desc="cataloging", disable=None) as progress:
         for planned in plan.images.values():
             accepted_before, rejected_before = sum(map(len, tables)), len(rejected)
             reasons: list[str] = []
-            for indices, table in shards.ingest(planned, labels, threads, progress):
+            for store, indices, table in shards.ingest(planned, threads, progress):
+                stores.append(planned.name, str(store), len(indices))
                 tables.append(_manifest_rows(planned, table))
                 refused = table[table["reason"].notna()].set_index("index")["reason"].to_dict()
                 refused |= {index: planned.refused[index] for index in indices if index in planned.refused}
@@ -130,7 +166,7 @@ def _ingest(plan: Plan, shards: ShardFolder, threads: int) -> tuple[pd.DataFrame
                 logger.warning(
                     "'%s': %d images rejected, first %s", planned.name, left_out, "; ".join(reasons)
                 )
-    return join_tables(tables), rejected.table()
+    return join_tables(tables), rejected.table(), stores.table()
 
 
 def _manifest_rows(planned: PlannedImages, table: pd.DataFrame) -> pd.DataFrame:

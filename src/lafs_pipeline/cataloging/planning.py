@@ -11,6 +11,7 @@ from lafs_pipeline.cataloging.intake import FaceIntake
 from lafs_pipeline.faces.manifest import TRAIN
 from lafs_pipeline.protocols.held_out import held_out_pairs, hold_out_identities
 from lafs_pipeline.protocols.open import BenchmarkSettings, FixedBenchmark, open_benchmark, read_groups
+from lafs_pipeline.runtime.cores import usable_cores
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.sources.open import SourceSettings, open_source
@@ -56,6 +57,11 @@ class CatalogSettings:
         for name in ("sources", "benchmarks"):
             entries = {key: entry for key, entry in getattr(self, name).items() if entry is not None}
             object.__setattr__(self, name, entries)
+
+    @property
+    def used_threads(self) -> int:
+        """`threads`, or one a usable core."""
+        return self.threads or usable_cores()
 
 
 @dataclass

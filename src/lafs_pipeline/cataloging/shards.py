@@ -1,8 +1,15 @@
-"""Images are ingested shard by shard; what is done stays done when a run breaks off."""
+"""Images are ingested shard by shard; the shards are the stores that a manifest names.
+
+A finished shard is never written again, so that a manifest and its stores fit each other at any time: what a
+new cataloging needs comes beside what the saved manifest names, and only once the new manifest is saved are
+stores that it does not name removed.
+"""
 
 import hashlib
 import json
+import logging
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -12,32 +19,41 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from lafs_pipeline import __version__
 from lafs_pipeline.cataloging.intake import AlignedFace
 from lafs_pipeline.cataloging.planning import PlannedImages
 from lafs_pipeline.faces.manifest import MANIFEST_TYPES, TableBuilder
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import whole_file
-from lafs_pipeline.sources.recordio import RecordIOReader, RecordIOWriter
+from lafs_pipeline.sources.recordio import RecordIOWriter
 from lafs_pipeline.sources.recordio.source import RecordIOSource
 from lafs_pipeline.sources.source import shard_paths
 
-_FORM = 1
+logger = logging.getLogger(__name__)
+
+_FORM = 2
+"""Raised when anything that decides about a shard changes here."""
 _TASK = 16
+_NO_LABEL = -1.0
 _PACKED_SUFFIXES = {"recordio": ".rec", "tar": ".tar", "parquet": ".parquet"}
 _OF_THE_PLAN = ("key", "identity", "source", "split")
 STORED_TYPES = {name: kind for name, kind in MANIFEST_TYPES.items() if name not in _OF_THE_PLAN}
 SHARD_TYPES = {"index": "int64", "reason": "string"} | STORED_TYPES
+_OWN = ""
+"""Store of the images in a shard's own file, wherever its folder lies."""
+_DIGEST_SIZE = 12
+_SHARD_FILE = re.compile(rf"\.?(?P<shard>[0-9a-f]{{{2 * _DIGEST_SIZE}}})(\..+)?\.(rec|idx|parquet)")
+"""Files of a shard, and temporary ones that a killed process has left."""
 
 
 class ShardFolder:
     """Where finished shards lie: for each a RecordIO file of aligned faces and a table, named by a digest.
 
-    The digest covers the settings of the source, the keys and labels of the shard's images, and size and time
-    of the files behind them as far as they are known: whatever changes makes another shard.
+    The digest covers the version of this package, the settings of the source, the keys of the shard's images,
+    and size and time of the files behind them as far as they are known: whatever changes makes another shard.
 
     Args:
         path: The folder; made when the first shard is written.
@@ -51,20 +67,19 @@ class ShardFolder:
         self.seed = seed
 
     def ingest(
-        self, planned: PlannedImages, labels: dict[str, int], threads: int, progress: tqdm
-    ) -> Iterator[tuple[Sequence[int], pd.DataFrame]]:
+        self, planned: PlannedImages, threads: int, progress: tqdm
+    ) -> Iterator[tuple[Path, Sequence[int], pd.DataFrame]]:
         """Align all wanted images of a source, shard by shard.
 
         Args:
             planned: The source.
-            labels: Number of each person, as it is written into the records.
             threads: How many images are worked on at a time.
             progress: Counts the images.
 
         Yields:
-            Positions of the images of a shard, and a table with one row for each that was not refused before:
-            index, reason (missing for accepted images), and the columns of the manifest that an image alone
-            decides.
+            The store of a shard, the positions of its images, and a table with one row for each that was not
+            refused before: index, reason (missing for accepted images), and the columns of the manifest that
+            an image alone decides.
 
         Raises:
             LafsError: The folder cannot be written.
@@ -73,20 +88,21 @@ class ShardFolder:
             for start in range(0, len(planned.wanted), self.images):
                 part = planned.wanted[start : start + self.images]
                 indices = [index for index in part if index not in planned.refused]
-                store = self.path / f"{self._digest(planned, indices, labels)}.rec"
+                store = self.path / f"{self._digest(planned, indices)}.rec"
                 progress.update(len(part) - len(indices))
                 if store.is_file() and store.with_suffix(".parquet").is_file():
                     progress.update(len(indices))
                 else:
-                    self._write(store, planned, indices, labels, pool, threads, progress)
-                yield part, pd.read_parquet(store.with_suffix(".parquet"))
+                    self._write(store, planned, indices, pool, threads, progress)
+                table = pd.read_parquet(store.with_suffix(".parquet"))
+                table["store"] = table["store"].astype("category").cat.rename_categories({_OWN: str(store)})
+                yield store, part, table
 
     def _write(
         self,
         store: Path,
         planned: PlannedImages,
         indices: Sequence[int],
-        labels: dict[str, int],
         pool: Executor,
         threads: int,
         progress: tqdm,
@@ -104,8 +120,8 @@ class ShardFolder:
                     if in_place is not None and face.unchanged:
                         place = in_place.location(index)
                     else:
-                        label, record = labels.get(planned.person(index), -1), writer.count
-                        place = store, record, writer.write_image(record, face.encoded, float(label))
+                        record = writer.count
+                        place = _OWN, record, writer.write_image(record, face.encoded, _NO_LABEL)
                     rows.append(index, None, str(place[0]), *place[1:], *_facts(face))
         try:
             with whole_file(store.with_suffix(".parquet")) as temporary:
@@ -113,45 +129,39 @@ class ShardFolder:
         except OSError as error:
             raise LafsError(f"{self.path} cannot be written ({error.strerror}).") from error
 
-    def _digest(self, planned: PlannedImages, indices: Sequence[int], labels: dict[str, int]) -> str:
+    def _digest(self, planned: PlannedImages, indices: Sequence[int]) -> str:
         settings = planned.intake.settings
         stamps = [_stamp(path) for path in _files_behind(settings)]
         decode = planned.intake.decode_aligned
-        facts = [_FORM, planned.name, self.seed, asdict(settings), decode, stamps]
-        digest = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=12)
+        facts = [_FORM, __version__, planned.name, self.seed, asdict(settings), decode, stamps]
+        digest = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=_DIGEST_SIZE)
         folder = settings.root or settings.path if settings.kind in ("folder", "list") else None
         for index in indices:
             key = planned.source.key(index)
             image = folder and _stamp(Path(folder, key))
-            fact = json.dumps([index, key, labels.get(planned.person(index)), image])
-            digest.update(fact.encode())
+            digest.update(json.dumps([index, key, image]).encode())
         return digest.hexdigest()
 
 
-def pack_stores(manifest: pd.DataFrame, folder: Path, packed_path: Path) -> pd.DataFrame:
-    """Copy the records of `manifest` that lie in `folder` into one RecordIO file, in their order.
+def remove_unused_stores(folder: Path | str, used: Iterable[str]) -> None:
+    """Remove the shards of a folder that are not used any more, and what a killed process has left of others.
 
-    Returns:
-        The manifest with store, record and offset of the new places.
-
-    Raises:
-        LafsError: The file cannot be written.
+    Args:
+        folder: Of the shards; files that are none of theirs stay.
+        used: Stores of the saved manifest and of its plan.
     """
-    stores = manifest["store"].cat.categories
-    kept = [store for store in stores if Path(store).parent != folder]
-    numbers = pd.Index([*kept, str(packed_path)]).get_indexer(stores)
-    codes = np.where(numbers < 0, len(kept), numbers)[manifest["store"].cat.codes]
-    records, offsets = manifest["record"].to_numpy(copy=True), manifest["offset"].to_numpy(copy=True)
-    reader = None
-    with RecordIOWriter(packed_path) as writer:
-        for number, row in enumerate(np.flatnonzero(codes == len(kept))):
-            store = Path(manifest["store"].iloc[row])
-            if reader is None or reader.path != store:
-                reader = RecordIOReader(store)
-            offsets[row] = writer.write(number, reader.read(records[row]))
-            records[row] = number
-    store = pd.Categorical.from_codes(codes, [*kept, str(packed_path)])
-    return manifest.assign(store=store.remove_unused_categories(), record=records, offset=offsets)
+    folder = Path(folder)
+    kept = {Path(store) for store in used}
+    shards, freed = set(), 0
+    for file in sorted(folder.iterdir()) if folder.is_dir() else []:
+        match = _SHARD_FILE.fullmatch(file.name)
+        if match is None or (not file.name.startswith(".") and folder / f"{match['shard']}.rec" in kept):
+            continue
+        freed += file.stat().st_size
+        shards.add(match["shard"])
+        file.unlink()
+    if shards:
+        logger.info("%s: %d unused stores removed (%.1f MB)", folder, len(shards), freed / 1e6)
 
 
 def _aligned(planned: PlannedImages, indices: Sequence[int]) -> list[tuple[int, AlignedFace | str]]:

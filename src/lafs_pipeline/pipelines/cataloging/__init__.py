@@ -1,4 +1,4 @@
-"""Raw faces become a manifest, a packed file and pair sets."""
+"""Raw faces become a manifest, stores of images and what benchmarks compare."""
 
 from lafs_pipeline.pipelines.cataloging.pipeline import create_pipeline
 

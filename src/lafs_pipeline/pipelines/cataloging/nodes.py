@@ -1,6 +1,5 @@
 """Nodes of the cataloging pipeline."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -10,16 +9,50 @@ from lafs_pipeline.pipelines.parameters import ExportSettings, parse
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from lafs_pipeline.cataloging.planning import CatalogSettings
+
     Table = pd.DataFrame
 
 
-def catalog(parameters: dict[str, Any], seed: int, packed: str) -> "dict[str, Table | Path]":
-    """The tables of a catalog by name, and the packed images."""
-    from lafs_pipeline.cataloging.catalog import catalog_faces
-    from lafs_pipeline.cataloging.planning import CatalogSettings
+def ingest(parameters: dict[str, Any], seed: int, folder: str) -> "dict[str, Table]":
+    """All images that can be used, in stores in a folder, and what benchmarks compare: tables by name."""
+    from lafs_pipeline.cataloging.catalog import ingest_faces
 
-    result = catalog_faces(parse(CatalogSettings, parameters, "cataloging"), seed, packed)
-    return vars(result) | {"packed_faces": Path(packed)}
+    return vars(ingest_faces(_settings(parameters), seed, folder))
+
+
+def find_duplicates(ingested: "Table", parameters: dict[str, Any]) -> "Table":
+    """Images that are there more than once."""
+    from lafs_pipeline.cataloging import duplicates
+
+    settings = _settings(parameters)
+    return duplicates.find_duplicates(
+        ingested, settings.near_distance, settings.near_similarity, settings.used_threads
+    )
+
+
+def find_overlap(ingested: "Table", duplicates: "Table") -> "Table":
+    """Training images that a benchmark also holds."""
+    from lafs_pipeline.cataloging import overlap
+
+    return overlap.find_overlap(ingested, duplicates)
+
+
+def exclude_overlap(
+    ingested: "Table", overlap: "Table", unusable: "Table", parameters: dict[str, Any]
+) -> "tuple[Table, Table]":
+    """All images that were rejected, with the reasons, and at last the faces that stay."""
+    from lafs_pipeline.cataloging.catalog import leave_overlap_out
+
+    faces, rejected = leave_overlap_out(_settings(parameters), ingested, overlap, unusable)
+    return rejected, faces
+
+
+def remove_unused_stores(faces: "Table", stores: "Table", folder: str) -> None:
+    """Now that the faces are saved, nothing needs the stores of earlier ones."""
+    from lafs_pipeline.cataloging import shards
+
+    shards.remove_unused_stores(folder, {*stores["store"], *faces["store"].unique()})
 
 
 def export(faces: "Table", pairs: "Table", parameters: dict[str, Any]) -> None:
@@ -53,3 +86,9 @@ def draw_contact_sheet(faces: "Table") -> "Figure":
     from lafs_pipeline.reporting.dataset_card import plot_contact_sheet
 
     return plot_contact_sheet(faces)
+
+
+def _settings(parameters: dict[str, Any]) -> "CatalogSettings":
+    from lafs_pipeline.cataloging.planning import CatalogSettings
+
+    return parse(CatalogSettings, parameters, "cataloging")

@@ -4,30 +4,40 @@ from kedro.pipeline import Node, Pipeline
 
 from lafs_pipeline.pipelines.cataloging import nodes
 
-TABLES = (
-    "rejected",
-    "pairs",
-    "templates",
-    "template_pairs",
-    "template_subjects",
-    "protocols",
-    "duplicates",
-    "overlap",
-)
+COMPARED = ("pairs", "templates", "template_pairs", "template_subjects", "protocols")
 
 
 def create_pipeline() -> Pipeline:
-    """Parameters -> faces, packed_faces, what benchmarks compare, what is left out or doubled, pictures."""
+    """Parameters -> faces, what benchmarks compare, what is rejected or doubled, pictures."""
     return Pipeline(
         [
             Node(
-                nodes.catalog,
-                inputs=["params:cataloging", "params:seed", "params:paths.packed_faces"],
-                outputs={
-                    "manifest": "faces",
-                    **{name: name for name in (*TABLES, "packed_faces")},
-                },
-                name="catalog_faces",
+                nodes.ingest,
+                inputs=["params:cataloging", "params:seed", "params:paths.stores"],
+                outputs={"manifest": "ingested", "rejected": "unusable", "stores": "stores"}
+                | {name: name for name in COMPARED},
+                name="ingest",
+            ),
+            Node(
+                nodes.find_duplicates,
+                inputs=["ingested", "params:cataloging"],
+                outputs="duplicates",
+                name="find_duplicates",
+            ),
+            Node(
+                nodes.find_overlap, inputs=["ingested", "duplicates"], outputs="overlap", name="find_overlap"
+            ),
+            Node(
+                nodes.exclude_overlap,
+                inputs=["ingested", "overlap", "unusable", "params:cataloging"],
+                outputs=["rejected", "faces"],
+                name="exclude_overlap",
+            ),
+            Node(
+                nodes.remove_unused_stores,
+                inputs=["faces", "stores", "params:paths.stores"],
+                outputs=None,
+                name="remove_unused_stores",
             ),
             Node(nodes.export, inputs=["faces", "pairs", "params:export"], outputs=None, name="export"),
             Node(
