@@ -46,6 +46,20 @@ def test_parameter_out_of_range(kedro, tmp_path, parameter, expected):
     assert expected in message
 
 
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        ("--runner=ThreadRunner", "ThreadRunner runs nodes side by side"),
+        ("--runner=ParallelRunner", "ParallelRunner runs nodes side by side"),
+        ("--runner-params=is_async=True", "--async saves data sets in other threads"),
+        ("--params=paths.packed_faces=faces.rec", "paths.packed_faces gave way to the folder paths.stores"),
+    ],
+)
+def test_what_would_not_do_what_it_says(kedro, tmp_path, option, expected):
+    message = outcome(kedro(tmp_path, "run", "--env", "smoke", option), tmp_path)
+    assert expected in message
+
+
 def test_a_pipeline_before_the_one_it_needs(kedro, tmp_path):
     message = outcome(kedro(tmp_path, "run", "--env", "smoke", "--pipelines=pretrain"), tmp_path)
     assert "faces, landmark_network, landmarks are not there yet" in message

@@ -1,6 +1,8 @@
 """Refuse what cannot work before anything is written."""
 
+import re
 from collections.abc import Iterator
+from typing import Any
 
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
@@ -11,14 +13,30 @@ from lafs_pipeline.pipelines.parameters import GROUPS, group_settings, parse
 from lafs_pipeline.runtime.errors import LafsError
 
 PARAMETER = "params:"
+REFUSED_RUNNER = re.compile("ThreadRunner|ParallelRunner")
+MOVED = {"packed_faces": "stores"}
+"""Files named by `paths` in version 0.1, and the folders that are there now."""
 
 
 class GuardHooks:
-    """Checks parameters and inputs before the first node."""
+    """Checks runner, parameters and inputs before the first node."""
 
     @hook_impl(wrapper=True, tryfirst=True)
-    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> Iterator[None]:
-        """Refuse unknown or impossible parameters, and a pipeline run before the one it needs."""
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
+    ) -> Iterator[None]:
+        """Refuse other runners, parameters that cannot be, and a pipeline run before the one it needs."""
+        if runner := REFUSED_RUNNER.search(run_params["runner"]):
+            raise LafsError(
+                f"{runner[0]} runs nodes side by side, which would share torch's random generator and the "
+                "cores of one training: leave --runner out (or give SequentialRunner). A training starts "
+                "processes of its own: --params launch.processes=N"
+            )
+        for old, new in MOVED.items():
+            if old in catalog.load("parameters").get("paths", {}):
+                raise LafsError(
+                    f"parameter paths.{old} gave way to the folder paths.{new}; rename it in conf/"
+                )
         inputs = pipeline.inputs()
         for name in sorted(inputs):
             group = name.removeprefix(PARAMETER)
@@ -31,12 +49,21 @@ class GuardHooks:
             raise LafsError(_what_to_run(absent))
         return (yield)
 
+    @hook_impl(tryfirst=True)
+    def before_node_run(self, is_async: bool) -> None:
+        """Refuse data sets saved in threads of their own, where MLflow has no active run."""
+        if is_async:
+            raise LafsError(
+                "--async saves data sets in other threads, from where nothing would be logged to the MLflow "
+                "run; leave it out"
+            )
+
 
 def _what_to_run(absent: list[str]) -> str:
     makers = [
-        station
-        for station, pipeline in pipelines.items()
-        if station != "__default__" and pipeline.all_outputs() & set(absent)
+        stage
+        for stage, pipeline in pipelines.items()
+        if stage != "__default__" and pipeline.all_outputs() & set(absent)
     ]
     return (
         f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} not there yet; "
