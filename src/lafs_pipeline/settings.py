@@ -4,9 +4,11 @@ import importlib.util
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from kedro.config import OmegaConfigLoader
 from kedro.utils import find_kedro_project
 
 from lafs_pipeline.hooks import EndingHooks, GuardHooks, SummaryHooks, TrackingHooks
@@ -16,7 +18,6 @@ from lafs_pipeline.hooks import EndingHooks, GuardHooks, SummaryHooks, TrackingH
 with warnings.catch_warnings(record=True):
     import kedro_mlflow.framework.hooks.mlflow_hook  # noqa: F401
 
-PROJECT = find_kedro_project(Path.cwd()) or Path.cwd()
 SERVER = os.environ.get("MLFLOW_TRACKING_URI")
 """MLflow changes the variable later on."""
 
@@ -33,38 +34,39 @@ if importlib.util.find_spec("psutil"):
     os.environ.setdefault("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true")
 
 
-def _data_folder() -> str:
-    """Absolute path of `data/`, or of LAFS_DATA where that is set."""
-    return str(PROJECT / os.environ.get("LAFS_DATA", "data"))
+class ProjectConfigLoader(OmegaConfigLoader):
+    """Configuration whose paths start in the project, whatever the working folder is.
+
+    The project is the one around `conf_source`. Where there is none, as for a configuration beside an installed
+    wheel, it is the one around the working folder, or that folder itself.
+    """
+
+    def __init__(self, conf_source: str | Path, *args: Any, **options: Any) -> None:
+        places = (Path(conf_source).absolute(), Path.cwd())
+        project = next(filter(None, map(find_kedro_project, places)), Path.cwd())
+        super().__init__(conf_source, *args, custom_resolvers=_resolvers(project), **options)
 
 
-def _tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI where that is set, else SQLite inside the project."""
-    return SERVER or f"sqlite:///{PROJECT / 'mlflow.db'}"
-
-
-def _artifact_location() -> str | None:
-    """Beside the SQLite store; a tracking server knows its own."""
-    return None if SERVER else (PROJECT / "mlartifacts").as_uri()
-
-
-def _environment(name: str, default: Any = None) -> Any:
-    """An environment variable, for paths of one machine."""
-    return os.environ.get(name, default)
+def _resolvers(project: Path) -> dict[str, Callable]:
+    return {
+        # data/, or the folder named by LAFS_DATA
+        "data_folder": lambda: str(project / Path(os.environ.get("LAFS_DATA", "data")).expanduser()),
+        # SQLite inside the project, or the server named by MLFLOW_TRACKING_URI
+        "tracking_uri": lambda: SERVER or f"sqlite:///{project / 'mlflow.db'}",
+        # beside the SQLite store; a tracking server knows its own
+        "artifact_location": lambda: None if SERVER else (project / "mlartifacts").as_uri(),
+        # paths of one machine
+        "environment": os.environ.get,
+    }
 
 
 # Of hooks with the same precedence the last one comes first, and those of plugins before these.
 HOOKS = (TrackingHooks(), SummaryHooks(), GuardHooks(), EndingHooks())
 
+CONFIG_LOADER_CLASS = ProjectConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
     "merge_strategy": {"parameters": "soft"},
     "config_patterns": {"mlflow": ["mlflow*", "mlflow*/**", "**/mlflow*"]},
-    "custom_resolvers": {
-        "data_folder": _data_folder,
-        "tracking_uri": _tracking_uri,
-        "artifact_location": _artifact_location,
-        "environment": _environment,
-    },
 }

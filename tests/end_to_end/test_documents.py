@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from kedro.config import OmegaConfigLoader
 from kedro.framework.cli.utils import _split_params
 from tests.end_to_end.documents import PROJECT, SHELL, documents, expand
 
 from lafs_pipeline.pipeline_registry import register_pipelines
 from lafs_pipeline.pipelines.parameters import GROUPS, group_settings, parse
 from lafs_pipeline.pipelines.reference import parameter_rows
-from lafs_pipeline.settings import CONFIG_LOADER_ARGS
+from lafs_pipeline.settings import CONFIG_LOADER_ARGS, ProjectConfigLoader
 
 CONF = PROJECT / "conf"
 PAGES = documents()
@@ -63,7 +62,7 @@ def in_catalog(path):
 
 def parameters(environment, given=None):
     """The parameters of an environment with those that a command gives."""
-    loader = OmegaConfigLoader(
+    loader = ProjectConfigLoader(
         str(CONF), **CONFIG_LOADER_ARGS, env=environment or "local", runtime_params=given or {}
     )
     return loader["parameters"]

@@ -3,12 +3,11 @@
 from pathlib import Path
 
 import pytest
-from kedro.config import OmegaConfigLoader
 
 from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.models.part_fvit import build_model
 from lafs_pipeline.pipelines.parameters import GROUPS, ModelSettings, group_settings, parse
-from lafs_pipeline.settings import CONFIG_LOADER_ARGS
+from lafs_pipeline.settings import CONFIG_LOADER_ARGS, ProjectConfigLoader
 from lafs_pipeline.training.recipes import AdaptSettings, StageOneSettings
 from lafs_pipeline.training.sampling import StepBatches, plan_processes
 from lafs_pipeline.training.self_supervised import PretrainSettings
@@ -19,7 +18,7 @@ CONF = Path(__file__).parents[2] / "conf"
 
 
 def parameters(environment):
-    loader = OmegaConfigLoader(
+    loader = ProjectConfigLoader(
         str(CONF), **CONFIG_LOADER_ARGS | {"default_run_env": "local"}, env=environment
     )
     return loader["parameters"]

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from kedro.config import OmegaConfigLoader
 from kedro.io import CatalogConfigResolver
 
 from lafs_pipeline.pipeline_registry import register_pipelines
-from lafs_pipeline.settings import CONFIG_LOADER_ARGS
+from lafs_pipeline.settings import CONFIG_LOADER_ARGS, ProjectConfigLoader
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -56,7 +55,7 @@ def test_node_names_are_short_and_unique():
 
 
 def test_nothing_that_a_node_of_cataloging_needs_lies_only_in_memory():
-    catalog = OmegaConfigLoader(str(CONF), **CONFIG_LOADER_ARGS, env="base")["catalog"]
+    catalog = ProjectConfigLoader(str(CONF), **CONFIG_LOADER_ARGS, env="base")["catalog"]
     resolver = CatalogConfigResolver(catalog)
     for name in data(register_pipelines()["cataloging"].datasets()):
         assert name in catalog or resolver.match_dataset_pattern(name), name

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog
 
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
-from lafs_pipeline.settings import CONFIG_LOADER_ARGS
+from lafs_pipeline.settings import CONFIG_LOADER_ARGS, ProjectConfigLoader
 
 CONF = Path(__file__).parents[2] / "conf"
 TRANSFORMER = {"patch_size": 16, "dim": 16, "depth": 1, "heads": 2, "head_dim": 8, "mlp_dim": 32}
@@ -18,7 +17,7 @@ TRANSFORMER = {"patch_size": 16, "dim": 16, "depth": 1, "heads": 2, "head_dim": 
 def catalog(tmp_path, monkeypatch) -> DataCatalog:
     """The project's entry, in a data folder of this test."""
     monkeypatch.setenv("LAFS_DATA", str(tmp_path))
-    entries = OmegaConfigLoader(str(CONF), **CONFIG_LOADER_ARGS)["catalog"]
+    entries = ProjectConfigLoader(str(CONF), **CONFIG_LOADER_ARGS)["catalog"]
     catalog = DataCatalog.from_config({"study_backbones": entries["study_backbones"]})
     # Hooks log instead of kedro-mlflow.
     catalog.get("study_backbones")._logging_activated = False

@@ -13,7 +13,6 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from kedro.config import OmegaConfigLoader
 from kedro.framework.project import pipelines as registered
 from kedro.framework.project import settings as project_settings
 from kedro.framework.startup import bootstrap_project
@@ -100,7 +99,7 @@ def pages(project: Path) -> dict[str, str]:
     """All pages by file name."""
     bootstrap_project(project)
     arguments = project_settings.CONFIG_LOADER_ARGS | {"default_run_env": "base"}
-    values = OmegaConfigLoader(str(project / "conf"), **arguments)["parameters"]
+    values = project_settings.CONFIG_LOADER_CLASS(str(project / "conf"), **arguments)["parameters"]
     values = json.loads(json.dumps(values).replace(f"{project}/", ""))
     named = {name: pipeline for name, pipeline in registered.items() if name != "__default__"}
     owners = dict.fromkeys(SHARED, SHARED_PAGE)
