@@ -37,8 +37,8 @@ if importlib.util.find_spec("psutil"):
 class ProjectConfigLoader(OmegaConfigLoader):
     """Configuration whose paths start in the project, whatever the working folder is.
 
-    The project is the one around `conf_source`. Where there is none, as for a configuration beside an installed
-    wheel, it is the one around the working folder, or that folder itself.
+    The project is the one around `conf_source`. Where there is none, as beside an installed wheel, it is the
+    one around the working folder, or that folder itself.
     """
 
     def __init__(self, conf_source: str | Path, *args: Any, **options: Any) -> None:

@@ -60,6 +60,20 @@ def test_what_would_not_do_what_it_says(kedro, tmp_path, option, expected):
     assert expected in message
 
 
+@pytest.mark.parametrize(
+    ("options", "variables", "expected"),
+    [
+        ((), {"LAFS_DATA": "s3://bucket/faces"}, "the variable LAFS_DATA is s3://bucket/faces: it must be"),
+        (("paths.checkpoints=gs://bucket/c",), {}, "parameter paths.checkpoints is gs://bucket/c: it must"),
+        (("faces_folder=s3://bucket/faces",), {}, "`path` is s3://bucket/faces: it must be a local path"),
+    ],
+)
+def test_a_place_on_another_file_system(kedro, tmp_path, options, variables, expected):
+    given = [f"--params={option}" for option in options]
+    message = outcome(kedro(tmp_path, *FOLDER, *given, **variables), tmp_path)
+    assert expected in message
+
+
 def test_a_pipeline_before_the_one_it_needs(kedro, tmp_path):
     message = outcome(kedro(tmp_path, "run", "--env", "smoke", "--pipelines=pretrain"), tmp_path)
     assert "faces, landmark_network, landmarks are not there yet" in message

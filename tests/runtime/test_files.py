@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.runtime.files import held_alone, whole_file
+from lafs_pipeline.runtime.files import held_alone, local_path, whole_file
 
 HOLD = """
 import sys
@@ -40,3 +40,13 @@ def test_a_folder_is_held_by_one_process_and_let_go_when_that_is_killed(tmp_path
     holder.wait()
     with held_alone(tmp_path):
         pass
+
+
+def test_home_is_expanded_and_other_file_systems_are_refused(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert local_path("~/faces", "`path`") == "/home/ada/faces"
+    for path in ("faces", "/faces", "", "C:faces", "a~b", "odd:name/x"):
+        assert local_path(path, "`path`") == path
+    for path in ("s3://bucket/faces", "gs://b", "file:///faces", "HTTPS://host/f", "hdfs:/faces"):
+        with pytest.raises(LafsError, match=r"`path` is .*it must be a local path"):
+            local_path(path, "`path`")

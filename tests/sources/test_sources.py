@@ -276,3 +276,12 @@ def test_bad_paths(tmp_path, monkeypatch, settings, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(LafsError, match=message):
         open_source("mine", settings, 0)
+
+
+def test_paths_in_the_home_folder_are_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings = SourceSettings(kind="tar", path=["~/a.tar", "/b.tar"], points="~/points.csv", detector=None)
+    assert settings.path == [f"{tmp_path}/a.tar", "/b.tar"]
+    assert settings.points == f"{tmp_path}/points.csv"
+    with pytest.raises(LafsError, match=r"`detector` is s3://bucket/yunet\.onnx: it must be a local path"):
+        SourceSettings(detector="s3://bucket/yunet.onnx")

@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         "folder",
         type=Path,
         nargs="?",
-        default=Path(os.environ.get("LAFS_DATA", "data")) / "06_models/checkpoints",
+        default=Path(os.environ.get("LAFS_DATA", "data")).expanduser() / "06_models/checkpoints",
         help="of the trainings (default: %(default)s)",
     )
     checkpoints.add_argument("--delete", nargs="+", metavar="NAME", help="as the list names them")

@@ -2,50 +2,58 @@
 
 import base64
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NewType
 
-from kedro.io import AbstractDataset
-from kedro_datasets._typing import ImagePreview
+from kedro.io import Version
 
+from lafs_pipeline.datasets.path_dataset import PathDataset
 from lafs_pipeline.runtime.files import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+ImagePreview = NewType("ImagePreview", str)
+"""Kedro-Viz goes by the name of this type, and shows base64 of an image file."""
 
-class FigureDataset(AbstractDataset["Figure", bytes]):
-    """A figure saved as an image file, whole or not at all, and loaded as that file's bytes.
+
+class FigureDataset(PathDataset["Figure", bytes]):
+    """A figure saved as an image file, atomically, and loaded as that file's bytes.
 
     kedro-datasets' MatplotlibDataset imports matplotlib when it is made and loads nothing.
 
     Args:
-        filepath: of the image file.
+        filepath: of the image file; with a protocol such as `s3://` where it is not local.
         save_args: of matplotlib's `savefig`.
+        version: of Kedro, for entries with `versioned: true`.
+        credentials: for the file system.
+        fs_args: further arguments of the file system.
         metadata: for Kedro-Viz.
     """
 
     def __init__(
-        self, filepath: str, save_args: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
+        self,
+        filepath: str,
+        save_args: dict[str, Any] | None = None,
+        version: Version | None = None,
+        credentials: dict[str, Any] | None = None,
+        fs_args: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
     ) -> None:
-        self._filepath = Path(filepath)
+        super().__init__(filepath, version, credentials, fs_args, metadata)
         self._save_args = save_args or {}
-        self.metadata = metadata
 
-    def load(self) -> bytes:
+    def read(self, path: Path) -> bytes:
         """The image file."""
-        return self._filepath.read_bytes()
+        return path.read_bytes()
 
-    def save(self, data: "Figure") -> None:
-        """Write the image file."""
-        with whole_file(self._filepath) as temporary:
+    def write(self, data: "Figure", path: Path) -> None:
+        """Draw the figure into an image file."""
+        with whole_file(path) as temporary:
             data.savefig(temporary, **self._save_args)
 
     def preview(self) -> ImagePreview:
         """The image file as Kedro-Viz shows it."""
         return ImagePreview(base64.b64encode(self.load()).decode("ascii"))
 
-    def _exists(self) -> bool:
-        return self._filepath.is_file()
-
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath), "save_args": self._save_args}
+        return super()._describe() | {"save_args": self._save_args}

@@ -5,41 +5,28 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset, DatasetError
 
+from lafs_pipeline.datasets.path_dataset import PathDataset
+
 if TYPE_CHECKING:
     from torch import nn
 
     from lafs_pipeline.interop.model_export import ModelExport
 
 
-class FaceModelDataset(AbstractDataset["nn.Module", "nn.Module"]):
-    """A face model or landmark network as safetensors, with its sizes in the header.
+class FaceModelDataset(PathDataset["nn.Module", "nn.Module"]):
+    """A face model or landmark network as safetensors, with its sizes in the header."""
 
-    Args:
-        filepath: of the `.safetensors` file.
-        metadata: for Kedro-Viz.
-    """
-
-    def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
-        self.metadata = metadata
-
-    def load(self) -> "nn.Module":
+    def read(self, path: Path) -> "nn.Module":
         """Rebuild the model, in eval mode on the CPU."""
         from lafs_pipeline.interop.model_files import load_model
 
-        return load_model(self._filepath)
+        return load_model(path)
 
-    def save(self, data: "nn.Module") -> None:
-        """Write the model, whole or not at all."""
+    def write(self, data: "nn.Module", path: Path) -> None:
+        """Write the model."""
         from lafs_pipeline.interop.model_files import save_model
 
-        save_model(data, self._filepath)
-
-    def _exists(self) -> bool:
-        return self._filepath.is_file()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
+        save_model(data, path)
 
 
 class ModelDigestDataset(AbstractDataset[None, str | None]):
@@ -75,35 +62,20 @@ class ModelDigestDataset(AbstractDataset[None, str | None]):
         return {"filepath": str(self._filepath)}
 
 
-class ModelExportDataset(AbstractDataset["ModelExport", "nn.Module"]):
-    """A folder to take away: a face model with its card, and in the formats of others.
+class ModelExportDataset(PathDataset["ModelExport", "nn.Module"]):
+    """A folder to take away: a face model with its card, and in the formats of others."""
 
-    Args:
-        filepath: of the folder.
-        metadata: for Kedro-Viz.
-    """
+    written_last = "config.json"
 
-    def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
-        self.metadata = metadata
-
-    def load(self) -> "nn.Module":
+    def read(self, path: Path) -> "nn.Module":
         """Rebuild the model, in eval mode on the CPU."""
         from lafs_pipeline.interop.model_export import WEIGHTS
         from lafs_pipeline.interop.model_files import load_model
 
-        return load_model(self._filepath / WEIGHTS)
+        return load_model(path / WEIGHTS)
 
-    def save(self, data: "ModelExport") -> None:
+    def write(self, data: "ModelExport", path: Path) -> None:
         """Write the folder."""
         from lafs_pipeline.interop.model_export import write_export
 
-        write_export(data, self._filepath)
-
-    def _exists(self) -> bool:
-        from lafs_pipeline.interop.model_export import WEIGHTS
-
-        return (self._filepath / WEIGHTS).is_file()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
+        write_export(data, path)

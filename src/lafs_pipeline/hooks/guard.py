@@ -1,5 +1,6 @@
 """Refuse what cannot work before anything is written."""
 
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +12,7 @@ from kedro.pipeline import Pipeline
 
 from lafs_pipeline.pipelines.parameters import GROUPS, group_settings, parse
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.files import local_path
 
 PARAMETER = "params:"
 REFUSED_RUNNER = re.compile("ThreadRunner|ParallelRunner")
@@ -20,6 +22,11 @@ MOVED = {"packed_faces": "stores"}
 
 class GuardHooks:
     """Checks runner, parameters and inputs before the first node."""
+
+    @hook_impl(tryfirst=True)
+    def after_context_created(self) -> None:
+        """Refuse a data folder that is not on this machine, before anything asks for it."""
+        local_path(os.environ.get("LAFS_DATA", ""), "the variable LAFS_DATA")
 
     @hook_impl(wrapper=True, tryfirst=True)
     def before_pipeline_run(
@@ -32,8 +39,15 @@ class GuardHooks:
                 "cores of one training: leave --runner out (or give SequentialRunner). A training starts "
                 "processes of its own: --params launch.processes=N"
             )
+        paths = catalog.load("parameters").get("paths", {})
+        for name, path in paths.items():
+            expanded = local_path(path, f"parameter paths.{name}")
+            if expanded != path:
+                raise LafsError(
+                    f"parameter paths.{name} is {path}, which is not expanded here: give {expanded}"
+                )
         for old, new in MOVED.items():
-            if old in catalog.load("parameters").get("paths", {}):
+            if old in paths:
                 raise LafsError(
                     f"parameter paths.{old} gave way to the folder paths.{new}; rename it in conf/"
                 )

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.files import local_path
 from lafs_pipeline.runtime.settings import setting, settings
 
 T = TypeVar("T")
@@ -26,6 +27,12 @@ class ExportSettings:
 
     recordio: str | None = setting("train.rec in InsightFace's layout, of the labeled training faces", None)
     pair_sets: dict[str, str] = setting("benchmark name -> .bin or .rec file of its pairs", {})
+
+    def __post_init__(self):
+        if self.recordio is not None:
+            object.__setattr__(self, "recordio", local_path(self.recordio, "`recordio`"))
+        for name, path in self.pair_sets.items():
+            self.pair_sets[name] = local_path(path, f"`pair_sets.{name}`")
 
 
 @settings

@@ -21,7 +21,7 @@ from lafs_pipeline.protocols.pair_lists import (
 from lafs_pipeline.protocols.pair_sets import PairSetSource, read_pair_set
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.settings import setting, settings
-from lafs_pipeline.sources.open import SourceSettings, open_source
+from lafs_pipeline.sources.open import SourceSettings, keep_local, open_source
 from lafs_pipeline.sources.source import EncodedFace, Source
 
 _NEEDED = dict.fromkeys(["pairs_txt", "pairs_csv", "cfp", "cross_lfw"], ("path", "pairs_file"))
@@ -65,6 +65,9 @@ class BenchmarkSettings:
         "templates without images, pairs listed twice",
         "error",
     )
+
+    def __post_init__(self):
+        keep_local(self, "path", "pairs_file", "points", "detector", "groups")
 
 
 @dataclass(frozen=True)

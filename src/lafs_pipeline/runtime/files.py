@@ -1,9 +1,10 @@
-"""Files that appear whole or not at all, and folders that one process holds alone."""
+"""Files that are written atomically, folders that one process holds alone, and paths that users give."""
 
 import errno
 import fcntl
 import logging
 import os
+import re
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -14,7 +15,26 @@ from lafs_pipeline.runtime.errors import LafsError
 
 logger = logging.getLogger(__name__)
 
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*:/+", re.IGNORECASE)
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+def local_path(path: str, name: str) -> str:
+    """`path` with a leading `~` expanded.
+
+    Args:
+        path: what a user gave.
+        name: what it is the path of, for the message.
+
+    Raises:
+        LafsError: it is an address on another file system.
+    """
+    if address := ADDRESS.match(path):
+        raise LafsError(
+            f"{name} is {path}: it must be a local path, and {address[0]} is none; copy the files or mount "
+            "their storage, and give the folder where they are then"
+        )
+    return str(Path(path).expanduser()) if path.startswith("~") else path
 
 
 @contextmanager

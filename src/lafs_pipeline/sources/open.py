@@ -6,6 +6,7 @@ from typing import Literal
 from lafs_pipeline.faces.alignment import FaceChoice
 from lafs_pipeline.faces.decode import ChannelOrder
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.files import local_path
 from lafs_pipeline.runtime.seeding import derive_seed
 from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.sources.folder import FolderSource
@@ -46,6 +47,23 @@ class SourceSettings:
     key_column: str | None = setting("parquet: column of unique names; null numbers the rows", None)
     identities: int = setting("Number of synthetic identities", 40, ge=1)
     images_per_identity: int = setting("Number of synthetic images an identity", 10, ge=1)
+
+    def __post_init__(self):
+        keep_local(self, "path", "root", "points", "detector")
+
+
+def keep_local(settings: object, *names: str) -> None:
+    """Expand `~` in fields that are paths.
+
+    Raises:
+        LafsError: one is an address on another file system.
+    """
+    for name in names:
+        given = getattr(settings, name)
+        if isinstance(given, str):
+            object.__setattr__(settings, name, local_path(given, f"`{name}`"))
+        elif given is not None:
+            object.__setattr__(settings, name, [local_path(path, f"`{name}`") for path in given])
 
 
 def open_source(
