@@ -12,6 +12,7 @@ from lafs_pipeline.models.part_fvit import FViT, PartFViT, build_model
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import derive_seed
 from lafs_pipeline.runtime.settings import setting, settings
+from lafs_pipeline.sources.open import keep_local
 from lafs_pipeline.training.self_supervised import PretrainSettings
 from lafs_pipeline.training.supervised import RecognitionSettings
 
@@ -24,6 +25,9 @@ class StageOneSettings:
         "an authors' Part fViT checkpoint to take instead of training stage 1", None
     )
     recognition: RecognitionSettings = setting("how stage 1 is trained", RecognitionSettings())
+
+    def __post_init__(self):
+        keep_local(self, "initial_weights")
 
 
 @settings
@@ -38,6 +42,9 @@ class AdaptSettings:
         "identities on which frozen backbones are probed, linearly and by k-NN; 0 leaves it out", 100, ge=0
     )
     recognition: RecognitionSettings = setting("how the model is adapted", RecognitionSettings())
+
+    def __post_init__(self):
+        keep_local(self, "keys")
 
 
 def fresh_model(
