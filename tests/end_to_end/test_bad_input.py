@@ -74,8 +74,10 @@ def test_a_place_on_another_file_system(kedro, tmp_path, options, variables, exp
     assert expected in message
 
 
-def test_a_pipeline_before_the_one_it_needs(kedro, tmp_path):
-    message = outcome(kedro(tmp_path, "run", "--env", "smoke", "--pipelines=pretrain"), tmp_path)
+@pytest.mark.parametrize("option", ["--pipelines=pretrain", "--pipeline=pretrain"])
+def test_a_pipeline_before_the_one_it_needs(kedro, tmp_path, option):
+    """With the option as people type it, too: when Kedro drops that, bound Kedro or change the documents."""
+    message = outcome(kedro(tmp_path, "run", "--env", "smoke", option), tmp_path)
     assert "faces, landmark_network, landmarks are not there yet" in message
     assert "kedro run --pipelines=cataloging,landmarks" in message
 

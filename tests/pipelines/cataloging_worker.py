@@ -6,13 +6,12 @@ python -m tests.pipelines.cataloging_worker FOLDER IDENTITIES [DATASET]
 import os
 import signal
 import sys
-from pathlib import Path
 from typing import Any
 
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
-from kedro_datasets.pandas import ParquetDataset
 
+from lafs_pipeline.datasets.manifest_dataset import ManifestDataset
 from lafs_pipeline.pipelines import cataloging
 
 
@@ -34,7 +33,7 @@ def main(folder: str, identities: str, deadly: str | None = None) -> None:
     pipeline = cataloging.create_pipeline().to_nodes("remove_unused_stores")
     datasets: dict[str, Any] = {f"params:{name}": MemoryDataset(value) for name, value in parameters.items()}
     for name in pipeline.all_outputs():
-        datasets[name] = ParquetDataset(filepath=(Path(folder) / f"{name}.parquet").as_posix())
+        datasets[name] = ManifestDataset(filepath=f"{folder}/{name}.parquet")
     if deadly:
         datasets[deadly] = DeadlyDataset()
     SequentialRunner().run(pipeline, DataCatalog(datasets))

@@ -1,0 +1,29 @@
+"""The manifest in the catalog, saved atomically: what it names stays usable whenever a run is killed."""
+
+from pathlib import Path
+from typing import Any, NewType
+
+import pandas as pd
+
+from lafs_pipeline.datasets.path_dataset import PathDataset
+from lafs_pipeline.runtime.files import whole_file
+
+TablePreview = NewType("TablePreview", dict[str, Any])
+"""Kedro-Viz goes by the name of this type, and shows columns and rows."""
+
+
+class ManifestDataset(PathDataset[pd.DataFrame, pd.DataFrame]):
+    """A table as a Parquet file; kedro-datasets' ParquetDataset writes over the file that is there."""
+
+    def read(self, path: Path) -> pd.DataFrame:
+        """The table."""
+        return pd.read_parquet(path)
+
+    def write(self, data: pd.DataFrame, path: Path) -> None:
+        """Write the table."""
+        with whole_file(path) as temporary:
+            data.to_parquet(temporary)
+
+    def preview(self, nrows: int = 5) -> TablePreview:
+        """The first rows, as Kedro-Viz shows them."""
+        return TablePreview(self.load().head(nrows).to_dict(orient="split"))
