@@ -177,7 +177,7 @@ def test_a_killed_and_a_terminated_run_go_on_as_the_same_run(kedro_run, data, ru
 def test_an_interrupted_run_does_not_count_as_finished(kedro_run, tmp_path, runs):
     many = "--params=cataloging.sources.synthetic.identities=5000"
     run = kedro_run(tmp_path, "--pipelines=cataloging", many)
-    run.wait_for("Running node: catalog")
+    run.wait_for("Running node: ingest")
     os.kill(run.process.pid, signal.SIGINT)
     assert run.finish() != 0
     (tracked,) = runs(f"sqlite:///{tmp_path}/mlflow.db")
