@@ -53,8 +53,9 @@ def catalog_files():
 
 
 def in_catalog(path):
-    """Whether a path in the data folder is one of the catalog, a folder on the way to it or a checkpoint."""
-    if (PROJECT / "data" / path).is_dir() or path.startswith("06_models/checkpoints/"):
+    """Whether a path in the data folder is of the catalog or on the way to it, of a store or a checkpoint."""
+    beside = ("02_intermediate/faces", "06_models/checkpoints/")
+    if (PROJECT / "data" / path).is_dir() or path.startswith(beside):
         return True
     patterns = [re.sub(r"\\{\w+\\}", r"\\w+", re.escape(known)) for known in catalog_files()]
     return any(re.fullmatch(pattern, path) for pattern in patterns)
