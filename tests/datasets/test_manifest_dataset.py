@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from kedro.io import DatasetError
+from kedro.io import DataCatalog, DatasetError
 
 from lafs_pipeline.datasets.manifest_dataset import ManifestDataset
 
@@ -12,6 +12,10 @@ TABLE = pd.DataFrame({"key": ["a", "b"], "split": pd.Categorical(["train", "lfw"
 def test_a_table_that_cannot_be_saved_leaves_the_one_before(tmp_path):
     dataset = ManifestDataset(filepath=str(tmp_path / "deep/faces.parquet"))
     assert not dataset.exists()
+    assert (
+        DataCatalog({"faces": dataset}).to_config()[0]["faces"]["filepath"]
+        == f"{tmp_path}/deep/faces.parquet"
+    )
     dataset.save(TABLE)
     with pytest.raises(DatasetError):
         dataset.save(pd.DataFrame({"key": ["a", {1, 2}]}))

@@ -50,6 +50,7 @@ def test_what_is_saved_is_loaded(root, data, kind):
     config = {"type": TYPES[kind], "filepath": f"{root}/deep/{NAMES[kind]}"}
     catalog = DataCatalog.from_config({"it": config})
     assert not catalog.exists("it")
+    assert catalog.to_config()[0]["it"]["filepath"] == config["filepath"]
     for _ in range(2):
         catalog.save("it", data[kind])
         assert catalog.exists("it")

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, NewType
 
 import pandas as pd
+from kedro.io import Version
 
 from lafs_pipeline.datasets.path_dataset import PathDataset
 from lafs_pipeline.runtime.files import whole_file
@@ -14,6 +15,16 @@ TablePreview = NewType("TablePreview", dict[str, Any])
 
 class ManifestDataset(PathDataset[pd.DataFrame, pd.DataFrame]):
     """A table as a Parquet file; kedro-datasets' ParquetDataset writes over the file that is there."""
+
+    def __init__(
+        self,
+        filepath: str,
+        version: Version | None = None,
+        credentials: dict[str, Any] | None = None,
+        fs_args: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(filepath, version, credentials, fs_args, metadata)
 
     def read(self, path: Path) -> pd.DataFrame:
         """The table."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import AbstractDataset, DatasetError, Version
 
 from lafs_pipeline.datasets.path_dataset import PathDataset
 
@@ -15,6 +15,16 @@ if TYPE_CHECKING:
 
 class FaceModelDataset(PathDataset["nn.Module", "nn.Module"]):
     """A face model or landmark network as safetensors, with its sizes in the header."""
+
+    def __init__(
+        self,
+        filepath: str,
+        version: Version | None = None,
+        credentials: dict[str, Any] | None = None,
+        fs_args: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(filepath, version, credentials, fs_args, metadata)
 
     def read(self, path: Path) -> "nn.Module":
         """Rebuild the model, in eval mode on the CPU."""
@@ -66,6 +76,16 @@ class ModelExportDataset(PathDataset["ModelExport", "nn.Module"]):
     """A folder to take away: a face model with its card, and in the formats of others."""
 
     written_last = "config.json"
+
+    def __init__(
+        self,
+        filepath: str,
+        version: Version | None = None,
+        credentials: dict[str, Any] | None = None,
+        fs_args: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(filepath, version, credentials, fs_args, metadata)
 
     def read(self, path: Path) -> "nn.Module":
         """Rebuild the model, in eval mode on the CPU."""

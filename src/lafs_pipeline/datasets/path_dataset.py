@@ -19,6 +19,8 @@ LOCAL = "file"
 class PathDataset(AbstractVersionedDataset[Saved, Loaded], Generic[Saved, Loaded]):
     """A file or folder; where it lies on no local disk, it goes through a temporary one.
 
+    A subclass needs an `__init__` of its own, from whose arguments Kedro makes `catalog.to_config()`.
+
     Args:
         filepath: of the file or folder, with a protocol such as `s3://` where it is not local.
         version: of Kedro, for entries with `versioned: true`.
