@@ -19,7 +19,7 @@ pytestmark = [
 ]
 PROJECT = Path(__file__).parents[2]
 KEDRO = Path(sys.executable).with_name("kedro")
-LAYERS = {"intermediate", "primary", "feature", "model_input", "models", "reporting"}
+LAYERS = {"model_output", "intermediate", "primary", "feature", "model_input", "models", "reporting"}
 FOREIGN = (
     "Experimental features",  # a greeting
     "/api/metadata",  # asked for, but not written into a static site
