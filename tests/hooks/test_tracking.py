@@ -27,7 +27,7 @@ hooks = []
 for pipeline in ("cataloging", "report"):
     print(f"session {pipeline}", flush=True)
     with KedroSession.create(project, env="smoke") as session:
-        nodes = ["dataset_card"] if hooks else None
+        nodes = ["cataloging.dataset_card"] if hooks else None
         session.run(pipeline_names=["cataloging"], node_names=nodes)
     hooks.append(sys.excepthook)
 depth, hook = 0, sys.excepthook
