@@ -1,5 +1,7 @@
 """The pipelines by name; run in order they take faces to a benchmark table and a report."""
 
+from types import ModuleType
+
 from kedro.pipeline import Pipeline
 
 from lafs_pipeline.pipelines import adapt, cataloging, evaluate, export, landmarks, pretrain, report, study
@@ -12,18 +14,18 @@ STAGES = {
     "evaluate": evaluate,
     "report": report,
 }
+BESIDE = {"study": study, "export": export}
 
 
 def register_pipelines() -> dict[str, Pipeline]:
     """The stages, all of them as the default, the few-shot study and the export of models.
 
-    Every stage is a namespace of its nodes, whose names are the same alone and in the default; Kedro-Viz
-    draws it as one box.
+    Every pipeline is a namespace of its nodes, which Kedro-Viz draws as one box: a node has one name, in the
+    default and alone.
     """
-    pipelines = {
-        name: Pipeline(stage.create_pipeline(), namespace=name, prefix_datasets_with_namespace=False)
-        for name, stage in STAGES.items()
-    }
-    whole = Pipeline(list(pipelines.values()))
-    beside = {"study": study.create_pipeline(), "export": export.create_pipeline()}
-    return {"__default__": whole, **pipelines, **beside}
+    pipelines = {name: _as_namespace(name, stage) for name, stage in (STAGES | BESIDE).items()}
+    return {"__default__": Pipeline([pipelines[name] for name in STAGES]), **pipelines}
+
+
+def _as_namespace(name: str, module: ModuleType) -> Pipeline:
+    return Pipeline(module.create_pipeline(), namespace=name, prefix_datasets_with_namespace=False)

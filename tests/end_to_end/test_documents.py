@@ -46,8 +46,12 @@ def named(commands, pattern):
 def catalog_files():
     """Patterns of the paths of the catalog in the data folder."""
     entries = yaml.safe_load((CONF / "base/catalog.yml").read_text())
-    inner = [entry.get("dataset", entry) if "filepath" not in entry else entry for entry in entries.values()]
-    paths = [entry.get("filepath", entry.get("path")) for entry in inner]
+    paths = []
+    for entry in entries.values():
+        while not {"filepath", "path"} & entry.keys():
+            entry = entry["dataset"]
+        parts = entry.get("path"), entry.get("filename_suffix", "")
+        paths.append(entry.get("filepath") or "{}/{{partition}}{}".format(*parts))
     assert all(path.startswith("${globals:data}/") for path in paths)
     return [path.removeprefix("${globals:data}/") for path in paths]
 
@@ -58,7 +62,8 @@ def in_catalog(path):
     if (PROJECT / "data" / path).is_dir() or path.startswith(beside):
         return True
     patterns = [re.sub(r"\\{\w+\\}", r"\\w+", re.escape(known)) for known in catalog_files()]
-    return any(re.fullmatch(pattern, path) for pattern in patterns)
+    folders = any(known.startswith(f"{path}/") for known in catalog_files())
+    return folders or any(re.fullmatch(pattern, path) for pattern in patterns)
 
 
 def parameters(environment, given=None):

@@ -122,7 +122,7 @@ def test_scores_and_curves_of_both_methods_in_one_chart(window, store, tmp_path)
     assert shown.index(ACCURACY) < shown.index("adapt_lafs")
     for run in (store.lafs, store.grid):
         assert f"{run.data.metrics[ACCURACY]:.2f}" in shown
-    curve = "adapt_lafs/embedding_std"
+    curve = "adapt_scratch/embedding_std"
     for run in (store.lafs, store.grid):
         window.wait_for_text(f"{run.info.run_name} ({curve})")
     window.wait_for(CURVES)
@@ -151,7 +151,7 @@ def test_the_page_of_a_run(window, store, tmp_path):
 
 def test_a_picture_among_the_artifacts(window, store, smoke, tmp_path):
     window.open(store.page(f"/{store.lafs.info.run_id}/artifacts/view_montage.png"))
-    window.wait_for_text("benchmarks.csv", "report.html", "face_model_lafs.safetensors")
+    window.wait_for_text("benchmarks.csv", "report.html", "landmark_network.safetensors")
     _, width, _ = cv2.imread(str(smoke / "08_reporting/view_montage.png")).shape
     window.wait_for(PICTURE, width)
     window.screenshot(tmp_path / "picture.png")
@@ -160,12 +160,12 @@ def test_a_picture_among_the_artifacts(window, store, smoke, tmp_path):
 def test_methods_side_by_side(window, store, tmp_path):
     runs = ",".join(f"%22{run.info.run_id}%22" for run in (store.lafs, store.grid))
     window.open(f"{store.address}/#/compare-runs?runs=[{runs}]&experiments=[%22{store.experiment}%22]")
-    window.wait_for_text("pretrain.tokens", "adapt_lafs/loss")
+    window.wait_for_text("pretrain.tokens", "adapt_scratch/loss")
     rows = {row[0]: row[1:] for row in window.run(ROWS) if len(row) == 3}
     assert rows["Run Name:"] == [store.lafs.info.run_name, store.grid.info.run_name]
     assert rows["method"] == ["lafs", "grid"]
     assert rows["pretrain.tokens"] == ["landmarks", "grid"]
     for run in (store.lafs, store.grid):
-        window.wait_for_text(f"{run.data.metrics['adapt_lafs/loss']:.4g}")
+        window.wait_for_text(f"{run.data.metrics['adapt_scratch/loss']:.4g}")
     window.wait_for(BRING, "pretrain.tokens")
     window.screenshot(tmp_path / "compared.png")

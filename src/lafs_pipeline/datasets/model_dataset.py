@@ -39,11 +39,11 @@ class FaceModelDataset(PathDataset["nn.Module", "nn.Module"]):
         save_model(data, path)
 
 
-class ModelDigestDataset(AbstractDataset[None, str | None]):
-    """Which model lies in a file, without loading it: the digest in its header.
+class ModelDigestsDataset(AbstractDataset[None, dict[str, str | None]]):
+    """Which models lie in a folder, without loading them: the digests in their headers.
 
     Args:
-        filepath: of the `.safetensors` file, which need not exist.
+        filepath: of the folder of `.safetensors` files, which need not exist.
         metadata: for Kedro-Viz.
     """
 
@@ -51,11 +51,11 @@ class ModelDigestDataset(AbstractDataset[None, str | None]):
         self._filepath = Path(filepath)
         self.metadata = metadata
 
-    def load(self) -> str | None:
-        """SHA-256 of sizes and weights; None without a file, or where an older one does not tell."""
+    def load(self) -> dict[str, str | None]:
+        """SHA-256 of sizes and weights by name of the file; None where an older one does not tell."""
         from lafs_pipeline.interop.model_header import read_digest
 
-        return read_digest(self._filepath) if self._filepath.is_file() else None
+        return {path.stem: read_digest(path) for path in sorted(self._filepath.glob("[!.]*.safetensors"))}
 
     def save(self, data: None) -> None:
         """Refuse: the digest is written with the model.
@@ -72,30 +72,32 @@ class ModelDigestDataset(AbstractDataset[None, str | None]):
         return {"filepath": str(self._filepath)}
 
 
-class ModelExportDataset(PathDataset["ModelExport", "nn.Module"]):
-    """A folder to take away: a face model with its card, and in the formats of others."""
+class ModelExportDataset(AbstractDataset["ModelExport", "nn.Module"]):
+    """A folder to take away: a face model with its card, and in the formats of others.
 
-    written_last = "config.json"
+    Args:
+        filepath: of the `model.safetensors` in it.
+        metadata: for Kedro-Viz.
+    """
 
-    def __init__(
-        self,
-        filepath: str,
-        version: Version | None = None,
-        credentials: dict[str, Any] | None = None,
-        fs_args: dict[str, Any] | None = None,
-        metadata: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(filepath, version, credentials, fs_args, metadata)
+    def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
 
-    def read(self, path: Path) -> "nn.Module":
+    def load(self) -> "nn.Module":
         """Rebuild the model, in eval mode on the CPU."""
-        from lafs_pipeline.interop.model_export import WEIGHTS
         from lafs_pipeline.interop.model_files import load_model
 
-        return load_model(path / WEIGHTS)
+        return load_model(self._filepath)
 
-    def write(self, data: "ModelExport", path: Path) -> None:
+    def save(self, data: "ModelExport") -> None:
         """Write the folder."""
         from lafs_pipeline.interop.model_export import write_export
 
-        write_export(data, path)
+        write_export(data, self._filepath.parent)
+
+    def _exists(self) -> bool:
+        return self._filepath.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
