@@ -127,9 +127,18 @@ class PartFViT(nn.Module):
         """Landmarks (B, N, 2), x and y in pixels, differentiable."""
         return self.landmark_network(images)
 
-    def encode(self, tokens: Tensor) -> Tensor:
-        """Embeddings (B, dim) of tokens (B, n, 3 * patch_size^2), n <= N."""
-        return self.transformer(tokens)
+    def encode(self, tokens: Tensor, indices: Tensor | None = None) -> Tensor:
+        """Embed tokens cut at n <= N landmarks.
+
+        Args:
+            tokens: (B, n, 3 * patch_size^2).
+            indices: (B, n) int64, which landmark each token was cut at; it gets the position of that landmark.
+                By default tokens get the first n positions in the order given (the authors' code).
+
+        Returns:
+            Embeddings (B, dim).
+        """
+        return self.transformer(tokens, None if indices is None else self.transformer.positions_of(indices))
 
     def forward(self, images: Tensor) -> Tensor:
         """Embed images."""

@@ -1,5 +1,7 @@
 """Settings of the views and of the fine-tuning augmentation."""
 
+from typing import Literal
+
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.settings import setting, settings
 
@@ -40,6 +42,11 @@ class ViewSettings:
     )
     with_replacement: bool = setting("Draw the landmarks of a local view with replacement", True)
     shuffle_global: bool = setting("Shuffle the landmarks of the global views", False)
+    token_positions: Literal["landmark", "order"] = setting(
+        "Position embedding of a token: that of its landmark, or that of its place in the order drawn (the "
+        "authors' code)",
+        "order",
+    )
 
     def __post_init__(self):
         require_scale("global_scale", self.global_scale)
