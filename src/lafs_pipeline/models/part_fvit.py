@@ -98,6 +98,7 @@ class PartFViT(nn.Module):
         dropout: probability after embedding, attention and MLP.
         drop_path: probability of skipping a branch, the same at every depth.
         landmark_width: channel multiplier of the landmark network's trunk.
+        landmark_coordinates: how the landmark network scales them, `joint` or `free`.
     """
 
     family = "part_fvit"
@@ -114,11 +115,12 @@ class PartFViT(nn.Module):
         dropout: float = 0.1,
         drop_path: float = 0.1,
         landmark_width: float = 1.0,
+        landmark_coordinates: str = "joint",
     ) -> None:
         super().__init__()
         self.sizes = {name: value for name, value in locals().items() if name in _size_names(PartFViT)}
         self.patch_size = patch_size
-        self.landmark_network = LandmarkNetwork(num_landmarks, landmark_width)
+        self.landmark_network = LandmarkNetwork(num_landmarks, landmark_width, landmark_coordinates)
         self.transformer = FaceTransformer(
             3 * patch_size**2, num_landmarks, dim, depth, heads, head_dim, mlp_dim, dropout, drop_path
         )
@@ -162,7 +164,7 @@ def registered_name(model: PartFViT | FViT) -> str:
     return f"{model.family}_{nearest}_patch8_112"
 
 
-def build_model(name: str, sizes: dict[str, int | float]) -> PartFViT | FViT:
+def build_model(name: str, sizes: dict[str, int | float | str]) -> PartFViT | FViT:
     """Build a registered model by its timm name.
 
     Args:

@@ -11,7 +11,7 @@ class ModelSettings:
     """Which model is trained."""
 
     name: str = setting("timm name of a Part fViT", "part_fvit_base_patch8_112")
-    sizes: dict[str, int | float] = setting("overrides of that model's sizes", {})
+    sizes: dict[str, int | float | str] = setting("overrides of that model's sizes", {})
 
 
 @settings

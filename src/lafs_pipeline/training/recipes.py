@@ -52,7 +52,7 @@ class AdaptSettings:
 
 
 def fresh_model(
-    name: str, sizes: dict[str, int | float], seed: int, network: LandmarkNetwork | None = None
+    name: str, sizes: dict[str, int | float | str], seed: int, network: LandmarkNetwork | None = None
 ) -> PartFViT:
     """A Part fViT with fresh weights, or with a given landmark network.
 
@@ -60,7 +60,8 @@ def fresh_model(
         LafsError: when the name is not a Part fViT's, a size is unknown, or the network does not fit.
     """
     torch.manual_seed(derive_seed(seed, "model"))
-    model = build_model(name, sizes)
+    rule = {} if network is None else {"landmark_coordinates": network.coordinates}
+    model = build_model(name, sizes | rule)
     if not isinstance(model, PartFViT):
         raise LafsError(f"model.name is '{name}'; expected a part_fvit_* model, which has landmarks")
     if network is not None:
@@ -74,27 +75,27 @@ def fresh_model(
     return model
 
 
-def fresh_landmark_network(sizes: dict[str, int | float], seed: int) -> LandmarkNetwork:
+def fresh_landmark_network(sizes: dict[str, int | float | str], seed: int) -> LandmarkNetwork:
     """The landmark network that :func:`fresh_model` of the same seed has."""
     torch.manual_seed(derive_seed(seed, "model"))
     return LandmarkNetwork(**sizes)
 
 
-def fresh_grid_model(name: str, sizes: dict[str, int | float], seed: int) -> FViT:
+def fresh_grid_model(name: str, sizes: dict[str, int | float | str], seed: int) -> FViT:
     """The grid model whose transformer has the sizes of a Part fViT."""
     part = fresh_model(name, sizes, seed)
     torch.manual_seed(derive_seed(seed, "model"))
     return FViT(**grid_sizes(part.sizes))
 
 
-def grid_sizes(sizes: dict[str, int | float]) -> dict[str, int | float]:
+def grid_sizes(sizes: dict[str, int | float | str]) -> dict[str, int | float]:
     """The sizes of a face model that do not speak of landmarks."""
-    return {name: value for name, value in sizes.items() if name not in ("num_landmarks", "landmark_width")}
+    return {name: value for name, value in sizes.items() if "landmark" not in name}
 
 
 def pretraining_start(
     name: str,
-    sizes: dict[str, int | float],
+    sizes: dict[str, int | float | str],
     seed: int,
     network: LandmarkNetwork,
     options: PretrainSettings,
