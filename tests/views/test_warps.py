@@ -19,7 +19,9 @@ def drawn(seed: int, **options) -> Warp:
 def smooth_image(seed: int) -> np.ndarray:
     coarse = np.random.default_rng(seed).uniform(0, 255, (3, 10, 10))
     rows, columns = np.mgrid[0 : 9 : SIZE * 1j, 0 : 9 : SIZE * 1j]
-    return np.stack([map_coordinates(plane, (rows, columns), order=1) for plane in coarse], -1).astype(np.uint8)
+    return np.stack([map_coordinates(plane, (rows, columns), order=1) for plane in coarse], -1).astype(
+        np.uint8
+    )
 
 
 def test_without_strength_nothing_moves():
@@ -46,7 +48,8 @@ def test_a_moved_point_shows_what_it_showed(seed):
     moved = warp.move(points, SIZE)
     inside = ((moved > 2) & (moved < SIZE - 2)).all(axis=1)
     source = [
-        map_coordinates(warp.source(SIZE)[..., axis], (moved[inside] - 0.5).T[::-1], order=1) for axis in (0, 1)
+        map_coordinates(warp.source(SIZE)[..., axis], (moved[inside] - 0.5).T[::-1], order=1)
+        for axis in (0, 1)
     ]
     error = np.abs(np.stack(source, -1) - points[inside]).max(axis=1, initial=0)
     # Where a strong warp folds the image over, a point is seen twice or never.

@@ -267,7 +267,7 @@ class SelfSupervisedStage:
         return self._tokens(views.global_appearance, whole), self._tokens(views.local_appearance, local)
 
     def _tokens(self, images: Tensor, landmarks: TokenLandmarks) -> tuple[Tensor, ...]:
-        """Patches, and the landmarks that give them their positions where these are not those of the order."""
+        """Patches, and the landmarks whose positions they get where these are not those of the order."""
         tokens = sample_patches(images, landmarks.points, self.student.model.patch_size)
         by_order = landmarks.indices is None or self.options.views.token_positions == "order"
         return (tokens,) if by_order else (tokens, landmarks.indices)
