@@ -109,6 +109,6 @@ class FaceTransformer(nn.Module):
         return self.norm(self.blocks[-1](x, queries=1)[:, 0])
 
     def positions_of(self, indices: Tensor) -> Tensor:
-        """Learned positions (B, n + 1, dim) of the class token and of the tokens numbered `indices` (B, n)."""
+        """Positions (B, n + 1, dim) of the class token and of the tokens numbered `indices` (B, n)."""
         own = F.embedding(indices, self.positions[0, 1:])
         return torch.cat((self.positions[:, :1].expand(len(indices), -1, -1), own), dim=1)

@@ -1,8 +1,8 @@
 """Landmarks without any label: a network learns where a warp moves the points of a mesh.
 
-Every face is mirrored or not, changed in color and warped; the network is to find the points of a mesh that is
-fixed on the aligned face, where the warp has moved them. Of an unwarped face it then finds the mesh fitted to
-that face, since what faces have in common is all that it can learn to find. Sources: Thewlis et al. (ICCV
+Every face is mirrored or not, changed in color and warped; the network is to find the points of a mesh that
+is fixed on the aligned face, where the warp has moved them. Of an unwarped face it then finds the mesh fitted
+to that face, since what faces have in common is all that it can learn to find. Sources: Thewlis et al. (ICCV
 2017, arXiv 1705.02193); Jakab et al. (NeurIPS 2018, arXiv 1806.07823).
 """
 
