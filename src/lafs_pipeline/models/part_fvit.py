@@ -134,7 +134,7 @@ class PartFViT(nn.Module):
 
         Args:
             tokens: (B, n, 3 * patch_size^2).
-            indices: (B, n) int64, which landmark each token was cut at; it gets the position of that landmark.
+            indices: (B, n) int64, which landmark each token was cut at, whose position it gets.
                 By default tokens get the first n positions in the order given (the authors' code).
 
         Returns:
