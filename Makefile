@@ -3,8 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+QUICK := evaluation interop models objectives runtime training views
+CACHES := .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis .coverage build dist site
+DATA := $(if $(LAFS_DATA),$(LAFS_DATA),data)
 
-.PHONY: setup demo test test-slow chaos lint format docs bench bench-gpu profile clean
+export NO_MKDOCS_2_WARNING := 1
+
+.PHONY: setup demo check test test-slow chaos coverage lint types format docs bench bench-gpu profile clean clean-data
 
 setup: $(READY)
 
@@ -17,8 +22,15 @@ $(READY): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/kedro run
 
-test: setup lint
-	$(BIN)/python -m pytest -m 'not slow'
+# One thread in each process: as many processes as cores then disturb each other least.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadgroup --no-loadscope-reorder
+
+# The quick round: no run of a pipeline, no server, no browser.
+check: lint types
+	$(PYTEST) -q -m 'not slow' $(QUICK:%=tests/%)
+
+test: lint types
+	$(PYTEST) -m 'not slow'
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
@@ -26,10 +38,16 @@ test-slow: setup
 chaos: setup
 	$(BIN)/python -m tests.chaos
 
+coverage: setup
+	$(BIN)/python -m pytest -q -m 'not slow' --cov=lafs_pipeline --cov-report=term:skip-covered $(QUICK:%=tests/%)
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+
+types: setup
+	$(BIN)/mypy
 
 format: setup
 	$(BIN)/ruff check --fix .
@@ -37,11 +55,12 @@ format: setup
 
 docs: setup
 	$(BIN)/python -m lafs_pipeline.pipelines.reference docs/pipelines
+	$(BIN)/mkdocs build --quiet --strict
 
 bench: setup
 	$(BIN)/python -m benchmarks.views
 	$(BIN)/python -m benchmarks.loading
-	$(BIN)/python -m benchmarks.cataloguing
+	$(BIN)/python -m benchmarks.cataloging
 	$(BIN)/python -m benchmarks.evaluation
 	$(BIN)/python -m benchmarks.pretrain_step
 	$(BIN)/python -m benchmarks.checkpoint
@@ -54,5 +73,16 @@ bench-gpu: setup
 profile: setup
 	$(BIN)/python -m benchmarks.profile_step
 
+# Caches and builds: nothing of a user's, no result, no model.
 clean:
-	git clean -fdX -- data src tests
+	rm -rf $(CACHES)
+	find $(wildcard src tests benchmarks docs notebooks) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Results, models and checkpoints in data/ (or LAFS_DATA), after a look at them and a yes. Tracking (mlflow.db) stays.
+clean-data:
+	@found=$$(find "$(DATA)" -mindepth 2 -maxdepth 2 ! -name .gitkeep 2>/dev/null | sort); \
+	if [ -z "$$found" ]; then echo "Nothing to delete in $(DATA)."; exit 0; fi; \
+	echo "$$found" | tr '\n' '\0' | du --files0-from=- -shc; \
+	printf 'Delete all of this? Type yes: '; read -r answer; \
+	if [ "$$answer" != yes ]; then echo 'Nothing is deleted.'; exit 1; fi; \
+	echo "$$found" | tr '\n' '\0' | xargs -0 rm -rf

@@ -2,7 +2,7 @@
 
     python -m benchmarks.checkpoint [--json]
 
-Student and teacher (base size, 65,536 prototypes), the centre and AdamW's state after real steps of 8 random
+Student and teacher (base size, 65,536 prototypes), the center and AdamW's state after real steps of 8 random
 images are written to a temporary folder. `pause_seconds` is how long `CheckpointWriter.save` takes,
 `write_seconds` how long it then writes in the background: medians of three. `first_pause_seconds`, which
 allocates the memory that the tensors are copied to, and the first step are not among them.
@@ -22,9 +22,9 @@ import torch
 from lafs_pipeline.models.part_fvit import build_model
 from lafs_pipeline.training.checkpoint_writer import CheckpointWriter
 from lafs_pipeline.training.checkpoints import Checkpoint
-from lafs_pipeline.training.precision import autocast
 from lafs_pipeline.training.self_supervised import PretrainSettings, SelfSupervisedStage
 from lafs_pipeline.training.stage import Part, Progress
+from lafs_pipeline.training.step import autocast
 
 BATCH, STEPS, SAVES, TOTAL = 8, 3, 3, 100
 
@@ -45,7 +45,7 @@ class Training:
         self.device, self.step = device, 0
         self.stage = SelfSupervisedStage(model, options, TOTAL, TOTAL, probe=None)
         self.stage.modules.to(device).train()
-        self.optimiser = torch.optim.AdamW(self.stage.parameter_groups(), lr=1e-4, fused=True)
+        self.optimizer = torch.optim.AdamW(self.stage.parameter_groups(), lr=1e-4, fused=True)
         views = {"global": options.views.global_views, "local": options.views.local_views}
         views |= {f"{name}_clean": count for name, count in views.items()}
         self.batch = {
@@ -55,16 +55,16 @@ class Training:
 
     def take_step(self) -> None:
         progress = Progress(self.step, TOTAL, TOTAL)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         with autocast(self.device, "auto"):
             for loss, _ in self.stage.losses(self.batch, Part(progress, 0, np.arange(BATCH), BATCH)):
                 loss.backward()
-        self.optimiser.step()
+        self.optimizer.step()
         self.stage.after_update(progress)
         self.step += 1
 
     def checkpoint(self) -> Checkpoint:
-        return Checkpoint(self.step, self.stage.modules.state_dict(), self.optimiser.state_dict(), {})
+        return Checkpoint(self.step, self.stage.modules.state_dict(), self.optimizer.state_dict(), {})
 
 
 def measure(folder: Path) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Full-size pretraining on a GPU: images a second, model FLOP utilisation, memory, waiting for images, hours.
+"""Full-size pretraining on a GPU: images a second, model FLOP utilization, memory, waiting for images, hours.
 
 For every setting the package's own step runs on views rendered on the device, from images that loader
 processes decode. The first steps (compilation, allocator, loader) are timed apart. The literal step runs on
@@ -25,12 +25,11 @@ from torch.utils.data import DataLoader
 from benchmarks.pretrain_step import PROGRESS, matrix_products
 from benchmarks.reference import ReferenceStep, as_input, view_batch, whole_batch
 from lafs_pipeline.faces.dataset import FaceImages
-from lafs_pipeline.faces.recordio import RecordIOWriter
 from lafs_pipeline.models.part_fvit import build_model
-from lafs_pipeline.training.precision import autocast
+from lafs_pipeline.sources.recordio import RecordIOWriter
 from lafs_pipeline.training.sampling import StepBatches
 from lafs_pipeline.training.self_supervised import PretrainSamples, PretrainSettings, SelfSupervisedStage
-from lafs_pipeline.training.step import Stepper
+from lafs_pipeline.training.step import Stepper, autocast
 
 IMAGES = 2048
 PAPER_IMAGES, PAPER_EPOCHS = 1_000_000, 41
@@ -89,7 +88,7 @@ def batches(
     yield from loader
 
 
-def synchronise(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize()
 
@@ -108,7 +107,7 @@ def run_case(
     start = time.perf_counter()
     for _ in range(arguments.warmup):
         stepper([next(source)], PROGRESS)
-    synchronise(device)
+    synchronize(device)
     warmup, waited = time.perf_counter() - start, 0.0
     start = time.perf_counter()
     for _ in range(arguments.steps):
@@ -116,7 +115,7 @@ def run_case(
         batch = next(source)
         waited += time.perf_counter() - asked
         stepper([batch], PROGRESS)
-    synchronise(device)
+    synchronize(device)
     spent = time.perf_counter() - start
     source.close()
     rate = arguments.steps * case.batch_size / spent
@@ -151,7 +150,7 @@ def run_reference(
         start = time.perf_counter()
         with autocast(device, precision):
             step(clean, appearance, part, 0.05, 0.996)
-        synchronise(device)
+        synchronize(device)
         times.append(time.perf_counter() - start)
     return batch_size / min(times[1:])
 

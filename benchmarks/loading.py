@@ -29,11 +29,12 @@ from torchvision.transforms import PILToTensor, ToTensor
 from benchmarks.memory import peak_mb
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.decode import decode_image, encode_jpeg
-from lafs_pipeline.faces.recordio import RecordIOWriter
-from lafs_pipeline.faces.source_protocol import Source
-from lafs_pipeline.faces.sources import FolderSource, RecordIOSource
-from lafs_pipeline.faces.synthetic import draw_face
-from lafs_pipeline.faces.tar_source import TarSource
+from lafs_pipeline.sources.folder import FolderSource
+from lafs_pipeline.sources.recordio import RecordIOWriter
+from lafs_pipeline.sources.recordio.source import RecordIOSource
+from lafs_pipeline.sources.source import Source
+from lafs_pipeline.sources.synthetic.faces import draw_face
+from lafs_pipeline.sources.tar import TarSource
 
 IMAGES_A_PERSON, BATCH, RECORDS = 20, 64, 1_000_000
 

@@ -186,7 +186,7 @@ KINDS = {
     "patches": ("grid_sampler",),
     "loss": ("softmax", "logsumexp", "log_softmax"),
     "GELU and LayerNorm": ("gelu", "layer_norm"),
-    "optimiser and EMA": ("adam", "lerp"),
+    "optimizer and EMA": ("adam", "lerp"),
 }
 
 

@@ -136,7 +136,7 @@ class Network:
 
 
 class ReferenceStep:
-    """Student, teacher, centre and optimiser; start from copies of a stage's weights."""
+    """Student, teacher, center and optimizer; start from copies of a stage's weights."""
 
     def __init__(
         self, model: PartFViT, head: nn.Module, options: PretrainSettings, learning_rate: float
@@ -154,7 +154,7 @@ class ReferenceStep:
             {"params": [p for p in self.student.parameters() if p.ndim > 1], "weight_decay": decay},
             {"params": [p for p in self.student.parameters() if p.ndim == 1], "weight_decay": 0.0},
         ]
-        self.optimiser = torch.optim.AdamW(groups, lr=learning_rate, foreach=False)
+        self.optimizer = torch.optim.AdamW(groups, lr=learning_rate, foreach=False)
 
     def tokens(self, clean: Tensor, appearance: Tensor, part: Part) -> list[Tensor]:
         """Patches of every view; the draws are those of the package's step.
@@ -183,7 +183,7 @@ class ReferenceStep:
         return tokens
 
     def backward(self, tokens: list[Tensor], temperature: float) -> Tensor:
-        """Loss and gradients; the centre moves."""
+        """Loss and gradients; the center moves."""
         with torch.no_grad():
             teacher = [self.teacher.logits(view) for view in tokens[: self.options.views.global_views]]
         student = [self.student.logits(view) for view in tokens]
@@ -199,7 +199,7 @@ class ReferenceStep:
             norm = parameter.grad.norm(2).item()
             if (factor := self.options.training.clip_norm / (norm + 1e-6)) < 1:
                 parameter.grad.mul_(factor)
-        self.optimiser.step()
+        self.optimizer.step()
         with torch.no_grad():
             for mine, theirs in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
                 mine.mul_(teacher_momentum).add_((1 - teacher_momentum) * theirs.detach())
@@ -208,7 +208,7 @@ class ReferenceStep:
         self, clean: Tensor, appearance: Tensor, part: Part, temperature: float, momentum: float
     ) -> float:
         """One step from views to updated teacher; the loss."""
-        self.optimiser.zero_grad()
+        self.optimizer.zero_grad()
         loss = self.backward(self.tokens(clean, appearance, part), temperature)
         self.update(momentum)
         return loss.item()

@@ -24,7 +24,8 @@ from lafs_pipeline.models.part_fvit import build_model
 from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.launch import launch
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
-from lafs_pipeline.training.loop import METRICS_FILE, Run, Trainer
+from lafs_pipeline.runtime.metric_loggers import METRICS_FILE
+from lafs_pipeline.training.loop import Run, Trainer
 from lafs_pipeline.training.self_supervised import PretrainSamples, PretrainSettings, SelfSupervisedStage
 
 BATCH, EPOCHS = 16, 2

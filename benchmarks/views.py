@@ -22,9 +22,8 @@ from torchvision import transforms
 
 from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.views.device import parameter_arrays, render_batch
-from lafs_pipeline.views.parameters import draw_view_parameters
+from lafs_pipeline.views.parameters import ViewSettings, draw_view_parameters
 from lafs_pipeline.views.render import LafsViews
-from lafs_pipeline.views.settings import ViewSettings
 
 CORE_BATCH = 32
 GPU_BATCH = 164
@@ -42,8 +41,8 @@ class PillowBlur:
         return image.filter(ImageFilter.GaussianBlur(random.uniform(0.1, 2.0)))
 
 
-class PillowSolarise:
-    """Solarisation as in DINO's training script."""
+class PillowSolarize:
+    """Solarization as in DINO's training script."""
 
     def __call__(self, image: Image.Image) -> Image.Image:
         return ImageOps.solarize(image) if random.random() < 0.2 else image
@@ -61,14 +60,14 @@ class PillowViews:
                 transforms.RandomHorizontalFlip(0.5),
             ]
         )
-        colour = [
+        color = [
             transforms.RandomApply([transforms.ColorJitter(0.4, 0.4, 0.2, 0.1)], p=0.8),
             transforms.RandomGrayscale(0.2),
         ]
         self.appearances = [
-            transforms.Compose([*colour, PillowBlur(1.0)]),
-            transforms.Compose([*colour, PillowBlur(0.1), PillowSolarise()]),
-            *[transforms.Compose([*colour, PillowBlur(0.5)])] * 8,
+            transforms.Compose([*color, PillowBlur(1.0)]),
+            transforms.Compose([*color, PillowBlur(0.1), PillowSolarize()]),
+            *[transforms.Compose([*color, PillowBlur(0.5)])] * 8,
         ]
 
     def __call__(self, array: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -6,6 +6,24 @@ import pytest
 import torch
 
 SHARED = Path(__file__).parents[2] / "shared"
+SHARED_RUNS = ("smoke", "catalogd")
+"""Fixtures that take a whole run: tests that use one of them stay in one process."""
+LONGEST_FIRST = ("end_to_end", "hooks", "runtime", "training")
+"""Folders whose tests start first, so that no process is left alone with them at the end."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group tests for pytest-xdist: those of a file together, and those that share a run."""
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.parent.name
+        return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
+
+    items.sort(key=place)
+    for item in items:
+        shared = [name for name in SHARED_RUNS if name in getattr(item, "fixturenames", ())]
+        item.add_marker(pytest.mark.xdist_group(shared[0] if shared else str(item.path)))
 
 
 @pytest.fixture(autouse=True)

@@ -74,7 +74,7 @@ class MlflowServer:
     """A real `mlflow server` that can be stopped and started again at the same address.
 
     Args:
-        folder: where it keeps its SQLite file, unless `database` is set to another, and its artefacts.
+        folder: where it keeps its SQLite file, unless `database` is set to another, and its artifacts.
     """
 
     def __init__(self, folder: Path) -> None:

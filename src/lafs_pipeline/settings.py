@@ -11,13 +11,18 @@ from kedro.utils import find_kedro_project
 
 from lafs_pipeline.hooks import EndingHooks, GuardHooks, SummaryHooks, TrackingHooks
 
+# MLflow would have type hints in a class of kedro-mlflow, and tells so whatever the filters are. Not before
+# Kedro's logging is set up, which takes warnings over.
+with warnings.catch_warnings(record=True):
+    import kedro_mlflow.framework.hooks.mlflow_hook  # noqa: F401
+
 PROJECT = find_kedro_project(Path.cwd()) or Path.cwd()
 SERVER = os.environ.get("MLFLOW_TRACKING_URI")
 """MLflow changes the variable later on."""
 
-# MLflow's own seven attempts keep a training waiting for minutes when its server is down.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
+# A dead server costs one request: less than a minute, by MLflow's defaults a quarter of an hour.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "25")
 # What Kedro has to mend.
 warnings.filterwarnings("ignore", "register_new_resolver", UserWarning)
 # Bars of MLflow's own are for a person, not for a file.

@@ -49,7 +49,7 @@ def test_the_matrix_products_are_those_that_torch_counts_in_a_step():
 
 def test_both_sides_cut_the_same_patches():
     images, points = torch.rand(3, 3, 112, 112), torch.rand(3, 11, 2) * 130 - 10
-    # One float32 step of a coordinate is 1e-5 pixels, and between neighbours noise may change by 1.
+    # One float32 step of a coordinate is 1e-5 pixels, and between neighbors noise may change by 1.
     torch.testing.assert_close(
         sample_patches(images, points, 8), reference_patches(images, points, 8), rtol=0, atol=1e-4
     )

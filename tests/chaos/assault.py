@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from tests.chaos import processes
 from tests.chaos.training import Configuration
+from tests.training.small_trainings import training_folder
 
 from lafs_pipeline.training import checkpoints
 
@@ -28,7 +29,7 @@ LONGEST_WAIT = 1.5
 """Seconds of training after which a drawn moment comes at the latest."""
 WRITE_SECONDS = 0.02
 """About as long as a small checkpoint takes to be written."""
-START_SECONDS = 12.0
+START_SECONDS = 6.0
 """About as long as a training takes to start."""
 KILLED = re.compile(r"rank (\d+) on \S+ \(process (\d+)\) was killed by SIGKILL")
 
@@ -153,7 +154,8 @@ class Program:
 def newest_step(folder: Path) -> int:
     """Of the checkpoints of a folder, which may change while it is looked at."""
     try:
-        return max((checkpoints.step_of(path) for path in checkpoints.candidates(folder)), default=0)
+        found = checkpoints.candidates(training_folder(folder))
+        return max(map(checkpoints.step_of, found), default=0)
     except FileNotFoundError:
         return newest_step(folder)
 
@@ -161,18 +163,19 @@ def newest_step(folder: Path) -> int:
 def unfinished(folder: Path) -> set[tuple[str, int]]:
     """Checkpoints that are being written or removed, or that a killed training left so."""
     found = set()
-    for path in folder.glob(f"{checkpoints.TEMPORARY}*"):
+    for path in training_folder(folder).glob(f"{checkpoints.TEMPORARY}*"):
         with suppress(FileNotFoundError):
             found.add((path.name, path.stat().st_mtime_ns))
     return found
 
 
-def assault(program: Program, generator: random.Random, kills: int) -> Iterator[Kill]:
-    """Kill until the program has ended, at most so often; the program need not have ended after that."""
+def assault(program: Program, generator: random.Random, targets: Sequence[str]) -> Iterator[Kill]:
+    """Kill one target after the other until the program has ended; it need not have ended after the last."""
     seen = program.first_step
-    for number in range(kills):
+    for number, target in enumerate(targets):
         restarts = program.restarts()
-        kill = _draw(program.configuration, generator, first=number == 0)
+        at_start = number == 0 and target != "loader" and generator.random() < 0.2
+        kill = Kill(target, "write" if target == "write" else "start" if at_start else "training")
         victims = _wait_for_moment(program, kill, seen, generator)
         if not victims or not processes.kill(victims[0]):
             return
@@ -186,18 +189,6 @@ def assault(program: Program, generator: random.Random, kills: int) -> Iterator[
         yield kill
         if kill.outcome != "restarted":
             return
-
-
-def _draw(configuration: Configuration, generator: random.Random, first: bool) -> Kill:
-    several = configuration.processes > 1
-    targets = ["parent", "rank 0", "rank 1", "write", "write"] if several else ["parent", "parent", "write"]
-    if configuration.restarts:
-        targets = ["rank 0", "rank 1"] * 3 + ["parent"]
-    target = generator.choice([*targets, *(["loader"] if configuration.has_loaders else [])])
-    if target == "write":
-        return Kill(target, "write")
-    at_start = first and target != "loader" and generator.random() < 0.2
-    return Kill(target, "start" if at_start else "training")
 
 
 def _wait_for_moment(program: Program, kill: Kill, seen: int, generator: random.Random) -> list[int]:

@@ -29,9 +29,11 @@ def children(parent: int) -> list[int]:
 
 
 def _children(pid: int) -> list[int]:
+    found = []
     with suppress(OSError):
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return []
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += [int(child) for child in (task / "children").read_text().split()]
+    return found
 
 
 def _command(pid: int) -> str:

@@ -12,14 +12,14 @@ import torch
 import torch.nn.functional as F
 
 from lafs_pipeline.commands.__main__ import main
-from lafs_pipeline.evaluation.embeddings import model_digest
 from lafs_pipeline.faces.decode import decode_image, encode_jpeg
-from lafs_pipeline.faces.synthetic import draw_face
 from lafs_pipeline.interop.model_card import describe_model
 from lafs_pipeline.interop.model_export import ModelExport, write_export
 from lafs_pipeline.interop.model_files import load_model, save_model
 from lafs_pipeline.interop.onnx_export import export_onnx
+from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.models.part_fvit import build_model
+from lafs_pipeline.sources.synthetic.faces import draw_face
 
 SIZES = {"depth": 1, "dim": 40, "heads": 2, "mlp_dim": 48, "num_landmarks": 16, "patch_size": 16}
 

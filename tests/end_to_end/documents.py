@@ -11,9 +11,22 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 PROJECT = Path(__file__).parents[2]
-DOCUMENTS = sorted([PROJECT / "README.md", PROJECT / "ARCHITECTURE.md", *(PROJECT / "docs").rglob("*.md")])
+OUTSIDE = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "conf/README.md")
+DOCUMENTS = sorted([*(PROJECT / name for name in OUTSIDE), *(PROJECT / "docs").rglob("*.md")])
 PROGRAMS = {
-    *("bash", "curl", "docker", "git", "kedro", "lafs", "lafs-pipeline", "make", "mlflow", "pip"),
+    *(
+        "bash",
+        "curl",
+        "docker",
+        "git",
+        "kedro",
+        "lafs",
+        "lafs-pipeline",
+        "make",
+        "mlflow",
+        "pip",
+        "pre-commit",
+    ),
     *("pytest", "python", "python3", "ruff", "sbatch", "source", "srun", "torchrun", "uv"),
 }
 """First words of an inline code span that make it a command, if other words follow."""

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lafs_pipeline.faces.synthetic import draw_face
+from lafs_pipeline.sources.synthetic.faces import draw_face
 
 OF_TRACKING = {"mlflow.db", "mlflow_run.json"}
 FOLDER = ("run", "--env", "folder", "--pipelines=cataloging")

@@ -5,10 +5,14 @@ from the environment.
 """
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 import time
 import urllib.request
+import venv
 from pathlib import Path
 
 import cv2
@@ -19,22 +23,28 @@ from tests.end_to_end.documents import PROJECT, documents
 from tests.end_to_end.terminal import Command, copy_project
 from tests.servers import free_port
 
-from lafs_pipeline.faces.synthetic import draw_face
 from lafs_pipeline.interop.official import save_part_fvit
 from lafs_pipeline.models.part_fvit import build_model
+from lafs_pipeline.runtime.launch_settings import ADDRESS
+from lafs_pipeline.sources.synthetic.faces import draw_face
 
 ACTIVATE = "source .venv/bin/activate"
 LEAVES = {
     "kedro run": "08_reporting/report.html",
     "kedro run --params adapt.shots=4": "05_model_input/adapt_faces.parquet",
-    "kedro run --pipelines=cataloging": "03_primary/faces.parquet",
-    "kedro run --pipelines=landmarks": "06_models/landmark_network.safetensors",
-    "kedro run --pipelines=pretrain": "06_models/lafs_backbone.safetensors",
-    "kedro run --pipelines=adapt": "06_models/face_model_lafs.safetensors",
-    "kedro run --pipelines=evaluate": "08_reporting/benchmarks.csv",
-    "kedro run --pipelines=report": "08_reporting/report.html",
-    "kedro run --pipelines=study": "08_reporting/study_table.csv",
-    "kedro run --pipelines=export": "08_reporting/models/lafs/config.json",
+    "kedro run --pipeline=cataloging": "03_primary/faces.parquet",
+    "kedro run --pipeline=landmarks": "06_models/landmark_network.safetensors",
+    "kedro run --pipeline=pretrain": "06_models/lafs_backbone.safetensors",
+    "kedro run --pipeline=adapt": "06_models/face_model_lafs.safetensors",
+    "kedro run --pipeline=evaluate": "08_reporting/benchmarks.csv",
+    "kedro run --pipeline=report": "08_reporting/report.html",
+    "kedro run --pipeline=study": "08_reporting/study_table.csv",
+    "kedro run --pipeline=export": "08_reporting/models/lafs/config.json",
+    "kedro run --pipelines=adapt,evaluate": "08_reporting/benchmarks.csv",
+    "kedro run --namespaces=pretrain": "06_models/lafs_backbone.safetensors",
+    "kedro run --tags=adapt": "06_models/face_model_scratch.safetensors",
+    "kedro run --from-nodes=report.report": "08_reporting/report.html",
+    "kedro run --to-outputs=landmarks": "04_feature/landmarks.parquet",
 }
 """Commands that run after the demo, and what they write anew in the data folder."""
 TWO_PROCESSES = "kedro run --pipelines=pretrain --params launch.processes=2"
@@ -48,34 +58,77 @@ OWN_FACES = [
     "kedro run --env folder",
 ]
 OWN_STUDY = "kedro run --env folder --pipelines=study --params study.steps=200"
+OWN_FILE, MISSING = "kedro run --config study.yml", "kedro run --only-missing-outputs"
+PACKAGE = "kedro package"
+ELSEWHERE = [
+    "lafs-pipeline --conf-source conf-lafs_pipeline.tar.gz --env smoke",
+    "lafs-pipeline --conf-source conf --namespaces=pretrain",
+]
 SERVERS = {"kedro viz run": "Kedro-Viz", "kedro mlflow ui": "MLflow"}
 EMBED, COMPARE = "lafs embed FOLDER --model M", "lafs compare A B --model M"
 RUN_HERE = {
-    *("make demo", "make docs", ACTIVATE, EMBED, COMPARE, TWO_PROCESSES),
-    *(*LEAVES, *TWO_HOSTS, *OWN_FACES, OWN_STUDY, *SERVERS),
+    *("make demo", "make docs", ACTIVATE, EMBED, COMPARE, TWO_PROCESSES, OWN_FILE, MISSING, PACKAGE),
+    *(*LEAVES, *TWO_HOSTS, *OWN_FACES, OWN_STUDY, *SERVERS, *ELSEWHERE, "kedro registry list"),
 }
 BENCHMARKS, LAUNCH = "tests/benchmarks/test_pretrain_step.py", "tests/runtime/test_launch.py"
+REPLAY = "tests/tracking/test_replay.py"
+CHECKPOINTS, WHOLE_RUN = "tests/commands/test_checkpoints.py", "tests/end_to_end/test_whole_run.py"
 RUN_ELSEWHERE = {
+    "make check": "Makefile: check",
     "make test": "Makefile: test",
+    "make test-slow": "Makefile: test-slow",
+    "make format": "Makefile: format",
+    "make coverage": "Makefile: coverage",
+    "make clean": "tests/end_to_end/test_makefile.py: test_clean_leaves_what_is_a_users",
+    "python -m docs.figure": "tests/end_to_end/test_site.py: test_the_figure_is_drawn",
+    "LAFS_WEBFACE4M=FOLDER kedro run --env webface4m": (
+        "tests/pipelines/test_environments.py: test_the_published_recipes"
+    ),
     "make bench-gpu": f"{BENCHMARKS}: test_benchmarks_end_with_a_line_of_json",
     "make profile": f"{BENCHMARKS}: test_the_profile_is_written",
     **{
         f"python -m benchmarks.{name}": "Makefile: bench"
-        for name in ("cataloguing", "evaluation", "loading", "pretrain_step", "startup", "views")
+        for name in ("cataloging", "evaluation", "loading", "pretrain_step", "startup", "views")
     },
-    "srun kedro run --pipelines=pretrain": f"{LAUNCH}: test_the_tasks_of_a_slurm_step_are_taken_as_they_are",
-    "srun --ntasks-per-node=1 kedro run ...": (
-        f"{LAUNCH}: test_slurm_with_one_task_a_node_starts_workers_on_every_node"
+    "kedro run --params tracking.enabled=false": (
+        "tests/hooks/test_tracking.py: test_tracking_can_be_turned_off"
     ),
+    **{
+        f"lafs replay{folder}": f"{REPLAY}: test_a_run_gets_what_it_lacks_and_the_status_that_it_missed"
+        for folder in ("", " FOLDER", " data/06_models/checkpoints")
+    },
+    "kedro run --pipelines=pretrain --params pretrain.training.epochs=120,pretrain.training.resume=extend": (
+        "tests/training/test_result.py: test_more_epochs_on_request"
+    ),
+    "lafs checkpoints": f"{CHECKPOINTS}: test_every_training_is_listed_with_what_tells_it_from_its_siblings",
+    "lafs checkpoints --delete NAME": (
+        f"{CHECKPOINTS}: test_only_what_is_named_is_deleted_after_it_was_shown_and_confirmed"
+    ),
+    "kedro run --pipelines=adapt,evaluate": f"{WHOLE_RUN}: test_a_face_model_names_its_backbone",
+    "srun kedro run --pipelines=pretrain": f"{LAUNCH}: test_the_tasks_of_a_slurm_step_are_taken_as_they_are",
+    "srun torchrun --nnodes=2 --nproc-per-node=4 --rdzv-backend=c10d --rdzv-endpoint=$MASTER_ADDR:29500 "
+    "-m kedro run": f"{LAUNCH}: test_torchruns_processes_are_taken_as_they_are",
+    **dict.fromkeys(ADDRESS.values(), f"{LAUNCH}: test_a_slurm_step_without_a_variable_is_refused"),
 }
 """Commands that take hours, a cluster or this test itself, and the test or target that runs what they run."""
 
 
+AWAITED = {"lafs checkpoints", "lafs replay FOLDER"}
+"""Documented ahead of the commands."""
+
+
 def test_every_command_is_run_by_a_test():
-    """A new one belongs into a table above, and one that is gone out of it."""
-    written = {command for page in documents() for command in page.commands()}
+    """A new one belongs into a table above, and one that is gone out of it.
+
+    `--pipelines` with one name is `--pipeline`; LEAVES runs the one, TWO_PROCESSES the other.
+    """
+    written = {
+        re.sub(r"^kedro run --pipelines=(\w+)$", r"kedro run --pipeline=\1", command)
+        for page in documents()
+        for command in page.commands()
+    }
     assert not RUN_HERE & RUN_ELSEWHERE.keys()
-    assert written == RUN_HERE | RUN_ELSEWHERE.keys()
+    assert written == RUN_HERE | RUN_ELSEWHERE.keys() | AWAITED
 
 
 @pytest.mark.parametrize(("command", "where"), RUN_ELSEWHERE.items())
@@ -87,6 +140,13 @@ def test_what_runs_elsewhere_does(command, where):
         return
     recipe = re.search(rf"^{name}:.*\n((?:\t.*\n)+)", text, re.MULTILINE)[1]
     assert command == f"make {name}" or f"/{command}\n" in recipe
+
+
+def test_kedro_still_has_the_option_that_users_type(project, type_in):
+    """Kedro 1.7 calls `--pipeline` deprecated; when it goes, bound Kedro or change the documents."""
+    said = type_in("kedro run --help").succeed()
+    assert "--pipeline TEXT" in said
+    assert "--pipelines TEXT" in said
 
 
 @pytest.fixture(scope="module")
@@ -162,26 +222,103 @@ def test_after_the_demo(demo, type_in, command):
     assert result.stat().st_mtime > started - 1
 
 
-def pretraining(data):
-    """The metrics of a pretraining that is to be made anew, after removing the old one."""
+@pytest.mark.slow
+def test_the_names_of_the_pipelines(type_in):
+    said = type_in("kedro registry list").succeed()
+    assert {"pretrain", "study", "export"} <= set(re.findall(r"^- (\w+)$", said, re.MULTILINE))
+
+
+@pytest.mark.slow
+def test_what_is_missing_is_made_again(demo, type_in):
+    """And nothing else: the figures that need verification results need those again."""
+    table, report = demo / "08_reporting/benchmarks.csv", demo / "08_reporting/report.html"
+    written = table.stat().st_mtime_ns
+    report.unlink()
+    type_in(MISSING).succeed()
+    assert report.exists()
+    assert table.stat().st_mtime_ns == written
+
+
+@pytest.mark.slow
+def test_lists_in_a_file(demo, type_in, project):
+    """The file is the one of the page, in which the study is shorter."""
+    (kedro,) = (page for page in documents() if page.name == "docs/kedro.md")
+    (block,) = (text for language, text in kedro.blocks if language == "yaml")
+    given = yaml.safe_load(block)
+    given["run"]["params"]["study"]["shots"] = [0]
+    (project / "study.yml").write_text(yaml.safe_dump(given))
+    type_in(OWN_FILE).succeed()
+    runs = pd.read_parquet(demo / "07_model_output/study_runs.parquet")
+    study = given["run"]["params"]["study"]
+    assert {name: sorted(runs[name[:-1]].unique()) for name in ("methods", "seeds")} == {
+        name: sorted(study[name]) for name in ("methods", "seeds")
+    }
+
+
+@pytest.fixture(scope="module")
+def packaged(project, type_in, tmp_path_factory) -> Path:
+    """A folder with the configuration and a Python in which the wheel is installed, without the project."""
+    type_in(PACKAGE).succeed()
+    home = tmp_path_factory.mktemp("elsewhere")
+    venv.create(home / "venv", with_pip=True)
+    (site,) = (home / "venv/lib").glob("python*/site-packages")
+    packages = [path for path in sys.path if path.endswith("site-packages")]
+    lines = [f"import site; site.addsitedir({path!r})" for path in packages]
+    (site / "packages.pth").write_text("\n".join(lines))
+    (wheel,) = (project / "dist").glob("*.whl")
+    install = [home / "venv/bin/python", "-m", "pip", "install", "--no-deps", "--ignore-installed", wheel]
+    subprocess.run(install, check=True, capture_output=True)
+    archive = project / "dist/conf-lafs_pipeline.tar.gz"
+    shutil.copy(archive, home)
+    shutil.unpack_archive(archive, home, filter="data")
+    return home
+
+
+@pytest.mark.slow
+def test_the_wheel_runs_elsewhere(packaged):
+    """With the configuration packed, then unpacked and a stage alone; everything lies where it ran."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LAFS_", "MLFLOW_"))}
+    kept |= {"KEDRO_ENV": "smoke", "OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    kept.pop("PYTHONPATH", None)
+    for command in ELSEWHERE:
+        finished = subprocess.run(
+            [packaged / "venv/bin" / command.split()[0], *command.split()[1:]],
+            **{"cwd": packaged, "env": kept, "capture_output": True, "text": True, "check": False},
+        )
+        assert finished.returncode == 0, finished.stderr[-3000:]
+    assert (packaged / "data/08_reporting/report.html").exists()
+    assert (packaged / "mlflow.db").exists()
+    where = [packaged / "venv/bin/python", "-c", "import lafs_pipeline; print(lafs_pipeline.__file__)"]
+    found = subprocess.run(where, env=kept, capture_output=True, text=True, check=True).stdout
+    assert Path(found.strip()).is_relative_to(packaged)
+
+
+def without_pretraining(data):
+    """The folder of pretrainings, after removing the old ones so that one is made anew."""
     shutil.rmtree(data / "06_models/checkpoints/pretrain")
-    return data / "06_models/checkpoints/pretrain/metrics.jsonl"
+    return data / "06_models/checkpoints/pretrain"
+
+
+def first_line(folder):
+    """Of the metrics of the one training in a folder."""
+    (path,) = folder.glob("*/metrics.jsonl")
+    return json.loads(path.read_text().splitlines()[0])
 
 
 @pytest.mark.slow
 def test_two_processes(demo, type_in):
-    metrics = pretraining(demo)
+    folder = without_pretraining(demo)
     type_in(TWO_PROCESSES).succeed()
-    assert json.loads(metrics.read_text().splitlines()[0])["loss"] > 0
+    assert first_line(folder)["loss"] > 0
 
 
 @pytest.mark.slow
 def test_two_hosts(demo, type_in):
-    metrics, address = pretraining(demo), f"127.0.0.1:{free_port()}"
+    folder, address = without_pretraining(demo), f"127.0.0.1:{free_port()}"
     hosts = [type_in(command.replace("10.0.0.1:29500", address)) for command in TWO_HOSTS]
     for host in hosts:
         host.succeed()
-    assert json.loads(metrics.read_text().splitlines()[0])["loss"] > 0
+    assert first_line(folder)["loss"] > 0
 
 
 @pytest.mark.slow
@@ -233,7 +370,7 @@ def page(address):
 
 @pytest.mark.slow
 def test_models_are_used(demo, type_in, own_faces, project):
-    type_in("kedro run --pipelines=export").succeed()
+    type_in("kedro run --pipeline=export").succeed()
     model = demo / "08_reporting/models/lafs"
     folder = own_faces / "faces/person_3"
     said = type_in(put_in(EMBED, FOLDER=folder, M=model)).succeed()
@@ -246,7 +383,7 @@ def test_models_are_used(demo, type_in, own_faces, project):
 @pytest.mark.slow
 def test_the_python_of_the_documents(demo, type_in, project):
     """The block of the README, and after it what is written in a line."""
-    type_in("kedro run --pipelines=export").succeed()
+    type_in("kedro run --pipeline=export").succeed()
     save_part_fvit(build_model("part_fvit_tiny_patch8_112", {"depth": 1}), project / "checkpoint.pth")
     (readme,) = (page for page in documents() if page.name == "README.md")
     code = "\n".join(readme.python()).replace("FOLDER", str(demo / "08_reporting/models/lafs"))
@@ -261,4 +398,5 @@ def test_make_docs(project, type_in):
     for name in before:
         (project / "docs/pipelines" / name).unlink()
     type_in("make docs").succeed()
+    assert (project / "site/index.html").exists()
     assert {path.name: path.read_text() for path in (project / "docs/pipelines").iterdir()} == before

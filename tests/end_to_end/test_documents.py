@@ -15,9 +15,8 @@ from kedro.framework.cli.utils import _split_params
 from tests.end_to_end.documents import PROJECT, SHELL, documents, expand
 
 from lafs_pipeline.pipeline_registry import register_pipelines
-from lafs_pipeline.pipelines.parameters import parse
+from lafs_pipeline.pipelines.parameters import GROUPS, group_settings, parse
 from lafs_pipeline.pipelines.reference import parameter_rows
-from lafs_pipeline.pipelines.settings import GROUPS, group_settings
 from lafs_pipeline.settings import CONFIG_LOADER_ARGS
 
 CONF = PROJECT / "conf"
@@ -78,8 +77,12 @@ def of_folder():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_blocks_say_what_they_are(page):
     """A block in another language would go unnoticed by the tests of commands."""
-    known = SHELL | {"python", "mermaid"} | ({""} if page.name == "ARCHITECTURE.md" else set())
+    known = SHELL | {"python", "yaml"} | ({""} if page.name == "ARCHITECTURE.md" else set())
     assert {language for language, _ in page.blocks} <= known
+
+
+def test_the_readme_is_short():
+    assert len((PROJECT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -109,8 +112,8 @@ def test_pipelines():
 def test_environments():
     known = {path.name for path in CONF.iterdir() if path.is_dir()} - {"base", "local"}
     assert set(named(COMMANDS, r"--env[= ](\S+)")) <= known
-    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-    table = readme.split("| `--env` | is |")[1].split("\n\n")[0]
+    page = (CONF / "README.md").read_text(encoding="utf-8")
+    table = page.split("| `--env` | is |")[1].split("\n\n")[0]
     first_column = "".join(re.findall(r"^\|.+?\|", table, re.MULTILINE))
     assert set(re.findall(r"`(\w+)`", first_column)) == known
 
@@ -182,6 +185,8 @@ def test_files_by_name():
             assert path in names, (page, span)
         if re.match(r"(tests|benchmarks|conf|docs|src|notebooks)/", path):
             assert (PROJECT / path).exists(), (page, span)
+        elif re.fullmatch(r"\w+/[\w/]+\.py", path):
+            assert (PROJECT / "src/lafs_pipeline" / path).exists(), (page, span)
 
 
 @pytest.mark.parametrize(("page", "code"), PYTHON)

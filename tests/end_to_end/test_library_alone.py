@@ -13,7 +13,10 @@ class Refuse:
 
 sys.meta_path.insert(0, Refuse())
 import lafs_pipeline
-rooms = ["runtime", "faces", "views", "models", "objectives", "training", "evaluation", "interop"]
+rooms = [
+    *("runtime", "faces", "sources", "protocols", "cataloging", "views", "models", "objectives"),
+    *("training", "evaluation", "interop", "reporting"),
+]
 count = 0
 for room in rooms:
     package = importlib.import_module(f"lafs_pipeline.{room}")
@@ -28,3 +31,21 @@ def test_every_module_of_the_library_imports():
     finished = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     assert int(finished.stdout) > 40
+
+
+def test_building_a_model_imports_neither_opencv_nor_pandas_nor_kedro():
+    script = """
+import sys
+from lafs_pipeline.models.part_fvit import build_model
+build_model("part_fvit_tiny_patch8_112", {"num_landmarks": 9})
+print(*sorted({"cv2", "pandas", "kedro", "sklearn", "matplotlib"} & sys.modules.keys()))
+"""
+    finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert finished.stdout.strip() == ""
+
+
+def test_windows_is_refused_with_what_to_do():
+    script = "import sys; sys.platform = 'win32'; import lafs_pipeline"
+    finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert finished.returncode == 1
+    assert "Windows Subsystem for Linux" in finished.stderr

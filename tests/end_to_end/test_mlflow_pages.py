@@ -11,7 +11,7 @@ from mlflow.tracking import MlflowClient
 from tests.end_to_end.browser import available, chromium
 from tests.servers import free_port, serving
 
-from lafs_pipeline.hooks.facts import experiment_page
+from lafs_pipeline.tracking.facts import experiment_page
 
 pytestmark = [
     pytest.mark.slow,
@@ -149,7 +149,7 @@ def test_the_page_of_a_run(window, store, tmp_path):
     window.wait_for_text("lafs_face_model")
 
 
-def test_a_picture_among_the_artefacts(window, store, smoke, tmp_path):
+def test_a_picture_among_the_artifacts(window, store, smoke, tmp_path):
     window.open(store.page(f"/{store.lafs.info.run_id}/artifacts/view_montage.png"))
     window.wait_for_text("benchmarks.csv", "report.html", "face_model_lafs.safetensors")
     _, width, _ = cv2.imread(str(smoke / "08_reporting/view_montage.png")).shape

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
-from lafs_pipeline.evaluation.embeddings import model_digest
 from lafs_pipeline.interop.model_files import load_model
+from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.models.part_fvit import FViT
 
 METHODS = {"scratch", "grid", "lafs", "lafs_no_noise", "lafs_all_landmarks"}
@@ -28,8 +28,9 @@ def studied(kedro, smoke, tmp_path_factory):
     assert first.returncode == 0, first.stderr[-3000:]
     runs = data / "06_models/checkpoints/study"
     before = pd.read_csv(data / "08_reporting/study_table.csv")
-    (runs / "lafs-2shots-seed1/result.json").unlink()
-    damaged = runs / "scratch-0shots-seed0/result.json"
+    (lost,) = (runs / "lafs-2shots-seed1").glob("result-*.json")
+    lost.unlink()
+    (damaged,) = (runs / "scratch-0shots-seed0").glob("result-*.json")
     damaged.write_text(damaged.read_text()[:100])
     second = kedro(data, *COMMAND)
     assert second.returncode == 0, second.stderr[-3000:]
@@ -66,7 +67,7 @@ def test_finished_runs_are_not_run_again_and_others_give_the_same(studied):
     data, before, printed = studied
     assert printed.count("finished before") == RUNS - 2
     pd.testing.assert_frame_equal(pd.read_csv(data / "08_reporting/study_table.csv"), before)
-    assert not list((data / "06_models/checkpoints/study").glob("*/step-*"))
+    assert not list((data / "06_models/checkpoints/study").rglob("step-*"))
 
 
 @pytest.mark.slow
@@ -74,7 +75,7 @@ def test_the_table_is_that_of_the_runs(studied):
     data, table, _ = studied
     results = [
         row
-        for path in (data / "06_models/checkpoints/study").glob("*/result.json")
+        for path in (data / "06_models/checkpoints/study").glob("*/result-*.json")
         for row in json.loads(path.read_text())["results"]
     ]
     assert len(results) == RUNS
@@ -117,7 +118,7 @@ def test_without_shots_a_pretrained_start_is_the_same_for_every_seed_and_a_blank
     frozen = table[table["shots"] == 0].set_index("method")
     assert (frozen["std"].drop("scratch") == 0).all()
     for method in METHODS:
-        records = (data / "06_models/checkpoints/study").glob(f"{method}-0shots-*/result.json")
+        records = (data / "06_models/checkpoints/study").glob(f"{method}-0shots-*/result-*.json")
         starts = {json.loads(path.read_text())["configuration"]["start"] for path in records}
         assert len(starts) == (2 if method == "scratch" else 1)
 

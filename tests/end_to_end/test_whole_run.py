@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import astuple
 from importlib.util import find_spec
 
 import cv2
@@ -17,15 +18,16 @@ import timm
 import torch
 from mlflow.tracking import MlflowClient
 
-from lafs_pipeline.faces.card import fingerprint
 from lafs_pipeline.faces.dataset import FaceImages
-from lafs_pipeline.faces.pair_sets import read_pair_set
-from lafs_pipeline.faces.recordio import RecordIOReader
+from lafs_pipeline.faces.manifest import fingerprint
 from lafs_pipeline.interop.model_files import load_model
+from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.models.embedding import unit_embeddings
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
-from lafs_pipeline.views.normalise import to_input
+from lafs_pipeline.protocols.pair_sets import read_pair_set
+from lafs_pipeline.sources.recordio import RecordIOReader
+from lafs_pipeline.views.normalize import to_input
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +90,7 @@ def test_landmarks_are_those_of_the_network(smoke, faces):
 
 def test_the_table_has_rows_for_every_model(smoke):
     table = pd.read_csv(smoke / "08_reporting/benchmarks.csv")
-    assert {"model", "benchmark", "metric", "value", "flip", "normalised", "alignment"} <= set(table.columns)
+    assert {"model", "benchmark", "metric", "value", "flip", "normalized", "alignment"} <= set(table.columns)
     assert set(table["model"]) == {"stage1", "scratch", "lafs"}
     counts = table.groupby(["model", "benchmark"])["metric"].nunique()
     assert counts.nunique() == 1
@@ -282,7 +284,8 @@ def test_the_load_of_the_machine_is_tracked(mlflow_run):
 )
 def test_curves_reach_mlflow_as_they_reach_the_metrics_file(smoke, mlflow_run, stage, metrics):
     client, run = mlflow_run
-    lines = (smoke / f"06_models/checkpoints/{stage}/metrics.jsonl").read_text().splitlines()
+    (path,) = (smoke / f"06_models/checkpoints/{stage}").glob("*/metrics.jsonl")
+    lines = path.read_text().splitlines()
     records = [json.loads(line) for line in lines]
     for metric in metrics:
         written = [(record["images_seen"], record[metric]) for record in records if metric in record]
@@ -320,3 +323,30 @@ def test_the_grid_baseline(smoke, kedro, tmp_path):
     )
     assert finished.returncode == 0, finished.stderr[-3000:]
     assert isinstance(load_model(tmp_path / "grid/06_models/face_model_lafs.safetensors"), FViT)
+
+
+def test_a_face_model_names_its_backbone(smoke, mlflow_run, kedro, tmp_path):
+    _, run = mlflow_run
+    models = {
+        name: load_model(smoke / f"06_models/{name}.safetensors")
+        for name in ("lafs_backbone", "face_model_lafs", "face_model_stage1", "landmark_network")
+    }
+    origins = {name: model.provenance for name, model in models.items()}
+    assert {origin.run for origin in origins.values()} == {run.info.run_id}
+    assert origins["face_model_lafs"].start == model_digest(models["lafs_backbone"])
+    assert origins["landmark_network"] == origins["face_model_stage1"]
+    table = pd.read_csv(smoke / "08_reporting/benchmarks.csv").set_index("model")
+    for model in ("stage1", "lafs"):
+        own = table.loc[model, ["training_digest", "start_digest", "mlflow_run"]].drop_duplicates()
+        assert own.to_numpy().tolist() == [list(astuple(origins[f"face_model_{model}"]))]
+    data = shutil.copytree(smoke, tmp_path / "data")
+    (first,) = (data / "06_models/checkpoints/pretrain").iterdir()
+    assert first.name == origins["lafs_backbone"].training[:12]
+    before = {path: path.stat().st_mtime_ns for path in first.rglob("*") if path.name != ".lock"}
+    other = kedro(data, "run", "--env", "smoke", "--pipelines=pretrain", "--params", "seed=1")
+    assert other.returncode == 0, other.stderr[-3000:]
+    assert {path: path.stat().st_mtime_ns for path in first.rglob("*") if path.name != ".lock"} == before
+    assert len(list(first.parent.iterdir())) == 2
+    evaluated = kedro(data, "run", "--env", "smoke", "--pipelines=evaluate", COLUMNS="400")
+    assert evaluated.returncode == 0, evaluated.stderr[-3000:]
+    assert "that is not lafs_backbone as it is now" in evaluated.stdout

@@ -5,14 +5,15 @@ import pytest
 import torch
 from torch import nn
 
+from lafs_pipeline.cataloging.catalog import catalog_faces
+from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.evaluation.backbone_probes import COLUMNS, choose_probe_faces, probe_backbones
 from lafs_pipeline.evaluation.settings import EvaluateSettings
-from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
 from lafs_pipeline.faces.dataset import FaceImages
-from lafs_pipeline.faces.sources import SourceSettings
 from lafs_pipeline.faces.subsets import select_shots
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
-from lafs_pipeline.views.normalise import to_input
+from lafs_pipeline.sources.open import SourceSettings
+from lafs_pipeline.views.normalize import to_input
 
 ALONE = LaunchSettings(processes=1)
 

@@ -3,7 +3,6 @@ import pytest
 from scipy import stats
 
 from lafs_pipeline.evaluation.few_shot import FewShotResult, few_shot_table, paired_differences
-from lafs_pipeline.evaluation.few_shot_plot import plot_few_shot
 from lafs_pipeline.runtime.errors import LafsError
 
 FOLDS = 10
@@ -55,21 +54,3 @@ def test_one_seed_gives_the_bootstrap_of_its_folds():
 def test_missing_runs_are_named():
     with pytest.raises(LafsError, match="lfw at 1 shots"):
         few_shot_table(made_up(0.0)[1:])
-
-
-def test_the_picture_shows_every_method_and_shot():
-    figure = plot_few_shot(made_up(0.05))
-    (panel,) = figure.axes
-    assert [text.get_text() for text in panel.get_legend().get_texts()] == ["scratch", "LAFS"]
-    assert [label.get_text() for label in panel.get_xticklabels()] == ["1", "4"]
-    assert panel.get_title() == "lfw, 5 seeds"
-
-
-def test_no_shots_stand_first_and_no_method_is_left_out():
-    methods = [f"method {number}" for number in range(8)]
-    results = [
-        FewShotResult(method, shots, 0, "lfw", (0.5, 0.6)) for shots in (4, 0, 1) for method in methods
-    ]
-    (panel,) = plot_few_shot(results).axes
-    assert [label.get_text() for label in panel.get_xticklabels()] == ["0", "1", "4"]
-    assert [text.get_text() for text in panel.get_legend().get_texts()] == methods

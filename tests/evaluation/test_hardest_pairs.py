@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tests.faces.ijb_trees import write_tree
+from tests.protocols.ijb_trees import write_tree
 from torch import nn
 
-from lafs_pipeline.evaluation.benchmarks import BenchmarkData
+from lafs_pipeline.cataloging.catalog import catalog_faces
+from lafs_pipeline.cataloging.planning import CatalogSettings
+from lafs_pipeline.evaluation.evaluate import BenchmarkData
 from lafs_pipeline.evaluation.hardest_pairs import (
     FALSE_ACCEPT,
     FALSE_REJECT,
@@ -19,12 +21,11 @@ from lafs_pipeline.evaluation.hardest_pairs import (
 from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.evaluation.templates import tar_at_far
 from lafs_pipeline.evaluation.verification import verify_pairs
-from lafs_pipeline.faces.benchmarks import BenchmarkSettings
-from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
 from lafs_pipeline.faces.dataset import FaceImages
-from lafs_pipeline.faces.sources import SourceSettings
+from lafs_pipeline.protocols.open import BenchmarkSettings
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
-from lafs_pipeline.views.normalise import to_input
+from lafs_pipeline.sources.open import SourceSettings
+from lafs_pipeline.views.normalize import to_input
 
 PAIRS = 200
 
@@ -93,7 +94,7 @@ class Pixels(nn.Module):
 
 
 @pytest.fixture
-def catalogued(tmp_path):
+def cataloged(tmp_path):
     source = SourceSettings(kind="synthetic", identities=10, images_per_identity=4)
     settings = CatalogSettings(
         sources={"drawn": source},
@@ -109,13 +110,13 @@ def options(tmp_path):
     return EvaluateSettings(embeddings=str(tmp_path / "embeddings"), workers=0, flip=False)
 
 
-def test_a_model_s_errors_on_catalogued_faces(tmp_path, catalogued):
+def test_a_model_s_errors_on_cataloged_faces(tmp_path, cataloged):
     model, alone = Pixels(), LaunchSettings(processes=1)
-    found = find_hardest_pairs(model, catalogued, options(tmp_path), alone, 4)
+    found = find_hardest_pairs(model, cataloged, options(tmp_path), alone, 4)
     assert found.dtypes.astype(str).to_dict() == HARDEST_TYPES
     assert 1 <= len(found) <= 8
-    keys = catalogued.faces["key"].tolist()
-    images = FaceImages(catalogued.faces)
+    keys = cataloged.faces["key"].tolist()
+    images = FaceImages(cataloged.faces)
     for row in found.itertuples():
         pictures = [images[keys.index(key)] for key in (row.key_a, row.key_b)]
         x, y = model(to_input(torch.from_numpy(np.stack(pictures))))
@@ -190,9 +191,9 @@ def test_a_model_s_errors_on_templates(tmp_path, templates):
                 assert getattr(row, f"key_{side}") == max(alike, key=alike.get)
 
 
-def test_without_benchmarks_the_table_is_empty(tmp_path, catalogued):
+def test_without_benchmarks_the_table_is_empty(tmp_path, cataloged):
     none = BenchmarkData(
-        **vars(catalogued) | {"pairs": catalogued.pairs.iloc[:0], "protocols": catalogued.protocols.iloc[:0]}
+        **vars(cataloged) | {"pairs": cataloged.pairs.iloc[:0], "protocols": cataloged.protocols.iloc[:0]}
     )
     found = find_hardest_pairs(Pixels(), none, options(tmp_path), LaunchSettings(processes=1), 4)
     assert found.empty

@@ -10,8 +10,8 @@ from lafs_pipeline.evaluation.landmark_truth import (
     read_annotated_faces,
     regression_error,
 )
-from lafs_pipeline.faces.synthetic import draw_face
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.sources.synthetic.faces import draw_face
 
 COUNT = 40
 

@@ -17,8 +17,8 @@ def made_up_pairs(pairs: int, people: int, seed: int, noise: float = 1.0):
     rng = np.random.default_rng(seed)
     first = rng.integers(0, people, pairs)
     second = np.where(rng.random(pairs) < 0.5, first, rng.integers(0, people, pairs))
-    centres = rng.standard_normal((people, 8))
-    a, b = (centres[side] + noise * rng.standard_normal((pairs, 8)) for side in (first, second))
+    centers = rng.standard_normal((people, 8))
+    a, b = (centers[side] + noise * rng.standard_normal((pairs, 8)) for side in (first, second))
     return a, b, first == second, first, second
 
 

@@ -1,27 +1,30 @@
 """What the few-shot study compares, and what decides a run's result."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from lafs_pipeline.evaluation.benchmarks import BenchmarkData, evaluate_model
-from lafs_pipeline.evaluation.embeddings import model_digest
+from lafs_pipeline.cataloging.catalog import catalog_faces
+from lafs_pipeline.cataloging.planning import CatalogSettings
+from lafs_pipeline.evaluation.evaluate import BenchmarkData, evaluate_model
 from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.evaluation.study import Study, StudyRun, StudySettings, plan_study, pretraining_variants
-from lafs_pipeline.faces.card import fingerprint
-from lafs_pipeline.faces.catalogue import BenchmarkSettings, CatalogSettings, catalog_faces
-from lafs_pipeline.faces.sources import SourceSettings
+from lafs_pipeline.faces.manifest import fingerprint
+from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
+from lafs_pipeline.protocols.open import BenchmarkSettings
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
+from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.training.jobs import Workplace
 from lafs_pipeline.training.recipes import AdaptSettings, forget_transformer
 from lafs_pipeline.training.self_supervised import PretrainSettings
-from lafs_pipeline.training.settings import deciding_configuration
-from lafs_pipeline.views.settings import ViewSettings
+from lafs_pipeline.training.settings import TrainingSettings, deciding_configuration
+from lafs_pipeline.training.supervised import RecognitionSettings
+from lafs_pipeline.views.parameters import ViewSettings
 
 METHODS = ("scratch", "scratch_grid", "grid", "lafs", "lafs_no_noise", "lafs_all_landmarks")
 TRANSFORMER = {"patch_size": 16, "dim": 16, "depth": 1, "heads": 2, "head_dim": 8, "mlp_dim": 32}
@@ -35,14 +38,14 @@ def study(tmp_path_factory) -> Study:
         benchmarks={"held": BenchmarkSettings(source="drawn", identities=4, pairs=40, folds=4)},
         threads=1,
     )
-    catalogue = catalog_faces(settings, 0, folder / "faces.rec")
-    tables = {name: getattr(catalogue, name) for name in BenchmarkData.__annotations__ if name != "faces"}
+    catalog = catalog_faces(settings, 0, folder / "faces.rec")
+    tables = {name: getattr(catalog, name) for name in BenchmarkData.__annotations__ if name != "faces"}
     torch.manual_seed(0)
     lafs, other = (PartFViT(num_landmarks=9, landmark_width=0.25, **TRANSFORMER) for _ in range(2))
     return Study(
         backbones={"lafs": lafs, "lafs_no_noise": other, "grid": FViT(**TRANSFORMER)},
         network=lafs.landmark_network,
-        data=BenchmarkData(faces=catalogue.manifest, **tables),
+        data=BenchmarkData(faces=catalog.manifest, **tables),
         adapt=AdaptSettings(shots=3),
         evaluate=EvaluateSettings(embeddings=str(folder / "embeddings"), workers=0, resamples=0),
         place=Workplace(folder / "study", 0, launch=LaunchSettings(processes=1)),
@@ -142,7 +145,13 @@ def test_what_decides_about_an_adaptation(study):
         json.dumps(
             {
                 "run": {"method": "grid", "shots": 2, "seed": 1},
-                "adapt": asdict(replace(study.adapt, shots=2)),
+                "adapt": {
+                    "shots": 2,
+                    "identity_fraction": 1.0,
+                    "min_images": 1,
+                    "keys": None,
+                    "recognition": deciding_configuration(study.adapt.recognition),
+                },
                 "steps": 7,
                 "start": model_digest(study.backbones["grid"]),
                 "landmark_network": model_digest(study.network),
@@ -156,7 +165,7 @@ def test_what_decides_about_an_adaptation(study):
 def test_without_shots_the_start_is_benchmarked_as_it_is(study):
     before = {name: model_digest(model) for name, model in study.backbones.items()}
     for seed in (0, 1):
-        (result,) = study.execute(StudyRun("lafs", 0, seed), sinks=[])
+        (result,) = study.execute(StudyRun("lafs", 0, seed), loggers=[])
         (expected,) = evaluate_model(
             study.backbones["lafs"], study.data, study.evaluate, study.place.launch, seed
         )
@@ -167,9 +176,40 @@ def test_without_shots_the_start_is_benchmarked_as_it_is(study):
     assert before == {name: model_digest(model) for name, model in study.backbones.items()}
 
 
+def test_settings_that_cannot_change_the_result_do_not_repeat_an_adaptation(study, tmp_path):
+    training = TrainingSettings(batch_size=8, epochs=1, workers=0)
+    short = replace(
+        study,
+        adapt=AdaptSettings(recognition=RecognitionSettings(training=training, probe_images=0)),
+        place=replace(study.place, folder=tmp_path),
+        steps=None,
+    )
+
+    def with_training(**changes):
+        changed = replace(training, **changes)
+        return replace(
+            short, adapt=AdaptSettings(recognition=RecognitionSettings(training=changed, probe_images=9))
+        )
+
+    run = StudyRun("lafs", 2, 0)
+    results = short.execute(run, loggers=[])
+    harmless = {"workers": 2, "log_every": 3, "max_minutes": 5.0, "checkpoint_every": 7, "resume": "must"}
+    assert with_training(**harmless).finished(run) == results
+    assert (
+        replace(short, place=replace(short.place, launch=LaunchSettings(processes=2))).finished(run)
+        == results
+    )
+    other = with_training(learning_rate=1e-3)
+    assert other.finished(run) is None
+    assert other.execute(run, loggers=[]) != []
+    assert short.finished(run) == results
+    assert len(list(tmp_path.rglob("metrics.jsonl"))) == 2
+    assert not list(tmp_path.rglob("step-*"))
+
+
 def test_a_frozen_start_does_not_depend_on_how_others_are_adapted(study):
     run = StudyRun("grid", 0, 0)
-    study.execute(run, sinks=[])
+    study.execute(run, loggers=[])
     assert replace(study, steps=9, adapt=AdaptSettings(min_images=2)).finished(run) is not None
     fewer = {**study.backbones, "grid": study.start(StudyRun("scratch_grid", 0, 5))}
     assert replace(study, backbones=fewer).finished(run) is None

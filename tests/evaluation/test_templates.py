@@ -9,8 +9,8 @@ from lafs_pipeline.evaluation.templates import Templates, pool_templates, score_
 from lafs_pipeline.runtime.errors import LafsError
 
 
-def literal_pooling(features, template_ids, media_ids, scores, normalise_images):
-    if normalise_images:
+def literal_pooling(features, template_ids, media_ids, scores, normalize_images):
+    if normalize_images:
         features = normalize(features)
     if scores is not None:
         features = features * scores[:, None]
@@ -57,13 +57,13 @@ def test_reference_templates_scores_and_rates_are_met(parity_dir):
 
 
 @pytest.mark.parametrize("with_scores", [False, True])
-@pytest.mark.parametrize("normalise_images", [False, True])
-def test_pooling_equals_a_scan_of_each_template(with_scores, normalise_images):
+@pytest.mark.parametrize("normalize_images", [False, True])
+def test_pooling_equals_a_scan_of_each_template(with_scores, normalize_images):
     images = made_up_images(300, 40)
     if not with_scores:
         images["detector_scores"] = None
-    templates = pool_templates(**images, normalise_images=normalise_images)
-    expected = literal_pooling(*images.values(), normalise_images)
+    templates = pool_templates(**images, normalize_images=normalize_images)
+    expected = literal_pooling(*images.values(), normalize_images)
     np.testing.assert_array_equal(templates.ids, np.unique(images["template_ids"]))
     np.testing.assert_allclose(templates.features, expected, atol=1e-6)
     assert templates.features.dtype == np.float32

@@ -65,7 +65,7 @@ def detector(shared_dir):
 
 
 def test_detected_and_aligned_faces_are_those_aligned_elsewhere(shared_dir, detector):
-    """All 1,583 originals: mean 1.21 grey levels, none above 5 (9 where the largest face is taken)."""
+    """All 1,583 originals: mean 1.21 gray levels, none above 5 (9 where the largest face is taken)."""
     originals = sorted((shared_dir / "faces/lfw/original250_folds1-2").glob("*/*.jpg"))[::20]
     differences = []
     for path in originals:

@@ -10,8 +10,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from lafs_pipeline.faces.dataset import FaceImages
-from lafs_pipeline.faces.recordio import RecordIOWriter
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.sources.recordio import RecordIOWriter
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 112, 112, 3), dtype=np.uint8)
 COLUMNS = ["key", "store", "record", "offset", "channel_order"]
@@ -80,3 +80,9 @@ def test_missing_store(manifest, tmp_path):
     (tmp_path / "1.rec").unlink()
     with pytest.raises(LafsError, match=r"1\.rec of the manifest does not exist"):
         FaceImages(manifest)
+
+
+def test_several_faces_at_once(manifest):
+    faces = FaceImages(manifest)
+    np.testing.assert_array_equal(faces.stack(), np.stack([faces[row] for row in range(len(faces))]))
+    np.testing.assert_array_equal(faces.stack([3, 0]), np.stack([faces[3], faces[0]]))

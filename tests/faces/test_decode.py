@@ -38,13 +38,13 @@ def test_jpeg_size_without_decoding(pixels, options):
     assert image_size(data) == (14, 9)
 
 
-def test_grey_transparent_and_16_bit(pixels):
-    grey = pixels[..., 0]
-    expected = np.repeat(grey[..., None], 3, axis=2)
-    np.testing.assert_array_equal(decode_image(encoded(Image.fromarray(grey), "PNG")), expected)
-    deep = Image.fromarray(grey.astype(np.uint16) * 257)
+def test_gray_transparent_and_16_bit(pixels):
+    gray = pixels[..., 0]
+    expected = np.repeat(gray[..., None], 3, axis=2)
+    np.testing.assert_array_equal(decode_image(encoded(Image.fromarray(gray), "PNG")), expected)
+    deep = Image.fromarray(gray.astype(np.uint16) * 257)
     np.testing.assert_array_equal(decode_image(encoded(deep, "PNG")), expected)
-    transparent = Image.fromarray(np.dstack([pixels, grey]))
+    transparent = Image.fromarray(np.dstack([pixels, gray]))
     np.testing.assert_array_equal(decode_image(encoded(transparent, "PNG")), pixels)
 
 
@@ -62,7 +62,7 @@ def test_large_photographs():
         decode_image(encoded(Image.new("L", (10_001, 10_000)), "JPEG"))
 
 
-def test_exif_orientation_is_honoured(pixels):
+def test_exif_orientation_is_honored(pixels):
     exif = Image.Exif()
     exif[0x0112] = 6
     data = encoded(Image.fromarray(pixels), "JPEG", exif=exif, quality=95, subsampling=0)

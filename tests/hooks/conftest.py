@@ -100,18 +100,18 @@ def kedro_run():
 
 
 @pytest.fixture(scope="session")
-def catalogued(tmp_path_factory):
-    """The data folder after cataloguing and stage 1."""
-    data = tmp_path_factory.mktemp("catalogued")
+def catalogd(tmp_path_factory):
+    """The data folder after cataloging and stage 1."""
+    data = tmp_path_factory.mktemp("catalogd")
     run = KedroRun(data, "--pipelines=cataloging,landmarks")
     assert run.finish() == 0, run.stderr[-3000:]
     return data
 
 
 @pytest.fixture
-def data(catalogued, tmp_path):
+def data(catalogd, tmp_path):
     """A data folder of this test alone, ready for pretraining."""
-    return shutil.copytree(catalogued, tmp_path / "data")
+    return shutil.copytree(catalogd, tmp_path / "data")
 
 
 def tracked_runs(tracking_uri):

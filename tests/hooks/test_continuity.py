@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mlflow.tracking import MlflowClient
 
 from lafs_pipeline.hooks import STOPPED_STATUS
-from lafs_pipeline.hooks.continuity import RunRecord, UnfinishedRun, command_digest
+from lafs_pipeline.tracking.continuity import RunRecord, UnfinishedRun, command_digest
 
 RUN_PARAMS = {
     "pipeline_names": ["pretrain"],
@@ -93,7 +93,7 @@ def test_a_record_that_cannot_be_written_stops_nothing(tmp_path, caplog):
 
 
 def steps(client, run_id):
-    """The optimiser steps of 32 images that are logged."""
+    """The optimizer steps of 32 images that are logged."""
     return {metric.step // 32 for metric in client.get_metric_history(run_id, "pretrain/loss")}
 
 

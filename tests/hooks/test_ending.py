@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from lafs_pipeline.hooks.ending import FILTERS, STOPPED_STATUS, shown_error, stop_reason
-from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.runtime.launch import Stopped, WorkerFailed
+from lafs_pipeline.runtime.errors import LafsError, Stopped, WorkerFailed
 
 
 def raised(error, cause=None, context=None):
@@ -102,8 +101,10 @@ def test_a_lost_worker_is_named_once_and_the_run_has_failed(kedro_run, data, run
     before = runs(database)
     settings = "pretrain.training.epochs=300,launch.processes=2"
     run = kedro_run(data, "--pipelines=pretrain", f"--params={settings}")
-    metrics = data / "06_models/checkpoints/pretrain/metrics.jsonl"
-    run.wait_for_file(metrics, lambda text: text.count("\n") > 2)
+    metrics = data / "06_models/checkpoints/pretrain"
+    run.wait_while_it_runs(
+        lambda: any(path.read_text().count("\n") > 2 for path in metrics.glob("*/metrics.jsonl"))
+    )
     workers = [child for child, command in children(run.process.pid).items() if b"spawn_main" in command]
     assert len(workers) == 2
     os.kill(workers[0], signal.SIGKILL)

@@ -13,7 +13,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from tests.servers import free_port
 
-from lafs_pipeline.faces.synthetic import draw_face
+from lafs_pipeline.sources.synthetic.faces import draw_face
 
 USER = "postgres" if os.geteuid() == 0 else None
 """PostgreSQL does not run as root."""

@@ -42,6 +42,7 @@ def summary(tmp_path, capsys):
         made = {"benchmarks": TABLE, "card": {}, "report": "<p>", "between": 1}
         nodes = [node(lambda value=made[name]: value, None, name, name=name) for name in outputs]
         pipeline, catalog, hooks = Pipeline(nodes), DataCatalog(datasets), SummaryHooks()
+        hooks.before_pipeline_run()
         SequentialRunner().run(pipeline, catalog)
         for name in outputs:
             hooks.after_dataset_saved(name, made[name])

@@ -8,11 +8,11 @@ import pytest
 import timm
 import torch
 
-from lafs_pipeline.evaluation.embeddings import model_digest
 from lafs_pipeline.interop.model_card import best_threshold, describe_model, describe_training, read_card
 from lafs_pipeline.interop.model_export import ModelExport, write_export
 from lafs_pipeline.interop.model_files import load_model, save_model
 from lafs_pipeline.interop.official import load_part_fvit
+from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.models.part_fvit import FViT, build_model
 from lafs_pipeline.runtime.errors import LafsError
 
@@ -20,7 +20,7 @@ SIZES = {"depth": 1, "dim": 40, "heads": 2, "mlp_dim": 48, "num_landmarks": 16, 
 DATASET_CARD = {
     "fingerprint": "5" * 32,
     "sources": {"faces": {}},
-    "splits": {"train": {"images": 7, "identities": 2, "unlabelled": 1}, "lfw": {"images": 4}},
+    "splits": {"train": {"images": 7, "identities": 2, "unlabeled": 1}, "lfw": {"images": 4}},
 }
 
 
@@ -31,7 +31,7 @@ def small_model():
 def benchmark_rows(digest, benchmark="lfw", threshold=0.25, **changes):
     facts = {
         **{"model": "lafs", "benchmark": benchmark, "model_digest": digest, "threshold": threshold},
-        **{"flip": True, "normalised": False, "detector_score": False, "alignment": "arcface-112"},
+        **{"flip": True, "normalized": False, "detector_score": False, "alignment": "arcface-112"},
         **{"pairs": 6000, "excluded_pairs": 0, "overlap": pd.NA, "data_fingerprint": "7" * 32},
     }
     rows = [("accuracy", 0.75, 0.7, 0.8), ("tar_at_far_0.001", 0.5, np.nan, np.nan)]
@@ -63,7 +63,7 @@ def test_the_card_says_what_is_needed(tmp_path):
     assert read["preprocessing"]["template"][0] == [38.2946, 51.6963]
     assert read["preprocessing"]["scaling"] == "x / 127.5 - 1"
     assert read["training_data"]["fingerprint"] == "5" * 32
-    assert read["training_data"]["training"] == {"images": 7, "identities": 2, "unlabelled": 1}
+    assert read["training_data"]["training"] == {"images": 7, "identities": 2, "unlabeled": 1}
     assert read["training_data"]["adaptation"]["images"] == 2
     (score,) = read["scores"]
     assert score["benchmark"] == "lfw"

@@ -9,23 +9,25 @@ import timm
 import torch
 from tests.models.trained import as_trained
 
+from lafs_pipeline.cataloging.catalog import catalog_faces
+from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.evaluation.verification import verify_pairs
-from lafs_pipeline.faces.catalogue import BenchmarkSettings, CatalogSettings, catalog_faces
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.decode import decode_image
-from lafs_pipeline.faces.sources import SourceSettings
-from lafs_pipeline.faces.synthetic import draw_face
 from lafs_pipeline.interop.onnx_export import OnnxModel, export_onnx, largest_difference
 from lafs_pipeline.models.embedding import map_faces
 from lafs_pipeline.models.part_fvit import PartFViT
+from lafs_pipeline.protocols.open import BenchmarkSettings
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
+from lafs_pipeline.sources.open import SourceSettings
+from lafs_pipeline.sources.synthetic.faces import draw_face
 from lafs_pipeline.training.jobs import Workplace, train_recognition
 from lafs_pipeline.training.recipes import fresh_model
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.supervised import RecognitionSettings
-from lafs_pipeline.views.normalise import to_input
-from lafs_pipeline.views.settings import AugmentationSettings
+from lafs_pipeline.views.normalize import to_input
+from lafs_pipeline.views.parameters import AugmentationSettings
 
 SMALL = {"dim": 48, "depth": 2, "heads": 3, "head_dim": 16, "mlp_dim": 64, "patch_size": 16}
 NAMES = [

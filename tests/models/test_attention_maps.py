@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from lafs_pipeline.models.attention_maps import attention_maps, class_attention
-from lafs_pipeline.models.attention_plot import plot_attention
 from lafs_pipeline.models.part_fvit import build_model
 from lafs_pipeline.models.patches import grid_patches, sample_patches
 
@@ -65,19 +64,3 @@ def test_places_are_where_patches_are_cut(model, images):
         return
     first = sample_patches(images, places + 0.5, 16).unflatten(2, (16, 16, 3)).transpose(2, 3)
     torch.testing.assert_close(first.flatten(2), grid_patches(images, 16), atol=1e-4, rtol=1e-4)
-
-
-def test_the_picture_has_a_dot_at_every_token_as_bright_as_its_attention():
-    rng = np.random.default_rng(0)
-    attention = rng.random((4, TOKENS + 1))
-    attention /= attention.sum(axis=1, keepdims=True)
-    places = rng.uniform(0, 112, (4, TOKENS, 2))
-    figure = plot_attention(rng.integers(0, 255, (4, 112, 112, 3), np.uint8), places, attention)
-    shown = [axis for axis in figure.axes if axis.collections and axis.images]
-    assert len(shown) == 4
-    for axis, points, shares in zip(shown, places, attention, strict=True):
-        (dots,) = axis.collections
-        order = np.argsort(shares[1:])
-        np.testing.assert_allclose(dots.get_offsets(), points[order])
-        np.testing.assert_allclose(dots.get_array(), 100 * shares[1:][order])
-        assert f"{100 * shares[0]:.1f} %" in axis.get_title()

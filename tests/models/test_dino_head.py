@@ -18,7 +18,7 @@ def make_head() -> DINOHead:
     return head
 
 
-def test_gradients_are_those_of_normalised_prototypes():
+def test_gradients_are_those_of_normalized_prototypes():
     mine, theirs = make_head(), make_head()
     embeddings, direction = torch.randn(5, 12), torch.randn(5, 30)
     inputs = [embeddings.clone().requires_grad_() for _ in range(2)]

@@ -11,7 +11,7 @@ from lafs_pipeline.models.landmark_network import (
     LandmarkNetwork,
     frozen_network,
     grid_landmarks,
-    normalise_landmarks,
+    normalize_landmarks,
 )
 from lafs_pipeline.models.part_fvit import FViT, PartFViT, build_model
 from lafs_pipeline.runtime.errors import LafsError
@@ -71,18 +71,18 @@ def test_tokens_that_know_their_landmark_may_come_in_any_order():
 
 
 def test_landmarks_span_the_image_jointly():
-    landmarks = normalise_landmarks(torch.randn(5, 20), 112)
+    landmarks = normalize_landmarks(torch.randn(5, 20), 112)
     assert landmarks.shape == (5, 10, 2)
     flat = landmarks.flatten(1)
     np.testing.assert_allclose(flat.min(dim=1).values, 0, atol=1e-5)
     np.testing.assert_allclose(flat.max(dim=1).values, 111, atol=1e-4)
     theta = torch.tensor([[0.0, 1.0, 2.0, 4.0]])
-    torch.testing.assert_close(normalise_landmarks(theta, 5), theta[0].reshape(1, 2, 2))
+    torch.testing.assert_close(normalize_landmarks(theta, 5), theta[0].reshape(1, 2, 2))
 
 
 def test_equal_coordinates_stay_finite():
     theta = torch.full((1, 4), 3.0, requires_grad=True)
-    landmarks = normalise_landmarks(theta, 112)
+    landmarks = normalize_landmarks(theta, 112)
     landmarks.sum().backward()
     assert landmarks.tolist() == [[[0, 0], [0, 0]]]
     assert torch.isfinite(theta.grad).all()

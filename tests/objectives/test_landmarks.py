@@ -1,20 +1,20 @@
 import pytest
 import torch
 
-from lafs_pipeline.objectives.landmarks import landmark_regulariser, landmark_weight
+from lafs_pipeline.objectives.landmarks import landmark_regularizer, landmark_weight
 from lafs_pipeline.runtime.errors import LafsError
 
 
-def test_regulariser_is_the_mean_square_of_the_shift_as_a_fraction():
+def test_regularizer_is_the_mean_square_of_the_shift_as_a_fraction():
     reference = torch.rand(3, 196, 2) * 111
     shift = torch.tensor([11.1, 0.0])
-    assert landmark_regulariser(reference + shift, reference).item() == pytest.approx(0.1**2 / 2, rel=1e-4)
-    assert landmark_regulariser(reference, reference).item() == 0.0
+    assert landmark_regularizer(reference + shift, reference).item() == pytest.approx(0.1**2 / 2, rel=1e-4)
+    assert landmark_regularizer(reference, reference).item() == 0.0
 
 
-def test_regulariser_is_float32_and_pulls_towards_the_reference():
+def test_regularizer_is_float32_and_pulls_towards_the_reference():
     predicted = torch.full((1, 4, 2), 60.0, dtype=torch.bfloat16, requires_grad=True)
-    loss = landmark_regulariser(predicted, torch.full((1, 4, 2), 50.0))
+    loss = landmark_regularizer(predicted, torch.full((1, 4, 2), 50.0))
     loss.backward()
     assert loss.dtype == torch.float32
     assert (predicted.grad > 0).all()

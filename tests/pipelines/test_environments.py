@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 from kedro.config import OmegaConfigLoader
 
-from lafs_pipeline.faces.catalogue import CatalogSettings
+from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.models.part_fvit import build_model
-from lafs_pipeline.pipelines.parameters import parse
-from lafs_pipeline.pipelines.settings import GROUPS, ModelSettings, group_settings
+from lafs_pipeline.pipelines.parameters import GROUPS, ModelSettings, group_settings, parse
 from lafs_pipeline.settings import CONFIG_LOADER_ARGS
 from lafs_pipeline.training.recipes import AdaptSettings, StageOneSettings
+from lafs_pipeline.training.sampling import StepBatches, plan_processes
 from lafs_pipeline.training.self_supervised import PretrainSettings
 from lafs_pipeline.training.supervised import RecognitionSettings
-from lafs_pipeline.views.settings import AugmentationSettings
+from lafs_pipeline.views.parameters import AugmentationSettings
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -25,7 +25,14 @@ def parameters(environment):
     return loader["parameters"]
 
 
-@pytest.mark.parametrize("environment", ["local", "smoke", "folder", "webface4m", "ms1mv3"])
+ENVIRONMENTS = ["local", "smoke", "folder", "webface4m", "ms1mv3"]
+
+
+def test_no_environment_is_left_out():
+    assert {path.name for path in CONF.iterdir() if path.is_dir()} == {"base", *ENVIRONMENTS}
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_every_group_is_accepted(environment):
     values = parameters(environment)
     parsed = {group: parse(group_settings(group), values[group], group) for group in GROUPS}
@@ -60,3 +67,16 @@ def test_the_published_recipes(environment):
     catalog = parse(CatalogSettings, values["cataloging"], "cataloging")
     assert list(catalog.sources) == [environment]
     assert list(catalog.benchmarks) == ["lfw", "cfp_fp", "agedb_30", "calfw", "cplfw"]
+
+
+@pytest.mark.parametrize("devices", range(1, 9))
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_every_training_can_be_shared_among_the_devices_that_there_are(environment, devices):
+    groups = {group: parse(group_settings(group), parameters(environment)[group], group) for group in GROUPS}
+    assert groups["launch"].processes == "auto"
+    recipes = (groups["landmarks"].recognition, groups["pretrain"], groups["adapt"].recognition)
+    for training in (recipe.training for recipe in recipes):
+        batch, accumulation = training.batch_size, training.accumulation
+        count = plan_processes("auto", devices, 1, batch, accumulation)
+        assert 1 <= count <= devices
+        StepBatches(10 * batch, batch, accumulation, 1, 0, 0, count - 1, count)

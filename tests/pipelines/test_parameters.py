@@ -41,3 +41,11 @@ def test_views_that_do_not_fit_the_tokens():
     assert (
         parse(PretrainSettings, {"tokens": "grid", "views": {"local_size": 48}}, "pretrain").tokens == "grid"
     )
+
+
+def test_an_old_name_is_refused_with_the_new_one():
+    with pytest.raises(LafsError, match=r"evaluate\.normalise_images is called normalize_images now"):
+        parse(group_settings("evaluate"), {"normalise_images": True}, "evaluate")
+    sources = {"sources": {"own": {"path": "faces", "labelled": False}}}
+    with pytest.raises(LafsError, match=r"sources\.own\.labelled is called labeled now"):
+        parse(group_settings("cataloging"), sources, "cataloging")

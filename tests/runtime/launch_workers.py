@@ -6,18 +6,18 @@ launches and prints the result, or the kind of exception and its message, as JSO
 """
 
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import torch
 
-from lafs_pipeline.runtime import processes, watchdog
-from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.runtime.launch import Stopped, launch
+from lafs_pipeline.runtime import processes
+from lafs_pipeline.runtime.errors import LafsError, Stopped
+from lafs_pipeline.runtime.launch import launch
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.runtime.stop_signals import StopSignals
 
@@ -29,7 +29,6 @@ def describe(config):
     return {
         "config": config,
         "rank": processes.rank(),
-        "local_rank": processes.local_rank(),
         "size": processes.world_size(),
         "sum": mean.item() * processes.world_size(),
         "broadcast": processes.broadcast_object({"from": processes.rank()}, processes.world_size() - 1),
@@ -53,7 +52,6 @@ def unpicklable(config):
 def fail(config):
     """Rank 1 fails in the way that `config` names while rank 0 waits for it."""
     processes.barrier()
-    watchdog.progress(17, "loading batch")
     if processes.rank() == 1:
         if config == "refused":
             raise LafsError("folder x: expected faces, found none; give another")
@@ -63,35 +61,10 @@ def fail(config):
             os.kill(os.getpid(), signal.SIGKILL)
         if config == "exits":
             os._exit(7)
-        if config == "frozen":
-            time.sleep(2)  # for a heartbeat that tells the step
-            os.kill(os.getpid(), signal.SIGSTOP)
         if config == "hung":
             time.sleep(1000)
-    watchdog.progress(17, "forward")
     processes.barrier()
     return "not reached"
-
-
-def rank_0_hangs(config):
-    """Rank 0 hangs with the interpreter's lock held, so that nothing of it runs any more."""
-    processes.barrier()
-    watchdog.progress(3, "forward")
-    if processes.rank() == 0:
-        import ctypes
-
-        ctypes.PyDLL(None).sleep(1000)
-    processes.barrier()
-
-
-def work_alone(seconds):
-    """Rank 1 works for a while, telling its progress, and rank 0 waits for it."""
-    deadline = time.monotonic() + seconds
-    while processes.rank() == 1 and time.monotonic() < deadline:
-        watchdog.progress(5, "probe")
-        time.sleep(0.1)
-    processes.barrier()
-    return "done"
 
 
 def fail_once(folder):
@@ -113,41 +86,43 @@ def count_attempts(folder):
 
 def stop_when_asked(folder):
     """Take steps until a signal comes, then stop together; leaves the process ids and the last step."""
-    loader = subprocess.Popen(["sleep", "1000"])
     with StopSignals() as signals:
-        pids = [os.getpid(), loader.pid]
-        (Path(folder) / f"started-{processes.rank()}").write_text(json.dumps(pids))
+        start(folder)
         for step in range(100_000):
-            watchdog.progress(step, "forward")
             time.sleep(0.02)
             reason = processes.agree_on_stop(signals.requested)
             if reason:
                 (Path(folder) / f"stopped-{processes.rank()}").write_text(str(step))
-                loader.kill()
                 raise Stopped(reason)
 
 
 def until_told(folder):
     """Work together until the file `go` is there; leaves the process ids of every attempt."""
     (Path(folder) / f"started-{processes.rank()}-{os.getpid()}").touch()
-    step = 0
     while not processes.agree_on_stop("go" if (Path(folder) / "go").exists() else None):
-        watchdog.progress(step := step + 1, "forward")
         time.sleep(0.02)
     return processes.rank()
 
 
 def never_stop(folder):
-    """Has a child that is tied to it as a data loader is, and pays no attention to signals."""
-    child = os.fork()
-    if child == 0:
-        processes.die_with_parent()
+    """Pay no attention to requests."""
+    with StopSignals():
+        start(folder)
         time.sleep(1000)
-        os._exit(1)
-    (Path(folder) / f"started-{processes.rank()}").write_text(json.dumps([os.getpid(), child]))
-    for step in range(100_000):
-        watchdog.progress(step, "forward")
-        time.sleep(0.02)
+
+
+def start(folder):
+    """Start a child that is tied to this process as a data loader is, and leave both process ids."""
+    child = multiprocessing.get_context("fork").Process(target=load, daemon=True)
+    child.start()
+    new = Path(folder) / f"new-{processes.rank()}"
+    new.write_text(json.dumps([os.getpid(), child.pid]))
+    new.rename(Path(folder) / f"started-{processes.rank()}")
+
+
+def load():
+    processes.die_with_parent()
+    time.sleep(1000)
 
 
 def two_launches(config):
@@ -166,6 +141,7 @@ def main(name: str, config: str, settings: str) -> None:
         outcome = {"error": type(error).__name__, "message": str(error)}
     sys.stdout.write(json.dumps(outcome) + "\n")  # at once: several may write to one pipe
     sys.stdout.flush()
+    sys.exit("error" in outcome)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from lafs_pipeline.runtime import processes
-from lafs_pipeline.training.sync_batch_norm import synchronise_batch_norm
+from lafs_pipeline.training.sync_batch_norm import synchronize_batch_norm
 
 ROUNDS = 3
 
@@ -54,7 +54,7 @@ def train_a_share(_: None) -> list[dict[str, Tensor]] | None:
     network, rank, size = small_network(), processes.rank(), processes.world_size()
     names = list(network.state_dict())
     frozen = network[3][2]
-    synchronise_batch_norm(network)
+    synchronize_batch_norm(network)
     assert list(network.state_dict()) == names
     assert network[3][2] is frozen
     results = []
@@ -68,7 +68,7 @@ def train_a_share(_: None) -> list[dict[str, Tensor]] | None:
     own = step(network, images, weights)
     results += [own, dict(network.state_dict())]
     layer = nn.Sequential(nn.BatchNorm2d(2))
-    synchronise_batch_norm(layer)
+    synchronize_batch_norm(layer)
     results.append(_gathered({"output": layer(far_from_zero()[rank::size]).detach()}, size))
     return results if rank == 0 else None
 

@@ -12,7 +12,7 @@ from tests.training.small_trainings import SEED, TRAINING, SmallTraining
 
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.runtime import processes
-from lafs_pipeline.runtime.launch import Stopped
+from lafs_pipeline.runtime.errors import Stopped
 from lafs_pipeline.training.jobs import Workplace
 
 

@@ -10,9 +10,9 @@ from lafs_pipeline.objectives.partial_fc import PartialFC
 from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.row_shards import RowShard
 from lafs_pipeline.training.checkpoints import Checkpoint
-from lafs_pipeline.training.clipping import clip_gradients
 from lafs_pipeline.training.sampling import part_rows
 from lafs_pipeline.training.sharded_state import find_shards, gather_shards
+from lafs_pipeline.training.step import clip_gradients
 
 DIM, BATCH, SEED = 8, 8, 3
 
@@ -109,13 +109,13 @@ def clip(clippings: list[Clipping], classes: int) -> list[dict[str, Tensor]]:
     return results
 
 
-def optimise(classes: int) -> Checkpoint:
+def optimize(classes: int) -> Checkpoint:
     """The checkpoint after a step of AdamW."""
     modules = small_modules(RowShard.own(classes))
     named = dict(modules.named_parameters())
-    optimiser = torch.optim.AdamW([{"params": list(named.values()), "names": list(named)}], fused=True)
-    optimiser.step()
-    own = Checkpoint(1, modules.state_dict(), optimiser.state_dict(), {})
+    optimizer = torch.optim.AdamW([{"params": list(named.values()), "names": list(named)}], fused=True)
+    optimizer.step()
+    own = Checkpoint(1, modules.state_dict(), optimizer.state_dict(), {})
     return gather_shards(own, find_shards(modules))
 
 
@@ -135,5 +135,5 @@ def work(todo: Work) -> tuple[list, list, list, Checkpoint]:
         share(todo.cases),
         share_whole(todo.followed),
         clip(todo.clippings, todo.classes),
-        optimise(todo.classes),
+        optimize(todo.classes),
     )

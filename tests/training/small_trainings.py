@@ -10,16 +10,21 @@ from typing import Any
 import pandas as pd
 import torch
 
-from lafs_pipeline.faces.catalogue import CatalogSettings, catalog_faces
-from lafs_pipeline.faces.sources import SourceSettings
+from lafs_pipeline.cataloging.catalog import catalog_faces
+from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.models.part_fvit import PartFViT
+from lafs_pipeline.reporting.landmarks import landmarks_picture
+from lafs_pipeline.reporting.views import views_picture
+from lafs_pipeline.runtime.metric_loggers import MetricLogger
+from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.checkpoints import Checkpoint
+from lafs_pipeline.training.folders import find_trainings
 from lafs_pipeline.training.jobs import PretrainJob, RecognitionJob, Workplace, pretrain, train_recognition
 from lafs_pipeline.training.self_supervised import PretrainSettings
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.supervised import RecognitionSettings
-from lafs_pipeline.views.settings import ViewSettings
+from lafs_pipeline.views.parameters import ViewSettings
 
 STAGES = ("landmarks", "pretrain", "adapt")
 SEED = 3
@@ -100,25 +105,37 @@ class SmallTraining:
     def job(self, place: Workplace) -> PretrainJob | RecognitionJob:
         """What each of its processes runs."""
         if self.stage == "pretrain":
-            return PretrainJob(self.model(), self.manifest, self.options(), place, None)
+            return PretrainJob(self.model(), self.manifest, self.options(), place, None, views_picture)
         return RecognitionJob(
-            self.stage, self.model(), self.manifest, self.options(), place, self._reference()
+            self.stage,
+            self.model(),
+            self.manifest,
+            self.options(),
+            place,
+            self._reference(),
+            landmarks_picture,
         )
 
     def run(self, place: Workplace) -> PartFViT:
         """Train as a node of the pipeline does."""
         if self.stage == "pretrain":
-            return pretrain(self.model(), self.manifest, self.options(), place)
+            return pretrain(self.model(), self.manifest, self.options(), place, draw=views_picture)
         return train_recognition(
-            self.stage, self.model(), self.manifest, self.options(), place, self._reference()
+            self.stage,
+            self.model(),
+            self.manifest,
+            self.options(),
+            place,
+            self._reference(),
+            landmarks_picture,
         )
 
     def _reference(self):
         return self.model(seed=1).landmark_network if self.stage == "adapt" else None
 
 
-class SlowSink:
-    """A receiver of metrics that takes its time."""
+class SlowLogger(MetricLogger):
+    """Takes its time."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -126,14 +143,21 @@ class SlowSink:
     def log(self, metrics: Mapping[str, float], step: int, images_seen: int) -> None:
         time.sleep(self.seconds)
 
-    def close(self) -> None:
-        pass
+
+def training_folder(parent: Path) -> Path:
+    """The folder of the newest training in `parent`; `parent` itself where there is none yet."""
+    found = find_trainings(parent)
+    return found[-1].path if found else parent
 
 
 def curve(folder: Path) -> list[dict[str, float]]:
-    """All logged metrics but the speed."""
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name != "images_per_second"} for line in lines]
+    """All logged metrics of the newest training, but time and speed."""
+    path = training_folder(folder) / "metrics.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return [
+        {name: value for name, value in line.items() if name not in ("time_ms", "images_per_second")}
+        for line in lines
+    ]
 
 
 def losses(folder: Path) -> dict[int, float]:
@@ -143,7 +167,7 @@ def losses(folder: Path) -> dict[int, float]:
 
 def difference(folder: Path, other: Path) -> str | None:
     """What tells the newest checkpoints and the metrics of two trainings apart; None where nothing does."""
-    mine, theirs = checkpoints.load_latest(folder), checkpoints.load_latest(other)
+    mine, theirs = (checkpoints.load_latest(training_folder(path)) for path in (folder, other))
     found = _difference(_content(mine), _content(theirs), "checkpoint")
     return found or _difference(curve(folder), curve(other), "metrics")
 

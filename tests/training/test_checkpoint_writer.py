@@ -20,8 +20,8 @@ from lafs_pipeline.training.checkpoints import Checkpoint, load_latest
 
 def make(step, value=0.0, score=None, size=6):
     weights = {"layer.weight": torch.full((size // 2, 2), value)}
-    optimiser = {"state": {0: {"exp_avg": torch.full((3,), value)}}}
-    return Checkpoint(step, weights, optimiser, {"seed": 1}, {"skipped_steps": step}, score)
+    optimizer = {"state": {0: {"exp_avg": torch.full((3,), value)}}}
+    return Checkpoint(step, weights, optimizer, {"seed": 1}, {"skipped_steps": step}, score)
 
 
 def save(folder, *made, keep=2, milestone_every=None):
@@ -86,7 +86,7 @@ def test_changes_after_save_do_not_reach_the_file(tmp_path):
     for step in (3, 2, 1):
         loaded = load_latest(tmp_path)
         assert loaded.step == step
-        for tensor in (*loaded.weights.values(), *loaded.optimiser["state"][0].values()):
+        for tensor in (*loaded.weights.values(), *loaded.optimizer["state"][0].values()):
             assert (tensor == step).all()
         assert loaded.extra == {"best": [1] + [0] * (step - 1)}
         assert loaded.configuration == {"seed": {"value": step}}
@@ -136,7 +136,7 @@ LARGE = torch.zeros(1 << 20)
 
 @pytest.mark.parametrize(
     "too_large",
-    [replace(make(2), weights={"w": LARGE}), replace(make(2), optimiser={"state": {0: {"exp_avg": LARGE}}})],
+    [replace(make(2), weights={"w": LARGE}), replace(make(2), optimizer={"state": {0: {"exp_avg": LARGE}}})],
 )
 def test_a_full_disk(small_disk, too_large):
     folder = small_disk / "run"
@@ -240,7 +240,7 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_checkpoint(tmp_path):
             loaded = load_latest(tmp_path)
             assert loaded.step >= reached
             assert (loaded.weights["w"] == loaded.step).all()
-            assert (loaded.optimiser["exp_avg"] == -loaded.step).all()
+            assert (loaded.optimizer["exp_avg"] == -loaded.step).all()
             assert loaded.extra == {"step": loaded.step}
             reached = loaded.step
         parent.stdin.close()

@@ -12,7 +12,7 @@ from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.training.checkpoint_writer import CheckpointWriter
 from lafs_pipeline.training.checkpoints import Checkpoint, clear, load_latest, require_fitting
 
-FILES = ["weights.safetensors", "optimiser.pt", "checkpoint.json"]
+FILES = ["weights.safetensors", "optimizer.pt", "checkpoint.json"]
 
 
 def make(step, value=0.0, score=None, size=6):
@@ -45,12 +45,12 @@ def trained():
     network.out.to(torch.float64)
     network.register_buffer("bf16", torch.randn(5).to(torch.bfloat16))
     network.register_buffer("count", torch.tensor(2**60 + 1))
-    optimiser = torch.optim.AdamW(network.parameters(), lr=0.1, fused=True, betas=(0.9, 0.95))
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.1, fused=True, betas=(0.9, 0.95))
     for _ in range(3):
         features = network.norm(network.conv(torch.randn(2, 3, 8, 8))).mean((2, 3))
         network.out(features.double()).square().sum().backward()
-        optimiser.step()
-    return network, optimiser
+        optimizer.step()
+    return network, optimizer
 
 
 def bits(tensor):
@@ -58,8 +58,8 @@ def bits(tensor):
 
 
 def test_round_trip_keeps_every_bit(tmp_path):
-    network, optimiser = trained()
-    weights, state = network.state_dict(), optimiser.state_dict()
+    network, optimizer = trained()
+    weights, state = network.state_dict(), optimizer.state_dict()
     extra = {"skipped_steps": 3, "best": 0.1 + 0.2, "names": ["a"]}
     save(tmp_path, Checkpoint(7, weights, state, {"seed": 1, "nested": {"a": [1]}}, extra, 0.125))
     loaded = load_latest(tmp_path)
@@ -69,11 +69,11 @@ def test_round_trip_keeps_every_bit(tmp_path):
     for name, value in weights.items():
         assert loaded.weights[name].dtype == value.dtype
         assert torch.equal(bits(loaded.weights[name]), bits(value)), name
-    assert loaded.optimiser["param_groups"] == state["param_groups"]
+    assert loaded.optimizer["param_groups"] == state["param_groups"]
     for index, slots in state["state"].items():
         for name, value in slots.items():
-            assert torch.equal(bits(loaded.optimiser["state"][index][name]), bits(value))
-            assert loaded.optimiser["state"][index][name].stride() == value.stride()
+            assert torch.equal(bits(loaded.optimizer["state"][index][name]), bits(value))
+            assert loaded.optimizer["state"][index][name].stride() == value.stride()
 
 
 def test_values_that_no_json_number_can_be_are_no_score(tmp_path):
@@ -136,7 +136,7 @@ def test_a_flipped_bit_is_found_or_changes_nothing(pristine, data):
         path.write_bytes(whole)
     expected = make(10, 1.5) if loaded.step == 10 else make(5)
     assert torch.equal(loaded.weights["layer.weight"], expected.weights["layer.weight"])
-    assert replace(loaded, weights={}, optimiser={}) == replace(expected, weights={}, optimiser={})
+    assert replace(loaded, weights={}, optimizer={}) == replace(expected, weights={}, optimizer={})
     assert path.name == "checkpoint.json" or loaded.step == 5
 
 
@@ -169,7 +169,7 @@ def test_a_crash_between_the_two_renames_of_a_replacement_loses_nothing(tmp_path
 
 def test_what_a_dead_writer_left_is_removed(tmp_path):
     (tmp_path / ".writing-step-00000003").mkdir()
-    (tmp_path / ".writing-step-00000003" / "optimiser.pt").touch()
+    (tmp_path / ".writing-step-00000003" / "optimizer.pt").touch()
     assert load_latest(tmp_path) is None
     save(tmp_path, make(3))
     assert names(tmp_path) == ["step-00000003"]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lafs_pipeline.training.clipping import clip_gradients
+from lafs_pipeline.training.step import clip_gradients
 
 
 def test_it_equals_pytorchs_clipping_of_each_parameter_alone():

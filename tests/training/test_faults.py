@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +15,20 @@ import pandas as pd
 import pytest
 import torch
 from tests.training.rank_workers import Hang, hang_in_rank_1
-from tests.training.small_trainings import SEED, TRAINING, SmallTraining, difference, draw_faces
+from tests.training.small_trainings import (
+    SEED,
+    TRAINING,
+    SmallTraining,
+    difference,
+    draw_faces,
+    training_folder,
+)
 
-from lafs_pipeline.faces.recordio import RecordIOReader
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.launch import Stopped, WorkerFailed, launch
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
+from lafs_pipeline.runtime.metric_loggers import MetricLogger
+from lafs_pipeline.sources.recordio import RecordIOReader
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.jobs import Workplace
 from lafs_pipeline.training.sampling import StepBatches
@@ -27,7 +36,7 @@ from lafs_pipeline.training.sampling import StepBatches
 RARELY = {"checkpoint_every": 100}
 
 
-class Interruption:
+class Interruption(MetricLogger):
     """Receives metrics, and does something after a step."""
 
     def __init__(self, step: int, action) -> None:
@@ -36,9 +45,6 @@ class Interruption:
     def log(self, metrics: Mapping[str, float], step: int, images_seen: int) -> None:
         if step == self.step:
             self.action()
-
-    def close(self) -> None:
-        pass
 
 
 def stop_this() -> None:
@@ -54,13 +60,13 @@ def kill_loaders() -> None:
         os.kill(loader.pid, signal.SIGKILL)
 
 
-def place(folder: Path, *sinks, processes: int = 1, **launch_settings) -> Workplace:
-    return Workplace(folder, SEED, sinks, LaunchSettings(processes=processes, **launch_settings))
+def place(folder: Path, *loggers, processes: int = 1, **launch_settings) -> Workplace:
+    return Workplace(folder, SEED, loggers, LaunchSettings(processes=processes, **launch_settings))
 
 
 def steps(folder: Path) -> list[int]:
     """The checkpoints of a folder, newest first."""
-    return [checkpoints.step_of(path) for path in checkpoints.candidates(folder)]
+    return [checkpoints.step_of(path) for path in checkpoints.candidates(training_folder(folder))]
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +89,7 @@ def unbroken(training, tmp_path_factory) -> Path:
 @pytest.fixture
 def small_disk(tmp_path, unbroken):
     """A folder on a file system of its own, with room for one checkpoint and a half; `grow` gives it more."""
-    size = sum(file.stat().st_size for file in checkpoints.candidates(unbroken)[0].iterdir())
+    size = sum(file.stat().st_size for file in checkpoints.candidates(training_folder(unbroken))[0].iterdir())
     folder = tmp_path / "disk"
     folder.mkdir()
 
@@ -112,12 +118,12 @@ def test_a_full_disk_is_named_and_costs_nothing(training, unbroken, small_disk):
     assert difference(folder, unbroken) is None
 
 
-@pytest.mark.parametrize("name", [checkpoints.WEIGHTS, checkpoints.OPTIMISER, checkpoints.RECORD])
+@pytest.mark.parametrize("name", [checkpoints.WEIGHTS, checkpoints.OPTIMIZER, checkpoints.RECORD])
 def test_a_shortened_checkpoint_is_skipped_and_costs_nothing(training, unbroken, tmp_path, caplog, name):
     with pytest.raises(Stopped):
         training.run(place(tmp_path, Interruption(5, stop_this)))
     assert steps(tmp_path) == [5, 4]
-    damaged = tmp_path / "step-00000005" / name
+    damaged = training_folder(tmp_path) / "step-00000005" / name
     os.truncate(damaged, damaged.stat().st_size // 2)
     caplog.clear()
     with caplog.at_level("INFO"):
@@ -131,15 +137,17 @@ def test_a_checkpoint_of_another_model_is_refused(training, unbroken, tmp_path):
     with pytest.raises(Stopped):
         training.run(place(tmp_path, Interruption(3, stop_this)))
     other = replace(training, sizes={"depth": 3})
-    with pytest.raises(LafsError, match=r"unfinished landmarks run \(step 3\).*model\.depth \(2 -> 3\)"):
+    message = r"unfinished landmarks training \(step 3 of 8\).*model\.depth \(2 -> 3\)"
+    with pytest.raises(LafsError, match=message):
         other.run(place(tmp_path))
-    whole = checkpoints.load_latest(tmp_path)
+    folder = training_folder(tmp_path)
+    whole = checkpoints.load_latest(folder)
     renamed = {name.replace("blocks.1", "blocks.7"): value for name, value in whole.weights.items()}
-    checkpoints.write(tmp_path, replace(whole, weights=renamed))
+    checkpoints.write(folder, replace(whole, weights=renamed))
     message = r"step 3 .*of another model; missing: .*blocks\.1.*unexpected: .*blocks\.7"
     with pytest.raises(LafsError, match=message):
         training.run(place(tmp_path))
-    checkpoints.write(tmp_path, whole)
+    checkpoints.write(folder, whole)
     training.run(place(tmp_path))
     assert difference(tmp_path, unbroken) is None
 
@@ -211,7 +219,8 @@ def test_a_second_training_in_the_same_folder_is_refused(training, unbroken, tmp
 
     training.run(place(tmp_path, Interruption(3, begin_second)))
     holder = rf"\(process {os.getpid()} on \S+\)"
-    assert re.match(rf"{re.escape(str(tmp_path))} is in use by another training {holder}", outcomes.get())
+    folder = re.escape(str(training_folder(tmp_path)))
+    assert re.match(rf"{folder} is in use by another training {holder}", outcomes.get())
     assert difference(tmp_path, unbroken) is None
 
 
@@ -243,10 +252,32 @@ def test_a_signal_to_the_parent_stops_all_ranks_at_one_step_and_costs_nothing(fa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_sample_that_never_comes_ends_the_group_and_is_named(faces, tmp_path, workers):
+def test_a_sample_that_never_comes_ends_the_group_by_the_timeout(faces, tmp_path, workers):
     training = SmallTraining("landmarks", faces, {"workers": workers})
     settings = LaunchSettings(processes=2, timeout_seconds=8)
-    message = r"rank 1 on \S+ \(process \d+\) made no progress at step 2 \(loading a batch"
-    with pytest.raises(WorkerFailed, match=message):
+    with pytest.raises(WorkerFailed, match=r"rank 0 on (?s:.*)Timed out waiting 8000ms"):
         launch(hang_in_rank_1, Hang(training, tmp_path, step=2), settings)
-    assert checkpoints.load_latest(tmp_path).step == 2
+    assert checkpoints.load_latest(training_folder(tmp_path)).step == 2
+
+
+FULL_DISK = """
+from lafs_pipeline.training.loading import loaded
+from lafs_pipeline.training.sampling import StepBatches
+
+class Samples:
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, draw):
+        raise OSError(28, "No space left on device")
+
+list(loaded(Samples(), StepBatches(8, 2, 1, 1, 0), 2, False))
+"""
+
+
+def test_a_loader_that_fails_in_any_way_ends_the_process():
+    finished = subprocess.run(
+        [sys.executable, "-c", FULL_DISK], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert finished.returncode == 1
+    assert "No space left on device" in finished.stderr

@@ -2,14 +2,13 @@
 
 import pytest
 import torch
-from tests.training.small_trainings import SEED, SIZES, SmallTraining, draw_faces
+from tests.training.small_trainings import SEED, SIZES, SmallTraining, draw_faces, training_folder
 
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.training import checkpoints
-from lafs_pipeline.training.freezing import freeze
 from lafs_pipeline.training.jobs import Workplace
-from lafs_pipeline.training.parameter_groups import layer_decay_groups
+from lafs_pipeline.training.parameter_groups import freeze, layer_decay_groups
 
 FIRST = ("patch_embedding", "class_token", "positions")
 
@@ -33,9 +32,9 @@ def test_frozen_parts_keep_every_bit_and_the_others_learn(faces, tmp_path, stage
     before, after = training.model().state_dict(), training.run(Workplace(tmp_path, SEED)).state_dict()
     for name, value in before.items():
         assert torch.equal(value, after[name]) == is_frozen(name, landmark_network, blocks), name
-    groups = checkpoints.load_latest(tmp_path).optimiser["param_groups"]
+    groups = checkpoints.load_latest(training_folder(tmp_path)).optimizer["param_groups"]
     trained = {name for group in groups for name in group["names"]}
-    model = {name.removeprefix("recogniser.model.") for name in trained} - {"recogniser.head.weight"}
+    model = {name.removeprefix("recognizer.model.") for name in trained} - {"recognizer.head.weight"}
     parameters = [name for name, _ in training.model().named_parameters()]
     assert model == {name for name in parameters if not is_frozen(name, landmark_network, blocks)}
 

@@ -13,8 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import Dataset
 
-from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.runtime.launch import Stopped
+from lafs_pipeline.runtime.errors import LafsError, Stopped
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.loop import Run, Trainer
 from lafs_pipeline.training.sampling import StepBatches
@@ -101,7 +100,7 @@ class Regression:
 
 
 def run(folder, **changes):
-    values = {"configuration": {"seed": 1}, "sinks": ()} | changes
+    values = {"configuration": {"seed": 1}, "loggers": ()} | changes
     return Run(folder, 1, device=torch.device("cpu"), **values)
 
 
@@ -154,30 +153,50 @@ def test_each_advice_is_given_once_with_the_first_finding(tmp_path, caplog):
     ]
 
 
-def test_an_unfinished_run_of_another_configuration_is_refused(tmp_path):
+def test_checkpoints_of_another_configuration_are_refused_and_stay(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         Trainer(Regression(fail_at=7), Points(), SETTINGS, run(tmp_path)).train()
-    newest = checkpoints.load_latest(tmp_path)
-    checkpoints.write(tmp_path, replace(newest, configuration=newest.configuration | {"model": {"dim": 1}}))
     other = run(tmp_path, configuration={"seed": 1, "model": {"dim": 2}})
-    with pytest.raises(
-        LafsError, match=r"unfinished regression run \(step 6\).*model\.dim \(1 -> 2\)"
-    ) as refused:
+    with pytest.raises(LafsError, match=r"another configuration.*model \(None -> \{'dim': 2\}\)"):
         Trainer(Regression(), Points(), SETTINGS, other)
-    assert "resume" in str(refused.value)
     assert len(list(tmp_path.glob("step-*"))) == 2
-    fresh = Trainer(Regression(), Points(), replace(SETTINGS, resume="never"), run(tmp_path))
-    assert fresh.start == 0
 
 
-def test_a_finished_run_is_taken_as_it_is_or_replaced(tmp_path):
+def test_a_finished_run_is_taken_as_it_is(tmp_path):
     done = weights(Trainer(Regression(), Points(), SETTINGS, run(tmp_path)).train())
     again = Trainer(Regression(), Points(), SETTINGS, run(tmp_path))
     assert again.start == 16
     assert torch.equal(weights(again.train()), done)
-    other = Trainer(Regression(), Points(), SETTINGS, run(tmp_path, configuration={"seed": 2}))
-    assert other.start == 0
-    assert checkpoints.load_latest(tmp_path) is None
+
+
+def test_an_extension_starts_where_the_other_ended_on_schedules_of_its_own_length(tmp_path):
+    ended = Trainer(Regression(), Points(), SETTINGS, run(tmp_path / "short"))
+    short = weights(ended.train()).clone()
+    moments = ended.stepper.state()["optimizer"]["state"][0]
+    longer = replace(SETTINGS, epochs=6)
+    extends = {"configuration": {"seed": 1, "extends": {"training": "0", "step": 16}}}
+    paths = [tmp_path / "long", tmp_path / "broken"]
+
+    def extension(path, **changes):
+        place = run(path, **extends, extended=tmp_path / "short")
+        return Trainer(Regression(**changes), Points(), replace(longer, resume="extend"), place)
+
+    trainer = extension(paths[0])
+    assert trainer.start == 16
+    assert torch.equal(weights(trainer.stage.modules), short)
+    resumed = trainer.stepper.state()["optimizer"]["state"][0]
+    assert all(torch.equal(resumed[name], moments[name]) for name in ("step", "exp_avg", "exp_avg_sq"))
+    unbroken = weights(trainer.train())
+    lines = [json.loads(line) for line in (paths[0] / "metrics.jsonl").open()]
+    rates = [line["learning_rate"] for line in lines if "loss" in line]
+    expected = [*cosine_schedule(0.05, 1e-6, 16, 4), *cosine_schedule(0.05, 1e-6, 24, 4)[16:]]
+    np.testing.assert_allclose(rates, expected)
+    for step in (17, 20):  # before and after its first own checkpoint
+        with pytest.raises(KeyboardInterrupt):
+            extension(paths[1], fail_at=step).train()
+    assert torch.equal(weights(extension(paths[1]).train()), unbroken)
+    assert checkpoints.load_latest(tmp_path / "short").step == 16
+    assert (paths[1] / "metrics.jsonl").read_text().count("loss") == 24
 
 
 def test_a_signal_ends_at_the_next_step_with_a_checkpoint_and_the_rest_is_the_same(tmp_path):

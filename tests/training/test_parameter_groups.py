@@ -36,8 +36,8 @@ def test_every_trainable_parameter_is_in_one_group():
         assert all((p.ndim > 1) == (group["weight_decay"] == 0.04) for p in group["params"])
 
 
-def test_optimiser_takes_the_groups():
+def test_optimizer_takes_the_groups():
     model = PartFViT(**SMALL)
     groups = layer_decay_groups(model, 0.1, 0.5, 0.05)
-    optimiser = torch.optim.AdamW(groups, lr=1.0)
-    assert {group["lr_scale"] for group in optimiser.param_groups} == {0.125, 0.25, 0.5, 1.0}
+    optimizer = torch.optim.AdamW(groups, lr=1.0)
+    assert {group["lr_scale"] for group in optimizer.param_groups} == {0.125, 0.25, 0.5, 1.0}

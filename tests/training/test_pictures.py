@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from tests.training.small_trainings import SEED, STAGES, SmallTraining, difference, draw_faces
 
+from lafs_pipeline.runtime.metric_loggers import MetricLogger
 from lafs_pipeline.training.jobs import Workplace
 from lafs_pipeline.training.stage import Progress
 
 
-class Album:
-    """A sink that keeps pictures."""
+class Album(MetricLogger):
+    """A logger that keeps pictures."""
 
     def __init__(self):
         self.pictures = []
@@ -19,9 +20,6 @@ class Album:
 
     def log_image(self, name, image, images_seen):
         self.pictures.append((name, images_seen, image))
-
-    def close(self):
-        pass
 
 
 @pytest.fixture(scope="module")

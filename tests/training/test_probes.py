@@ -9,14 +9,14 @@ def test_separate_clusters_are_told_apart_and_noise_is_not(accuracy):
     generator = np.random.default_rng(0)
     labels = np.repeat(np.arange(10), 20)
     gallery = np.tile(np.arange(20) < 10, 10)
-    centres = generator.standard_normal((10, 32))
-    clusters = centres[labels] + 0.05 * generator.standard_normal((200, 32))
+    centers = generator.standard_normal((10, 32))
+    clusters = centers[labels] + 0.05 * generator.standard_normal((200, 32))
     assert accuracy(clusters.astype(np.float32), labels, gallery) == 1.0
     noise = generator.standard_normal((200, 32)).astype(np.float32)
     assert accuracy(noise, labels, gallery) < 0.3
 
 
-def test_a_linear_probe_finds_a_component_that_neighbours_drown_in_noise():
+def test_a_linear_probe_finds_a_component_that_neighbors_drown_in_noise():
     generator = np.random.default_rng(0)
     labels = np.tile([0, 1], 200)
     embeddings = generator.standard_normal((400, 200)).astype(np.float32)

@@ -5,12 +5,19 @@ from pathlib import Path
 
 import pytest
 from tests.training.rank_workers import Steps, take_all, take_steps
-from tests.training.small_trainings import TRAINING, SmallTraining, curve, difference, draw_faces
+from tests.training.small_trainings import (
+    TRAINING,
+    SmallTraining,
+    curve,
+    difference,
+    draw_faces,
+    training_folder,
+)
 
 from lafs_pipeline.runtime.launch import launch
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.training import checkpoints
-from lafs_pipeline.views.settings import AugmentationSettings
+from lafs_pipeline.views.parameters import AugmentationSettings
 
 BEFORE, TOGETHER, TOTAL = 3, 3, 8
 # AdamW gives directions without a gradient steps of their rounding's sign, and landmarks that start close
@@ -26,7 +33,7 @@ CHANGES = {
     "adapt": {
         "stage": "adapt",
         "training": GENTLE,
-        "objective": {"scale": 4.0, "landmark_regularisation": 0.01},
+        "objective": {"scale": 4.0, "landmark_regularization": 0.01},
     },
     "sharded": {
         "stage": "landmarks",
@@ -72,7 +79,8 @@ def folder(tmp_path_factory) -> Path:
     take_steps(Steps(unbroken, None))
     take_steps(Steps(broken, BEFORE))
     launch(take_steps, Steps(broken, TOGETHER), LaunchSettings(processes=2))
-    assert {checkpoints.load_latest(path).step for path in broken} == {BEFORE + TOGETHER}
+    reached = {checkpoints.load_latest(training_folder(path)).step for path in broken}
+    assert reached == {BEFORE + TOGETHER}
     take_steps(Steps(broken, None))
     return folder
 
@@ -134,5 +142,6 @@ def test_three_processes_resume_bit_for_bit(tmp_path, stage, objective):
     plan = [Steps({unbroken: training}, None), Steps({broken: training}, 3), Steps({broken: training}, None)]
     launch(take_all, plan, LaunchSettings(processes=3))
     assert difference(unbroken, broken) is None
-    shapes = {name: tuple(value.shape) for name, value in checkpoints.load_latest(broken).weights.items()}
+    weights = checkpoints.load_latest(training_folder(broken)).weights
+    shapes = {name: tuple(value.shape) for name, value in weights.items()}
     assert shapes.get("classes.head.weight") == ((25, 16) if objective else None)

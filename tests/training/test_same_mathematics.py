@@ -47,7 +47,7 @@ def relative(mine: torch.Tensor, theirs: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("parts", [1, 2])
-def test_loss_gradients_and_centre_are_those_of_the_literal_step(parts):
+def test_loss_gradients_and_center_are_those_of_the_literal_step(parts):
     stage = make_stage()
     reference = make_reference(stage)
     batch, progress = view_batch(BATCH, 10), Progress(3, STEPS, 5)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.training.sampling import StepBatches, part_rows
+from lafs_pipeline.training.sampling import StepBatches, part_rows, plan_processes
 
 
 @given(
@@ -82,3 +82,37 @@ def test_any_number_of_processes_sees_the_same_steps(processes, accumulation, st
                     rebuilt[row] = draw
         assert rebuilt == batch
         assert alone.step_indices(start + step).tolist() == [index for _, index in batch]
+
+
+def test_the_published_batch_on_one_to_eight_devices():
+    assert [plan_processes("auto", devices, 1, 164, 1) for devices in range(1, 9)] == [1, 2, 2, 4, 4, 4, 4, 4]
+
+
+@given(
+    devices=st.integers(1, 9),
+    nodes=st.integers(1, 3),
+    size=st.integers(1, 60),
+    accumulation=st.integers(1, 6),
+)
+def test_auto_takes_the_largest_number_of_processes_that_share_the_batch(devices, nodes, size, accumulation):
+    def fits(count):
+        try:
+            StepBatches(size, size, accumulation, 1, 0, world_size=count * nodes)
+        except LafsError:
+            return False
+        return True
+
+    fitting = [count for count in range(1, devices + 1) if fits(count)]
+    if fitting:
+        assert plan_processes("auto", devices, nodes, size, accumulation) == fitting[-1]
+        assert plan_processes(fitting[0], 1, nodes, size, accumulation) == fitting[0]
+    else:
+        with pytest.raises(LafsError, match="set batch_size to"):
+            plan_processes("auto", devices, nodes, size, accumulation)
+
+
+@pytest.mark.parametrize(("count", "advised"), [(3, [162, 165]), (8, [160, 168])])
+def test_a_number_of_processes_that_does_not_fit_is_refused_with_batch_sizes_that_do(count, advised):
+    with pytest.raises(LafsError, match=f"set batch_size to {advised[0]} or {advised[1]}"):
+        plan_processes(count, 8, 1, 164, 1)
+    assert [plan_processes(count, 8, 1, size, 1) for size in advised] == [count, count]

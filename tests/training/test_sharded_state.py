@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.training.shard_workers import Case, Clipping, Work, made_up, optimise, share, work
+from tests.training.shard_workers import Case, Clipping, Work, made_up, optimize, share, work
 
 from lafs_pipeline.runtime.launch import launch
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
@@ -73,25 +73,25 @@ def test_checkpoints_hold_whole_matrices(together, alone):
     mine, theirs = together[3], alone[3]
     assert mine.weights[MATRIX].shape == (7, 8)
     assert_close(mine.weights, theirs.weights)
-    assert mine.optimiser["param_groups"] == theirs.optimiser["param_groups"]
-    for number, slots in theirs.optimiser["state"].items():
-        assert_close(mine.optimiser["state"][number], slots)
+    assert mine.optimizer["param_groups"] == theirs.optimizer["param_groups"]
+    for number, slots in theirs.optimizer["state"].items():
+        assert_close(mine.optimizer["state"][number], slots)
 
 
 @given(st.integers(1, 9), st.integers(1, 5))
 @settings(deadline=None, max_examples=20)
 def test_every_number_of_processes_takes_its_rows(classes, count):
-    whole = optimise(classes)
+    whole = optimize(classes)
     parts = [take_shards(whole, {MATRIX: RowShard.of(classes, rank, count)}) for rank in range(count)]
     assert torch.equal(torch.cat([part.weights[MATRIX] for part in parts]), whole.weights[MATRIX])
-    (number,) = [n for n, slots in whole.optimiser["state"].items() if slots["exp_avg"].ndim == 2][1:]
+    (number,) = [n for n, slots in whole.optimizer["state"].items() if slots["exp_avg"].ndim == 2][1:]
     for slot in ("exp_avg", "exp_avg_sq"):
-        rows = [part.optimiser["state"][number][slot] for part in parts]
-        assert torch.equal(torch.cat(rows), whole.optimiser["state"][number][slot])
+        rows = [part.optimizer["state"][number][slot] for part in parts]
+        assert torch.equal(torch.cat(rows), whole.optimizer["state"][number][slot])
     assert all(part.weights["model.weight"] is whole.weights["model.weight"] for part in parts)
 
 
 def test_a_matrix_of_another_size_is_left_for_the_fitting_to_refuse():
-    whole = optimise(5)
+    whole = optimize(5)
     part = take_shards(whole, {MATRIX: RowShard.of(6, 1, 2)})
     assert part.weights[MATRIX] is whole.weights[MATRIX]

@@ -15,8 +15,8 @@ from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.training.recipes import AdaptSettings
 from lafs_pipeline.training.stage import Part, Progress
 from lafs_pipeline.training.supervised import RecognitionSettings, RecognitionStage
-from lafs_pipeline.views.normalise import to_input
-from lafs_pipeline.views.settings import AugmentationSettings
+from lafs_pipeline.views.normalize import to_input
+from lafs_pipeline.views.parameters import AugmentationSettings
 
 PLAIN = AugmentationSettings(mixup_probability=0.0)
 CLASSES, BATCH = 6, 4
@@ -25,7 +25,7 @@ CLASSES, BATCH = 6, 4
 def small_stage(**options) -> RecognitionStage:
     torch.manual_seed(0)
     model = PartFViT(**SIZES, dropout=0.0, drop_path=0.0)
-    chosen = RecognitionSettings(**{"augmentation": PLAIN, "landmark_regularisation": 0.0} | options)
+    chosen = RecognitionSettings(**{"augmentation": PLAIN, "landmark_regularization": 0.0} | options)
     stage = RecognitionStage("stage1", model, CLASSES, chosen, None, None)
     stage.modules.eval()
     return stage
@@ -95,7 +95,7 @@ def test_classes_dealt_out_have_the_loss_and_gradients_of_the_whole_head(options
     batch = small_batch()
     whole = gradients(small_stage(**options), batch)
     dealt_out = gradients(small_stage(shard_classes=True, **options), batch)
-    dealt_out["recogniser"] = dealt_out.pop("classes")
+    dealt_out["recognizer"] = dealt_out.pop("classes")
     assert dealt_out.keys() == whole.keys()
     for name, expected in whole.items():
         torch.testing.assert_close(dealt_out[name], expected, rtol=1e-3, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Batch normalisation in two processes against torch's own on the whole batch."""
+"""Batch normalization in two processes against torch's own on the whole batch."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from torch import nn
 
 from lafs_pipeline.runtime.launch import launch
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
-from lafs_pipeline.training.sync_batch_norm import synchronise_batch_norm
+from lafs_pipeline.training.sync_batch_norm import synchronize_batch_norm
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_parameters_and_buffers_stay_the_same_objects():
     network = small_network()
     before = dict(network.named_parameters()) | dict(network.named_buffers())
     frozen = network[3][2]
-    synchronise_batch_norm(network)
+    synchronize_batch_norm(network)
     after = dict(network.named_parameters()) | dict(network.named_buffers())
     assert after.keys() == before.keys()
     assert all(after[name] is before[name] for name in before)

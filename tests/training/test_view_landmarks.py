@@ -6,7 +6,7 @@ import torch
 
 from lafs_pipeline.training.stage import Part, Progress
 from lafs_pipeline.training.view_landmarks import augment_landmarks
-from lafs_pipeline.views.settings import ViewSettings
+from lafs_pipeline.views.parameters import ViewSettings
 
 BATCH, COUNT = 6, 20
 OPTIONS = ViewSettings(local_views=3, local_landmarks=None)

@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def picture() -> np.ndarray:
-    """A smooth, colourful 112 x 112 image whose values span 0..255, with some sharp edges."""
+    """A smooth, colorful 112 x 112 image whose values span 0..255, with some sharp edges."""
     noise = np.random.default_rng(0).normal(size=(112, 112, 3)).astype(np.float32)
     smooth = cv2.GaussianBlur(noise, (0, 0), 5.0)
     image = cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)

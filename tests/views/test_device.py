@@ -19,21 +19,20 @@ from torchvision.transforms.v2 import functional as F
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.views.device import ViewBatch, parameter_arrays, render_batch, resized_crops
-from lafs_pipeline.views.normalise import to_input
-from lafs_pipeline.views.parameters import ViewParameters, draw_view_parameters
+from lafs_pipeline.views.normalize import to_input
+from lafs_pipeline.views.parameters import ViewParameters, ViewSettings, draw_view_parameters
 from lafs_pipeline.views.render import render_views
-from lafs_pipeline.views.settings import ViewSettings
 
 NAMES = ("brightness", "contrast", "saturation", "hue")
 SMALL_LOCAL = ViewSettings(local_size=48, local_scale=(0.1, 0.5))
 ALWAYS = ViewSettings(
-    jitter_probability=1.0, grey_probability=0.5, blur_probability=(1.0, 1.0, 1.0), solarise_probability=0.5
+    jitter_probability=1.0, gray_probability=0.5, blur_probability=(1.0, 1.0, 1.0), solarize_probability=0.5
 )
 NEVER = ViewSettings(
     jitter_probability=0.0,
-    grey_probability=0.0,
+    gray_probability=0.0,
     blur_probability=(0.0, 0.0, 0.0),
-    solarise_probability=0.0,
+    solarize_probability=0.0,
 )
 
 
@@ -64,7 +63,7 @@ def unit(images: np.ndarray) -> torch.Tensor:
 
 
 def levels_apart(views: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """Differences in grey levels of images in [-1, 1]."""
+    """Differences in gray levels of images in [-1, 1]."""
     return 127.5 * (views - reference).abs()
 
 
@@ -77,18 +76,18 @@ def torchvision_crop(image: torch.Tensor, box, flip: bool, size: int) -> torch.T
 
 
 def torchvision_appearance(view: torch.Tensor, parameters: ViewParameters, index: int) -> torch.Tensor:
-    """Jitter, grey, blur (SciPy's, with a repeated border) and solarisation of one (3, S, S) view in 0..1."""
+    """Jitter, gray, blur (SciPy's, with a repeated border) and solarization of one (3, S, S) view in 0..1."""
     if parameters.jitters[index]:
         for operation in parameters.jitter_orders[index]:
             adjust = getattr(F, f"adjust_{NAMES[operation]}")
             view = adjust(view, float(parameters.jitter_factors[index, operation]))
-    if parameters.greys[index]:
+    if parameters.grays[index]:
         view = F.rgb_to_grayscale(view, num_output_channels=3)
     if parameters.blur_sigmas[index]:
         sigma = parameters.blur_sigmas[index]
         smooth = gaussian_filter(view.double().numpy(), (0, sigma, sigma), mode="nearest", truncate=10.0)
         view = torch.from_numpy(smooth).float()
-    return F.solarize(view, 128 / 255) if parameters.solarises[index] else view
+    return F.solarize(view, 128 / 255) if parameters.solarizes[index] else view
 
 
 @st.composite
@@ -143,7 +142,7 @@ def test_whole_views_are_torchvisions_and_view_major(pictures, settings):
         assert levels_apart(clean[view][image], reference * 2 - 1).max() < 0.05
         reference = torchvision_appearance(reference, parameters[image], view)
         error = levels_apart(appearance[view][image], reference * 2 - 1)
-        assert error.max() < 1.2, "solarisation jumps by one level at its threshold"
+        assert error.max() < 1.2, "solarization jumps by one level at its threshold"
         means.append(error.mean())
     assert max(means) < 0.05
 
@@ -311,5 +310,5 @@ def test_what_does_not_fit_is_refused(pictures):
         render_batch(images[:3], collated, settings)
     with pytest.raises(LafsError, match="10 views of 4 images, but 6 views of 4"):
         render_batch(images, collated, ViewSettings(local_views=4))
-    with pytest.raises(LafsError, match="lack greys"):
-        render_batch(images, {name: draw for name, draw in collated.items() if name != "greys"}, settings)
+    with pytest.raises(LafsError, match="lack grays"):
+        render_batch(images, {name: draw for name, draw in collated.items() if name != "grays"}, settings)

@@ -1,4 +1,4 @@
-"""The batched colour operations and the blur against torchvision and SciPy on float images."""
+"""The batched color operations and the blur against torchvision and SciPy on float images."""
 
 import itertools
 
@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from torchvision.transforms.v2 import functional as F
 
 from lafs_pipeline.runtime.seeding import random_generator
-from lafs_pipeline.views.device_appearance import blur, jitter_and_grey, shift_hue, solarise
+from lafs_pipeline.views.device_appearance import blur, jitter_and_gray, shift_hue, solarize
 
 NAMES = ("brightness", "contrast", "saturation", "hue")
 
@@ -29,12 +29,12 @@ def as_rows(images: np.ndarray) -> torch.Tensor:
 
 
 def unit(rows: torch.Tensor) -> torch.Tensor:
-    """(N, H, 3, W) grey levels as torchvision has float images: (N, 3, H, W) in 0..1."""
+    """(N, H, 3, W) gray levels as torchvision has float images: (N, 3, H, W) in 0..1."""
     return rows.transpose(1, 2) / 255.0
 
 
 def errors(rows: torch.Tensor, reference: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
-    """Differences in grey levels of (N, H, 3, W) in 0..255 from (N, 3, H, W) in 0..1."""
+    """Differences in gray levels of (N, H, 3, W) in 0..255 from (N, 3, H, W) in 0..1."""
     return (rows.transpose(1, 2) - 255.0 * torch.stack(list(reference))).abs()
 
 
@@ -47,7 +47,7 @@ def test_every_jitter_operation_is_torchvisions(pictures, operation):
     images = as_rows(np.tile(pictures, (4, 1, 1, 1)))
     adjust = getattr(F, f"adjust_{NAMES[operation]}")
     reference = [adjust(*pair) for pair in zip(unit(images), factors[:, operation].tolist(), strict=True)]
-    jittered = jitter_and_grey(
+    jittered = jitter_and_gray(
         images.clone(),
         torch.ones(16, dtype=torch.bool),
         torch.from_numpy(factors).float(),
@@ -57,10 +57,10 @@ def test_every_jitter_operation_is_torchvisions(pictures, operation):
     assert errors(jittered, reference).max() < 0.05, "torchvision's weight of red is 0.2989 instead of 0.299"
 
 
-def test_hue_of_pure_and_of_grey_colours():
-    colours = np.array(list(itertools.product((0, 128, 255), repeat=3)), dtype=np.uint8)
+def test_hue_of_pure_and_of_gray_colors():
+    colors = np.array(list(itertools.product((0, 128, 255), repeat=3)), dtype=np.uint8)
     shifts = torch.linspace(-0.5, 0.5, 13)
-    images = as_rows(np.broadcast_to(colours, (13, 1, 27, 3)).copy())
+    images = as_rows(np.broadcast_to(colors, (13, 1, 27, 3)).copy())
     reference = [F.adjust_hue(image, float(shift)) for image, shift in zip(unit(images), shifts, strict=True)]
     assert errors(shift_hue(images.clone(), shifts), reference).max() < 0.01
 
@@ -75,17 +75,17 @@ def test_all_orders_in_one_batch(picture):
             adjust = getattr(F, f"adjust_{NAMES[operation]}")
             reference[index] = adjust(reference[index], factors[index, operation])
     everyone, nobody = torch.ones(24, dtype=torch.bool), torch.zeros(24, dtype=torch.bool)
-    jittered = jitter_and_grey(
+    jittered = jitter_and_gray(
         images, everyone, torch.from_numpy(factors).float(), torch.from_numpy(orders), nobody
     )
     assert errors(jittered, reference).max() < 0.2
 
 
-def test_only_the_chosen_turn_grey(pictures):
+def test_only_the_chosen_turn_gray(pictures):
     images, chosen = as_rows(pictures), torch.tensor([True, False, True, False])
     kept = images.clone()
     orders = torch.arange(4).expand(4, 4)
-    result = jitter_and_grey(
+    result = jitter_and_gray(
         images, torch.zeros(4, dtype=torch.bool), torch.full((4, 4), 0.3), orders, chosen
     )
     reference = F.rgb_to_grayscale(unit(kept), num_output_channels=3)
@@ -103,9 +103,9 @@ def test_blur_is_scipys_gaussian_with_a_repeated_border(pictures, sigmas):
     torch.testing.assert_close(blurred[3], as_rows(pictures)[3], rtol=0, atol=1e-3)
 
 
-def test_solarise_is_torchvisions_where_chosen(pictures):
+def test_solarize_is_torchvisions_where_chosen(pictures):
     chosen = torch.tensor([True, False, True, False])
     images = as_rows(pictures)
-    result = solarise(images.clone(), chosen)
+    result = solarize(images.clone(), chosen)
     assert errors(result[chosen], F.solarize(unit(images), 128 / 255)[chosen]).max() < 1e-3
     assert torch.equal(result[~chosen], images[~chosen])

@@ -12,8 +12,8 @@ from lafs_pipeline.views.landmarks import (
     take_landmarks,
     transform_landmarks,
 )
+from lafs_pipeline.views.parameters import ViewSettings
 from lafs_pipeline.views.render import LafsViews
-from lafs_pipeline.views.settings import ViewSettings
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_too_many_without_replacement_are_refused(generator):
 
 @pytest.mark.parametrize(("size", "local_size"), [(112, 112), (112, 48), (224, 64)])
 def test_landmarks_land_where_rendering_puts_their_pixels(size, local_size):
-    """A bright dot is rendered; its centre of brightness is the moved landmark."""
+    """A bright dot is rendered; its center of brightness is the moved landmark."""
     dot = np.array([52.5, 63.5])
     rows, columns = np.mgrid[:112, :112]
     blob = 255 * np.exp(-((columns + 0.5 - dot[0]) ** 2 + (rows + 0.5 - dot[1]) ** 2) / (2 * 3.0**2))

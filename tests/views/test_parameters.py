@@ -8,8 +8,12 @@ from torchvision.transforms import RandomResizedCrop
 
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
-from lafs_pipeline.views.parameters import draw_crop_boxes, draw_view_parameters
-from lafs_pipeline.views.settings import AugmentationSettings, ViewSettings
+from lafs_pipeline.views.parameters import (
+    AugmentationSettings,
+    ViewSettings,
+    draw_crop_boxes,
+    draw_view_parameters,
+)
 
 IMAGES = 1500
 SIGNIFICANCE = 1e-3
@@ -62,7 +66,7 @@ def test_small_crops_have_uniform_area_and_log_uniform_ratio():
     ("height", "width", "expected"),
     [(20, 300, (136, 0, 27, 20)), (300, 20, (0, 136, 20, 27))],
 )
-def test_an_image_too_narrow_for_any_try_gives_the_centre_crop(height, width, expected):
+def test_an_image_too_narrow_for_any_try_gives_the_center_crop(height, width, expected):
     boxes = draw_crop_boxes([(1.0, 1.0)] * 3, height, width, random_generator("test crop", 2))
     np.testing.assert_array_equal(boxes, [expected] * 3)
 
@@ -70,14 +74,14 @@ def test_an_image_too_narrow_for_any_try_gives_the_centre_crop(height, width, ex
 def test_probabilities_by_kind_of_view(draws):
     assert_probability(stacked(draws, "flips"), 0.5)
     assert_probability(stacked(draws, "jitters"), 0.8)
-    assert_probability(stacked(draws, "greys"), 0.2)
+    assert_probability(stacked(draws, "grays"), 0.2)
     blurred = stacked(draws, "blur_sigmas") > 0
     assert blurred[:, 0].all()
     assert_probability(blurred[:, 1], 0.1)
     assert_probability(blurred[:, 2:], 0.5)
-    solarised = stacked(draws, "solarises")
-    assert_probability(solarised[:, 1], 0.2)
-    assert not solarised[:, [0, *range(2, 10)]].any()
+    solarized = stacked(draws, "solarizes")
+    assert_probability(solarized[:, 1], 0.2)
+    assert not solarized[:, [0, *range(2, 10)]].any()
 
 
 def test_jitter_factors_and_radii_are_uniform_and_orders_equally_likely(draws):
@@ -101,11 +105,11 @@ def test_views_are_drawn_independently(draws):
 def test_equal_generators_give_equal_draws_and_probabilities_move_no_other_draw():
     plain = draw_view_parameters(ViewSettings(), 112, 112, random_generator("a"))
     again = draw_view_parameters(ViewSettings(), 112, 112, random_generator("a"))
-    sober = ViewSettings(jitter_probability=0.0, grey_probability=0.0, blur_probability=(0.0, 0.0, 0.0))
+    sober = ViewSettings(jitter_probability=0.0, gray_probability=0.0, blur_probability=(0.0, 0.0, 0.0))
     other = draw_view_parameters(sober, 112, 112, random_generator("a"))
     for field in dataclasses.fields(plain):
         np.testing.assert_array_equal(getattr(plain, field.name), getattr(again, field.name))
-    for name in ("boxes", "flips", "jitter_factors", "jitter_orders", "solarises"):
+    for name in ("boxes", "flips", "jitter_factors", "jitter_orders", "solarizes"):
         np.testing.assert_array_equal(getattr(plain, name), getattr(other, name))
     assert not other.jitters.any()
     assert not other.blur_sigmas.any()

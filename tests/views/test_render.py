@@ -1,4 +1,4 @@
-"""Every operation against torchvision or Pillow, in grey levels: the tolerances are part of the contract."""
+"""Every operation against torchvision or Pillow, in gray levels: the tolerances are part of the contract."""
 
 import pickle
 
@@ -16,8 +16,8 @@ from torchvision.transforms.v2 import functional as F
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.views import render
+from lafs_pipeline.views.parameters import ViewSettings
 from lafs_pipeline.views.render import LafsViews, render_views, resized_crop
-from lafs_pipeline.views.settings import ViewSettings
 
 BOXES = [(0, 0, 112, 112), (10, 12, 85, 80), (30, 5, 71, 90), (40, 41, 60, 64)]
 
@@ -93,18 +93,18 @@ def test_whole_jitter_follows_torchvision_in_every_order(picture, factors, order
     for operation in order:
         name = ("brightness", "contrast", "saturation", "hue")[operation]
         reference = getattr(F, f"adjust_{name}")(reference, factors[operation])
-    error = difference(render.jitter_colours(picture, np.array(factors), np.array(order)), reference)
+    error = difference(render.jitter_colors(picture, np.array(factors), np.array(order)), reference)
     assert error.mean() < 2.5, "torchvision truncates after each of three blends, half a level each"
     assert error.max() <= 10
 
 
-def test_grey_is_within_one_level_of_torchvision(noise_picture):
+def test_gray_is_within_one_level_of_torchvision(noise_picture):
     reference = F.rgb_to_grayscale(as_tensor(noise_picture), num_output_channels=3)
-    assert difference(render.grey(noise_picture), reference).max() <= 1
+    assert difference(render.gray(noise_picture), reference).max() <= 1
 
 
-def test_solarise_equals_torchvision(noise_picture):
-    assert difference(render.solarise(noise_picture), F.solarize(as_tensor(noise_picture), 128)).max() == 0
+def test_solarize_equals_torchvision(noise_picture):
+    assert difference(render.solarize(noise_picture), F.solarize(as_tensor(noise_picture), 128)).max() == 0
 
 
 @pytest.mark.parametrize("sigma", [0.1, 0.5, 1.0, 1.37, 2.0])
@@ -125,9 +125,9 @@ def test_flat_image_stays_flat_under_blur():
 def test_views_have_one_geometry_in_two_copies(picture):
     sober = ViewSettings(
         jitter_probability=0.0,
-        grey_probability=0.0,
+        gray_probability=0.0,
         blur_probability=(0.0, 0.0, 0.0),
-        solarise_probability=0.0,
+        solarize_probability=0.0,
         local_size=48,
     )
     views = LafsViews(sober)(picture, random_generator("a"))
@@ -139,12 +139,12 @@ def test_views_have_one_geometry_in_two_copies(picture):
     np.testing.assert_array_equal(views.local_clean[3], resized_crop(picture, box, 48, flip))
 
 
-def test_appearance_is_jitter_grey_blur_solarise_in_this_order(picture):
+def test_appearance_is_jitter_gray_blur_solarize_in_this_order(picture):
     always = ViewSettings(
         jitter_probability=1.0,
-        grey_probability=1.0,
+        gray_probability=1.0,
         blur_probability=(1.0, 1.0, 1.0),
-        solarise_probability=1.0,
+        solarize_probability=1.0,
     )
     views = LafsViews(always)(picture, random_generator("b"))
     drawn, clean = views.parameters, views.global_clean[1]

@@ -11,7 +11,7 @@ from timm.data.auto_augment import _RAND_INCREASING_TRANSFORMS
 from lafs_pipeline.objectives.margin import MixedLabels
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
-from lafs_pipeline.views.settings import AugmentationSettings
+from lafs_pipeline.views.parameters import AugmentationSettings
 from lafs_pipeline.views.supervised import RANDAUGMENT_OPERATIONS, SupervisedAugmentation, mixup
 
 
@@ -41,7 +41,7 @@ def test_default_magnitudes_are_the_recipe():
     assert (settings.mixup_alpha, settings.mixup_probability) == (0.2, 0.1)
 
 
-def test_operations_are_timms_increasing_list_without_solarising():
+def test_operations_are_timms_increasing_list_without_solarizing():
     assert list(RANDAUGMENT_OPERATIONS) == [
         name for name in _RAND_INCREASING_TRANSFORMS if not name.startswith("Solarize")
     ]

@@ -1,6 +1,7 @@
-"""`lafs` and `python -m lafs_pipeline.commands`: embed a folder of images, compare two."""
+"""`lafs` and `python -m lafs_pipeline.commands`: embed images, compare two, look after trainings."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -24,6 +25,18 @@ def main(arguments: list[str] | None = None) -> int:
             from lafs_pipeline.commands.embed import embed_folder
 
             return embed_folder(chosen.folder, chosen.model, chosen.out, chosen.detector)
+        if chosen.command == "replay":
+            from lafs_pipeline.tracking.replay import replay
+
+            for replayed in replay(chosen.folder, chosen.tracking_uri):
+                print(replayed)
+            return 0
+        if chosen.command == "checkpoints":
+            from lafs_pipeline.commands.checkpoints import delete_trainings, list_trainings
+
+            if chosen.delete:
+                return delete_trainings(chosen.folder, chosen.delete, chosen.yes)
+            return list_trainings(chosen.folder)
         from lafs_pipeline.commands.compare import compare_images
 
         return compare_images(chosen.first, chosen.second, chosen.model, chosen.detector)
@@ -36,8 +49,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lafs", description="Face embeddings with a trained model.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="{embed,compare}")
+    parser = argparse.ArgumentParser(
+        prog="lafs", description="Face embeddings with a trained model; trainings on disk and in MLflow."
+    )
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="{embed,compare,replay,checkpoints}"
+    )
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--model", required=True, type=Path, help=MODEL)
     shared.add_argument("--detector", type=Path, metavar="YUNET", help=DETECTOR)
@@ -63,6 +80,34 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("first", type=Path, metavar="A", help="an image")
     compare.add_argument("second", type=Path, metavar="B", help="another image")
+    replay = commands.add_parser(
+        "replay",
+        help="the metrics of a training, to MLflow",
+        description="Send what MLflow lacks of the metrics of a training, or of all trainings below a "
+        "folder, to its own run where the store has that, else to a new one. Pictures and files are not.",
+    )
+    replay.add_argument("folder", type=Path, help="with metrics.jsonl in it or below it")
+    replay.add_argument(
+        "--tracking-uri",
+        default=os.environ.get("MLFLOW_TRACKING_URI"),
+        metavar="URI",
+        help="of the MLflow store (default: MLFLOW_TRACKING_URI, else where the training was tracked)",
+    )
+    checkpoints = commands.add_parser(
+        "checkpoints",
+        help="list the checkpoints of trainings, and delete those named",
+        description="List every training below a folder with its size, step, age, and what tells it from the "
+        "others of its stage; or delete the trainings that are named.",
+    )
+    checkpoints.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        default=Path(os.environ.get("LAFS_DATA", "data")) / "06_models/checkpoints",
+        help="of the trainings (default: %(default)s)",
+    )
+    checkpoints.add_argument("--delete", nargs="+", metavar="NAME", help="as the list names them")
+    checkpoints.add_argument("--yes", action="store_true", help="delete without asking")
     return parser
 
 

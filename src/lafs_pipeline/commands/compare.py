@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lafs_pipeline.cataloging.intake import FaceIntake
 from lafs_pipeline.commands.embed import loose_settings
 from lafs_pipeline.commands.models import open_model
-from lafs_pipeline.evaluation.loose_faces import read_face, unit_embeddings
-from lafs_pipeline.faces.intake import FaceIntake
-from lafs_pipeline.faces.source_protocol import EncodedFace, read_image_file
+from lafs_pipeline.evaluation.loose_faces import read_face
 from lafs_pipeline.interop.model_card import Threshold, best_threshold
+from lafs_pipeline.models.embedding import unit_embeddings
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.sources.source import EncodedFace, read_image_file
 
 
 def compare_images(first: Path, second: Path, model_path: Path, detector: Path | None) -> int:

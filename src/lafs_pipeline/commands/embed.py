@@ -10,9 +10,10 @@ from tqdm import tqdm
 
 from lafs_pipeline.commands.models import OpenModel, open_model
 from lafs_pipeline.evaluation.loose_faces import LooseFaces, embed_loose_faces
-from lafs_pipeline.faces.sources import FolderSource, SourceSettings
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import whole_file
+from lafs_pipeline.sources.folder import FolderSource
+from lafs_pipeline.sources.open import SourceSettings
 
 
 def embed_folder(folder: Path, model_path: Path, out: Path, detector: Path | None) -> int:
@@ -24,7 +25,7 @@ def embed_folder(folder: Path, model_path: Path, out: Path, detector: Path | Non
     Raises:
         LafsError: folder, model or detector are wrong, no image can be used, or the file cannot be written.
     """
-    faces = LooseFaces(FolderSource(folder, labelled=False), loose_settings(detector))
+    faces = LooseFaces(FolderSource(folder, labeled=False), loose_settings(detector))
     model = open_model(model_path)
     try:
         with whole_file(out) as temporary:

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lafs_pipeline.evaluation.embeddings import model_digest
 from lafs_pipeline.interop.model_card import read_card
 from lafs_pipeline.interop.model_export import WEIGHTS
 from lafs_pipeline.interop.model_files import load_model
 from lafs_pipeline.interop.official import load_part_fvit
 from lafs_pipeline.interop.onnx_export import OnnxModel
+from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.processes import local_device

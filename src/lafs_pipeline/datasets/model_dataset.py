@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kedro.io import AbstractDataset
+from kedro.io import AbstractDataset, DatasetError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,6 +37,39 @@ class FaceModelDataset(AbstractDataset["nn.Module", "nn.Module"]):
 
     def _exists(self) -> bool:
         return self._filepath.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+
+class ModelDigestDataset(AbstractDataset[None, str | None]):
+    """Which model lies in a file, without loading it: the digest in its header.
+
+    Args:
+        filepath: of the `.safetensors` file, which need not exist.
+        metadata: for Kedro-Viz.
+    """
+
+    def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> str | None:
+        """SHA-256 of sizes and weights; None without a file, or where an older one does not tell."""
+        from lafs_pipeline.interop.model_header import read_digest
+
+        return read_digest(self._filepath) if self._filepath.is_file() else None
+
+    def save(self, data: None) -> None:
+        """Refuse: the digest is written with the model.
+
+        Raises:
+            DatasetError: always.
+        """
+        raise DatasetError("a model's digest is written with the model")
+
+    def _exists(self) -> bool:
+        return True
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}

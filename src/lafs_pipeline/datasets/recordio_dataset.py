@@ -5,8 +5,8 @@ from typing import Any
 
 from kedro.io import AbstractDataset
 
-from lafs_pipeline.faces.recordio import RecordIOReader
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.sources.recordio import RecordIOReader
 
 
 class RecordIODataset(AbstractDataset[Path, RecordIOReader]):

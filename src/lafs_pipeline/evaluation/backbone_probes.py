@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from lafs_pipeline.evaluation.embeddings import embed_faces, model_digest
+from lafs_pipeline.evaluation.embeddings import embed_faces
 from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.faces.manifest import TRAIN
 from lafs_pipeline.faces.subsets import identity_labels
+from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.runtime.seeding import derive_seed
 from lafs_pipeline.training.probes import knn_accuracy, linear_accuracy

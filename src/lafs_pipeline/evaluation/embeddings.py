@@ -1,7 +1,5 @@
 """Embeddings of many faces, made once, by as many processes as there are, and read by memory map."""
 
-import hashlib
-import json
 import logging
 import os
 import uuid
@@ -17,15 +15,15 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from lafs_pipeline.evaluation.settings import EvaluateSettings
-from lafs_pipeline.faces.card import fingerprint
 from lafs_pipeline.faces.dataset import FaceImages
+from lafs_pipeline.faces.manifest import fingerprint
 from lafs_pipeline.models.embedding import flip_sum
-from lafs_pipeline.runtime import processes, watchdog
-from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.runtime.launch import Stopped, launch
+from lafs_pipeline.runtime import processes
+from lafs_pipeline.runtime.errors import LafsError, Stopped
+from lafs_pipeline.runtime.launch import launch
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.runtime.stop_signals import StopSignals
-from lafs_pipeline.views.normalise import to_input
+from lafs_pipeline.views.normalize import to_input
 
 logger = logging.getLogger(__name__)
 
@@ -37,21 +35,12 @@ class Embeddings:
     Attributes:
         rows: position in `vectors` by key of the face.
         vectors: (n, D) float32 or float16, memory-mapped, of any length.
-        fingerprint: of the faces (:func:`lafs_pipeline.faces.card.fingerprint`).
+        fingerprint: of the faces (:func:`lafs_pipeline.faces.manifest.fingerprint`).
     """
 
     rows: pd.Series
     vectors: np.ndarray
     fingerprint: str
-
-
-def model_digest(model: nn.Module) -> str:
-    """SHA-256 of a model: its sizes, and names, kinds and values of its weights, 64 hexadecimal digits."""
-    digest = hashlib.sha256(json.dumps(getattr(model, "sizes", None), sort_keys=True).encode())
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(f"\n{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def embed_faces(
@@ -188,7 +177,6 @@ def _write_share(
     with open(path, "r+b") as stream:  # noqa: PTH123
         stream.seek(offset + int(first) * width * np.dtype(options.precision).itemsize)
         for step in tqdm(range(steps), desc="embeddings", unit="batch", disable=hidden):
-            watchdog.progress(step, "embedding a batch")
             batch: Tensor | None = next(batches, None)
             if batch is not None:
                 vectors = embed(to_input(batch.to(device))).cpu().numpy()

@@ -7,11 +7,11 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from lafs_pipeline.evaluation.resampling import LEVEL
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
 
 RESAMPLES = 10_000
-LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class FewShotResult:
 
     Attributes:
         method: how the transformer started.
-        shots: labelled images an identity; 0 for a start that was not adapted.
+        shots: labeled images an identity; 0 for a start that was not adapted.
         seed: of shots, start and order.
         benchmark: name.
         fold_accuracy: (folds,) fractions, of the same folds for every run.

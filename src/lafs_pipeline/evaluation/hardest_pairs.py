@@ -4,13 +4,14 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from lafs_pipeline.evaluation.benchmarks import BenchmarkData, faces_of_benchmarks, pool_benchmark
-from lafs_pipeline.evaluation.embeddings import Embeddings, embed_faces, model_digest
+from lafs_pipeline.evaluation.embeddings import Embeddings, embed_faces
+from lafs_pipeline.evaluation.evaluate import BenchmarkData, faces_of_benchmarks, pool_benchmark
 from lafs_pipeline.evaluation.results import OPERATING_RATE
 from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.evaluation.templates import Templates, score_pairs
 from lafs_pipeline.evaluation.verification import VerificationResult, carried_rates, verify_pairs
 from lafs_pipeline.faces.manifest import typed_table
+from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 
 FALSE_ACCEPT, FALSE_REJECT = "false accept", "false reject"

@@ -1,4 +1,4 @@
-"""How good landmarks are that nobody labelled: stable when the image changes, and spread over the face.
+"""How good landmarks are that nobody labeled: stable when the image changes, and spread over the face.
 
 The landmarks of Part fViT (arXiv 2212.00057) have no true places. What can be measured is whether the same
 parts of a face are found again in a changed image of it, whether landmarks cover the face, and whether they
@@ -7,7 +7,6 @@ move from face to face. All distances are in pixels of the 112 x 112 image.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,22 +14,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lafs_pipeline.faces.alignment import FACE_SIZE
+from lafs_pipeline.faces import FACE_SIZE
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.subsets import evenly_spaced
 from lafs_pipeline.models.embedding import map_faces
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
-from lafs_pipeline.models.landmark_plot import plot_landmarks
 from lafs_pipeline.runtime.processes import local_device
 from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.views.landmarks import restore_landmarks
-from lafs_pipeline.views.parameters import ViewParameters, draw_view_parameters
+from lafs_pipeline.views.parameters import ViewParameters, ViewSettings, draw_view_parameters
 from lafs_pipeline.views.render import render_views, resized_crop
-from lafs_pipeline.views.settings import ViewSettings
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 CHANGES = ("flip", "noise", "appearance", "crop")
 """What is done to a face, in the order of :class:`ChangedFaces`."""
@@ -48,7 +42,7 @@ class LandmarkQualitySettings:
     """On which images the landmark network is measured."""
 
     faces: int = setting("training faces, evenly spaced in the manifest", 256, ge=2, le=4096)
-    noise: float = setting("standard deviation of the pixel noise in grey levels of 0..255", 8.0, ge=0)
+    noise: float = setting("standard deviation of the pixel noise in gray levels of 0..255", 8.0, ge=0)
 
 
 class ChangedFaces(Dataset):
@@ -56,7 +50,7 @@ class ChangedFaces(Dataset):
 
     Args:
         faces: n images.
-        noise: standard deviation in grey levels.
+        noise: standard deviation in gray levels.
         seed: of the draws.
     """
 
@@ -95,8 +89,8 @@ def compare_landmarks(
     manifest: pd.DataFrame,
     options: LandmarkQualitySettings,
     seed: int,
-) -> tuple[pd.DataFrame, "Figure"]:
-    """Measure landmark networks on the same images, and draw their landmarks on the same faces.
+) -> tuple[pd.DataFrame, np.ndarray, dict[str, np.ndarray]]:
+    """Measure landmark networks on the same images, and find their landmarks on the same faces.
 
     Args:
         networks: by when in its training each was taken.
@@ -106,19 +100,19 @@ def compare_landmarks(
 
     Returns:
         One row a network: training (its name), landmarks, faces, and the values of
-        :func:`landmark_quality`; and the figure.
+        :func:`landmark_quality`. Some of the faces (k, 112, 112, 3) uint8, and by title of a network its
+        landmarks (k, N, 2) on them in pixels.
     """
-    chosen = evenly_spaced(manifest, options.faces)
+    chosen = manifest.iloc[evenly_spaced(len(manifest), options.faces)]
     changed = ChangedFaces(FaceImages(chosen), options.noise, seed)
-    shown = np.linspace(0, len(changed) - 1, min(SHOWN_FACES, len(changed))).astype(int)
+    shown = evenly_spaced(len(changed), SHOWN_FACES)
     rows, overlays = [], {}
     for name, network in networks.items():
         landmarks = _find(network, changed)
         values = landmark_quality(landmarks, changed.crops())
         rows.append({"training": name, "landmarks": landmarks.shape[2], "faces": len(changed), **values})
         overlays[_title(name, values)] = landmarks[shown, 0].numpy()
-    images = np.stack([changed.faces[index] for index in shown])
-    return pd.DataFrame(rows), plot_landmarks(images, overlays)
+    return pd.DataFrame(rows), changed.faces.stack(shown), overlays
 
 
 def _find(network: LandmarkNetwork, changed: ChangedFaces) -> Tensor:
@@ -156,8 +150,8 @@ def landmark_quality(landmarks: Tensor, crops: Tensor) -> dict[str, float]:
         Means over faces and landmarks. For every one of :data:`CHANGES`: `<change>_px` to the landmark of the
         same number, `<change>_nearest_px` to the nearest one (from either side, averaged).
         `crop_if_still_px`, `crop_if_still_nearest_px`: those of landmarks that ignore the crop.
-        `covered` (0..1): share of 7 x 7 cells of the image that hold a landmark. `neighbour_px`: distance of
-        a landmark to its nearest neighbour. `spread_over_faces_px`: standard deviation of a landmark's place
+        `covered` (0..1): share of 7 x 7 cells of the image that hold a landmark. `neighbor_px`: distance of
+        a landmark to its nearest neighbor. `spread_over_faces_px`: standard deviation of a landmark's place
         over the faces, sqrt(var x + var y); 0 for a network that ignores the image.
     """
     own = landmarks[:, 0]
@@ -175,7 +169,7 @@ def landmark_quality(landmarks: Tensor, crops: Tensor) -> dict[str, float]:
         values |= {f"{change}_px": same, f"{change}_nearest_px": nearest}
     return values | {
         "covered": _covered(own),
-        "neighbour_px": float(_between(own, own).kthvalue(2, dim=2).values.mean()),
+        "neighbor_px": float(_between(own, own).kthvalue(2, dim=2).values.mean()),
         "spread_over_faces_px": float(own.var(dim=0).sum(dim=1).sqrt().mean()),
     }
 

@@ -14,9 +14,9 @@ from sklearn.model_selection import KFold, cross_val_predict
 
 from lafs_pipeline.faces.alignment import FACE_SIZE, align_face, similarity_transform, transform_points
 from lafs_pipeline.faces.decode import decode_image
-from lafs_pipeline.faces.source_protocol import IMAGE_SUFFIXES, read_image_file
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
+from lafs_pipeline.sources.source import IMAGE_SUFFIXES, read_image_file
 from lafs_pipeline.views.warps import WarpSettings, draw_warp
 
 FOLDS = 5

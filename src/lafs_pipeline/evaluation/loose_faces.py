@@ -1,4 +1,4 @@
-"""Embeddings of images that are in no catalogue: aligned while they are read."""
+"""Embeddings of images that are in no catalog: aligned while they are read."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -6,19 +6,18 @@ from functools import cached_property
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from lafs_pipeline.faces.alignment import FACE_SIZE
-from lafs_pipeline.faces.catalogue import usable_cores
+from lafs_pipeline.cataloging.intake import FaceIntake
+from lafs_pipeline.faces import FACE_SIZE
 from lafs_pipeline.faces.decode import decode_image
-from lafs_pipeline.faces.intake import FaceIntake
-from lafs_pipeline.faces.sources import EncodedFace, Source, SourceSettings
-from lafs_pipeline.models.embedding import flip_sum
+from lafs_pipeline.models.embedding import unit_embeddings
+from lafs_pipeline.runtime.cores import usable_cores
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.views.normalise import to_input
+from lafs_pipeline.sources.open import SourceSettings
+from lafs_pipeline.sources.source import EncodedFace, Source
 
 BATCH_SIZE = 64
 MOST_WORKERS = 8
@@ -75,27 +74,13 @@ class LooseFaces(Dataset):
 
 
 def read_face(intake: FaceIntake, face: EncodedFace) -> np.ndarray:
-    """One face as cataloguing would store it, (112, 112, 3) uint8 RGB.
+    """One face as cataloging would store it, (112, 112, 3) uint8 RGB.
 
     Raises:
         LafsError: it cannot be used; gives the reason alone.
     """
     aligned = intake.align(face)
     return decode_image(aligned.encoded, aligned.channel_order)
-
-
-@torch.inference_mode()
-def unit_embeddings(embed: Callable[[Tensor], Tensor], images: Tensor) -> np.ndarray:
-    """Embeddings of images and mirror images together, of length 1: their inner products are cosines.
-
-    Args:
-        embed: images (B, 3, 112, 112) in [-1, 1] -> (B, D).
-        images: (B, 112, 112, 3) uint8 RGB, where `embed` runs.
-
-    Returns:
-        (B, D) float32.
-    """
-    return F.normalize(flip_sum(embed)(to_input(images)), dim=1).cpu().numpy()
 
 
 def embed_loose_faces(

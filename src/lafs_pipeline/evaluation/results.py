@@ -26,11 +26,15 @@ class Facts:
         excluded_pairs: of the benchmark, because of those images or because they were listed twice.
         overlap: images of the benchmark that training has a duplicate of; None without training images.
         flip: whether image and mirror image were summed (flag F).
-        normalised: whether images were brought to length 1 before pooling (flag N).
+        normalized: whether images were brought to length 1 before pooling (flag N).
         detector_score: whether images were weighted by it (flag D).
         alignment: template, and where the points came from.
         model_digest: SHA-256 of sizes and weights.
         data_fingerprint: of the benchmark's faces.
+        training_digest: SHA-256 of the configuration of the training that made the weights; empty where none
+            is known.
+        start_digest: SHA-256 of sizes and weights of the model that this training started from.
+        mlflow_run: id of the training's MLflow run; empty where it was not tracked.
         threshold: cosine similarity from which pairs were accepted, mean over folds; None without folds.
     """
 
@@ -41,15 +45,20 @@ class Facts:
     excluded_pairs: int
     overlap: int | None
     flip: bool
-    normalised: bool
+    normalized: bool
     detector_score: bool
     alignment: str
     model_digest: str
     data_fingerprint: str
+    training_digest: str = ""
+    start_digest: str = ""
+    mlflow_run: str = ""
     threshold: float | None = None
 
 
 FACT_COLUMNS = list(Facts.__dataclass_fields__)
+DIGEST_COLUMNS = ("model_digest", "data_fingerprint", "training_digest", "start_digest", "mlflow_run")
+"""Those that tell what was measured, not how."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""How models are benchmarked, and what the report shows."""
+"""How models are benchmarked: beside the functions, to be read without torch."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ class EvaluateSettings:
     """How models are benchmarked."""
 
     flip: bool = setting("sum the embeddings of image and mirror image (flag F)", True)
-    normalise_images: bool = setting(
+    normalize_images: bool = setting(
         "templates: bring every image's embedding to length 1 first (N0 of InsightFace); else its length "
         "weights it (N1)",
         False,
@@ -23,12 +23,3 @@ class EvaluateSettings:
     workers: int = setting("processes that decode images, for each that embeds", 1, ge=0)
     precision: Literal["float32", "float16"] = setting("numbers that embeddings are kept in", "float32")
     embeddings: str = setting("folder in which embeddings are kept for the next time")
-
-
-@settings
-class ReportSettings:
-    """What the report shows."""
-
-    study_runs: str = setting("Parquet file of the few-shot study's runs; shown where it exists")
-    hardest_pairs: int = setting("false accepts and false rejects shown, of each at most", 6, ge=0)
-    attention_faces: int = setting("faces with attention maps", 6, ge=1)

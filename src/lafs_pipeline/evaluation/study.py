@@ -9,17 +9,18 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from lafs_pipeline.evaluation.benchmarks import BenchmarkData, evaluate_model
-from lafs_pipeline.evaluation.embeddings import model_digest
+from lafs_pipeline.evaluation.evaluate import BenchmarkData, evaluate_model
 from lafs_pipeline.evaluation.few_shot import FewShotResult
 from lafs_pipeline.evaluation.settings import EvaluateSettings
-from lafs_pipeline.faces.card import fingerprint
+from lafs_pipeline.faces.manifest import fingerprint
+from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import whole_file
 from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.training.checkpoints import clear
+from lafs_pipeline.training.folders import DIGITS, configuration_digest, own_folders
 from lafs_pipeline.training.jobs import Workplace, train_recognition
 from lafs_pipeline.training.recipes import (
     AdaptSettings,
@@ -28,9 +29,9 @@ from lafs_pipeline.training.recipes import (
     grid_sizes,
 )
 from lafs_pipeline.training.self_supervised import PretrainSettings
-from lafs_pipeline.training.supervised import RecognitionSettings
+from lafs_pipeline.training.settings import deciding_configuration
+from lafs_pipeline.training.supervised import DrawLandmarks, RecognitionSettings
 
-RESULT = "result.json"
 Method = Literal["scratch", "scratch_grid", "grid", "lafs", "lafs_no_noise", "lafs_all_landmarks"]
 FROM_SCRATCH = ("scratch", "scratch_grid")
 
@@ -50,13 +51,13 @@ class StudySettings:
         min_length=1,
     )
     shots: tuple[int, ...] = setting(
-        "labelled images an identity; 0 benchmarks the start as it is, without adaptation",
+        "labeled images an identity; 0 benchmarks the start as it is, without adaptation",
         (1, 2, 4, 10),
         min_length=1,
     )
     seeds: tuple[int, ...] = setting("of shots, start and order of an adaptation", (0, 1, 2), min_length=1)
     steps: int | None = setting(
-        "optimiser steps of every adaptation, however many images it has; null keeps adapt's epochs",
+        "optimizer steps of every adaptation, however many images it has; null keeps adapt's epochs",
         None,
         ge=1,
     )
@@ -150,6 +151,7 @@ class Study:
         evaluate: how benchmarks are run.
         place: the runs' parent folder, and processes.
         steps: of every adaptation; None keeps the recipe's epochs.
+        draw: as in :func:`lafs_pipeline.training.jobs.train_recognition`.
     """
 
     backbones: Mapping[str, PartFViT | FViT]
@@ -159,9 +161,10 @@ class Study:
     evaluate: EvaluateSettings
     place: Workplace
     steps: int | None
+    draw: DrawLandmarks | None = None
 
     def folder(self, run: StudyRun) -> Path:
-        """Of a run's checkpoints, metrics and result."""
+        """Of a run's trainings and results, by configuration."""
         return self.place.folder / run.name
 
     def start(self, run: StudyRun) -> PartFViT | FViT:
@@ -187,8 +190,10 @@ class Study:
             "flip": self.evaluate.flip,
         }
         if run.shots:
+            adapt = asdict(replace(self.adapt, shots=run.shots))
+            del adapt["probe_identities"]
             values |= {
-                "adapt": asdict(replace(self.adapt, shots=run.shots)),
+                "adapt": adapt | {"recognition": deciding_configuration(self.adapt.recognition)},
                 "steps": self.steps,
                 "landmark_network": model_digest(self.network),
             }
@@ -197,19 +202,19 @@ class Study:
     def finished(self, run: StudyRun) -> list[FewShotResult] | None:
         """The results of a run that was finished with the same configuration; None otherwise."""
         try:
-            record = json.loads((self.folder(run) / RESULT).read_text(encoding="utf-8"))
+            record = json.loads(self._result_file(run).read_text(encoding="utf-8"))
             if record["configuration"] != self.configuration(run):
                 return None
             return _restored(record["results"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def execute(self, run: StudyRun, sinks: Sequence[Any]) -> list[FewShotResult]:
+    def execute(self, run: StudyRun, loggers: Sequence[Any]) -> list[FewShotResult]:
         """Adapt, if there are shots, and benchmark; an adaptation that broke off goes on.
 
         Its checkpoints are removed when the result is there.
         """
-        model = self._adapt(run, sinks) if run.shots else copy.deepcopy(self.start(run))
+        model = self._adapt(run, loggers) if run.shots else copy.deepcopy(self.start(run))
         found = evaluate_model(model, self.data, self.evaluate, self.place.launch, run.seed)
         results = [
             FewShotResult(*astuple(run), result.name, tuple(map(float, result.fold_accuracy)))
@@ -217,17 +222,22 @@ class Study:
             if len(result.fold_accuracy)
         ]
         record = {"configuration": self.configuration(run), "results": [asdict(result) for result in results]}
-        with whole_file(self.folder(run) / RESULT) as temporary:
+        with whole_file(self._result_file(run)) as temporary:
             temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
-        clear(self.folder(run))
+        if run.shots:
+            clear(own_folders(self.folder(run), model.provenance.training)[-1])
         return results
 
-    def _adapt(self, run: StudyRun, sinks: Sequence[Any]) -> PartFViT | FViT:
+    def _result_file(self, run: StudyRun) -> Path:
+        """Beside the results of the same run in other configurations."""
+        return self.folder(run) / f"result-{configuration_digest(self.configuration(run))[:DIGITS]}.json"
+
+    def _adapt(self, run: StudyRun, loggers: Sequence[Any]) -> PartFViT | FViT:
         options = replace(self.adapt, shots=run.shots)
-        place = replace(self.place, folder=self.folder(run), seed=run.seed, sinks=sinks)
+        place = replace(self.place, folder=self.folder(run), seed=run.seed, loggers=loggers)
         faces = choose_adaptation_faces(self.data.faces, options, run.seed)
         recipe = fit_recognition(options.recognition, len(faces), self.steps)
-        return train_recognition(run.name, self.start(run), faces, recipe, place, self.network)
+        return train_recognition(run.name, self.start(run), faces, recipe, place, self.network, self.draw)
 
 
 def study_frame(results: Sequence[FewShotResult], faces: str, backbone: str) -> pd.DataFrame:

@@ -33,7 +33,7 @@ def pool_templates(
     template_ids: np.ndarray,
     media_ids: np.ndarray,
     detector_scores: np.ndarray | None = None,
-    normalise_images: bool = False,
+    normalize_images: bool = False,
 ) -> Templates:
     """Pool image features into templates: mean per media, sum over the media of a template, length 1.
 
@@ -44,7 +44,7 @@ def pool_templates(
         template_ids: (N,) whole numbers.
         media_ids: (N,) whole numbers; frames of one video share one.
         detector_scores: (N,) multiplied into the features (InsightFace's flag D1), or None (D0).
-        normalise_images: bring every image to length 1 first (InsightFace's N0); otherwise the length
+        normalize_images: bring every image to length 1 first (InsightFace's N0); otherwise the length
             weights the image (N1).
 
     Raises:
@@ -69,7 +69,7 @@ def pool_templates(
         block = slice(start, start + _IMAGES_A_BLOCK)
         features = np.asarray(image_features[block], dtype)
         weight = weights[block].astype(dtype)
-        if normalise_images:
+        if normalize_images:
             weight = weight / np.maximum(np.linalg.norm(features, axis=1), np.finfo(dtype).tiny)
         present, row = np.unique(template_index[block], return_inverse=True)
         columns = np.arange(len(features))

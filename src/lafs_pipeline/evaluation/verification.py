@@ -75,7 +75,7 @@ def verify_pairs(
 ) -> VerificationResult:
     """Cross-validated accuracy, ROC and error rates of pairs of embeddings.
 
-    A pair is accepted when the squared distance of its normalised embeddings lies below the threshold; each
+    A pair is accepted when the squared distance of its normalized embeddings lies below the threshold; each
     fold's threshold is the lowest of those that are most often right on the other folds.
 
     Args:

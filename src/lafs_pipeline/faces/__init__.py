@@ -1,1 +1,4 @@
-"""Images come in: sources, RecordIO, alignment, pair sets, manifest, subsets, synthetic faces."""
+"""One face: decoding, alignment, manifest, random access, subsets."""
+
+FACE_SIZE = 112
+"""Side of an aligned face in pixels."""

@@ -6,10 +6,10 @@ from typing import Literal, NamedTuple
 import cv2
 import numpy as np
 
+from lafs_pipeline.faces import FACE_SIZE
 from lafs_pipeline.runtime.errors import LafsError
 
 FaceChoice = Literal["largest", "most_central"]
-FACE_SIZE = 112
 ARCFACE_TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]],
     dtype=np.float32,
@@ -53,11 +53,11 @@ def similarity_transform(points: np.ndarray, target: np.ndarray = ARCFACE_TEMPLA
             f"points of shape {points.shape} cannot be aligned: {target.shape} finite numbers are needed"
         )
     mean, target_mean = points.mean(axis=0), target.mean(axis=0)
-    centred = points - mean
-    variance = (centred**2).sum() / len(points)
+    centered = points - mean
+    variance = (centered**2).sum() / len(points)
     if variance < 1e-6:
         raise LafsError("the points lie all in one place and cannot be aligned")
-    u, singular, vt = np.linalg.svd((target - target_mean).T @ centred / len(points))
+    u, singular, vt = np.linalg.svd((target - target_mean).T @ centered / len(points))
     signs = np.array([1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt)) or 1.0])
     linear = (u * signs) @ vt * ((singular * signs).sum() / variance)
     return np.column_stack([linear, target_mean - linear @ mean])
@@ -134,7 +134,7 @@ class FaceDetector:
         return Detection(boxes, found[:, 4:14].reshape(-1, 5, 2) * stretch, found[:, 14])
 
     def choose(self, image: np.ndarray, choice: FaceChoice = "largest") -> tuple[np.ndarray, float]:
-        """Points (5, 2) and score of the face with the largest box, or with its centre nearest the image's.
+        """Points (5, 2) and score of the face with the largest box, or with its center nearest the image's.
 
         Raises:
             LafsError: No face was found.
@@ -145,6 +145,6 @@ class FaceDetector:
         place = 0
         if choice == "most_central":
             height, width = image.shape[:2]
-            centres = found.boxes[:, :2] + found.boxes[:, 2:] / 2
-            place = int(np.argmin(np.linalg.norm(centres - [width / 2, height / 2], axis=1)))
+            centers = found.boxes[:, :2] + found.boxes[:, 2:] / 2
+            place = int(np.argmin(np.linalg.norm(centers - [width / 2, height / 2], axis=1)))
         return found.points[place], float(found.scores[place])

@@ -1,13 +1,14 @@
 """Random access to the faces of a manifest."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lafs_pipeline.faces.alignment import FACE_SIZE
+from lafs_pipeline.faces import FACE_SIZE
 from lafs_pipeline.faces.decode import decode_image
-from lafs_pipeline.faces.recordio import RecordIOFile
+from lafs_pipeline.faces.recordio_format import RecordIOFile
 from lafs_pipeline.runtime.errors import LafsError
 
 
@@ -58,6 +59,14 @@ class FaceImages:
             where = f"{store}, record {self._records[index]} ({self.keys[index]})"
             raise LafsError(f"{where} cannot be used: {error}.") from error
         return image
+
+    def stack(self, rows: Iterable[int] | None = None) -> np.ndarray:
+        """Several faces at once, all by default: (n, 112, 112, 3) uint8 RGB.
+
+        Raises:
+            LafsError: As for one of them.
+        """
+        return np.stack([self[row] for row in (range(len(self)) if rows is None else rows)])
 
     def encoded(self, index: int) -> bytes:
         """The image file's bytes of one face, as they were packed.

@@ -51,7 +51,7 @@ def decode_image(
 ) -> np.ndarray:
     """Decode to a contiguous (height, width, 3) uint8 RGB array.
 
-    Grey images get three equal channels, 16-bit ones are scaled to 8, transparency is dropped, and EXIF
+    Gray images get three equal channels, 16-bit ones are scaled to 8, transparency is dropped, and EXIF
     orientation is applied.
 
     Args:

@@ -3,30 +3,31 @@
 | column | holds |
 | --- | --- |
 | key | unique name, `<source>/<name>` |
-| identity | `<source>/<person>`, `<person>` where sources are merged, missing for unlabelled images |
+| identity | `<source>/<person>`, `<person>` where sources are merged, missing for unlabeled images |
 | source | source or benchmark the image came with |
 | split | `train`, or the benchmark the image belongs to |
 | store, record, offset | RecordIO file, int64 key in it, int64 byte where the record starts |
 | channel_order | what the stored bytes decode to: `rgb` or `bgr` |
 | width, height | int32 pixels of the image in the source, before alignment |
-| exact_hash | int64, of the stored bytes (:func:`lafs_pipeline.faces.hashes.exact_hash`) |
-| perceptual_hash | int64 (:func:`lafs_pipeline.faces.hashes.perceptual_hash`), missing where not known |
+| exact_hash | int64, of the stored bytes (:func:`lafs_pipeline.cataloging.hashes.exact_hash`) |
+| perceptual_hash | int64 (:func:`lafs_pipeline.cataloging.hashes.perceptual_hash`), missing where not known |
 | x1, y1 .. x5, y5 | five points in the stored 112 x 112 image, float32, missing when not known |
 | score | detector score, float32, missing when not known |
 
 `source`, `split`, `store` and `channel_order` are categories: a row of theirs takes a byte each.
 """
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lafs_pipeline.faces.points import POINT_COLUMNS
 from lafs_pipeline.runtime.errors import LafsError
 
 TRAIN = "train"
+POINT_COLUMNS = [f"{axis}{number}" for number in range(1, 6) for axis in "xy"]
 MANIFEST_TYPES = (
     {"key": "string", "identity": "string"}
     | dict.fromkeys(["source", "split", "store"], "category")
@@ -44,6 +45,7 @@ PAIR_TYPES = {
     "fold": "Int64",
 }
 _CHUNK = 1 << 16
+_DECIDING = ["key", "exact_hash", "identity", "split", "channel_order"]
 
 
 class TableBuilder:
@@ -125,6 +127,21 @@ def check_manifest(manifest: pd.DataFrame, origin: str = "manifest") -> pd.DataF
     if wrong:
         raise LafsError(f"{origin}: channel_order must be rgb or bgr, found {sorted(map(str, wrong))}.")
     return manifest
+
+
+def fingerprint(manifest: pd.DataFrame) -> str:
+    """32 hexadecimal digits that change with any image, key, identity, split or channel order.
+
+    They depend neither on the order of the rows nor on where the images are stored. (BLAKE2b over the rows
+    sorted by key.)
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    order = manifest["key"].astype("string").argsort().to_numpy()
+    for start in range(0, len(order), _CHUNK):
+        rows = manifest[_DECIDING].iloc[order[start : start + _CHUNK]].astype("string").fillna("")
+        lines = rows["key"].str.cat([rows[name] for name in _DECIDING[1:]], sep="\t")
+        digest.update("\n".join([*lines, ""]).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def manifest_points(manifest: pd.DataFrame) -> np.ndarray:

@@ -25,7 +25,7 @@ def select_shots(
     Identities with fewer than `shots` images keep what they have.
 
     Args:
-        manifest: Rows to choose from; unlabelled ones are left out.
+        manifest: Rows to choose from; unlabeled ones are left out.
         shots: Images an identity; None keeps all.
         seed: Seed of the draw.
         identity_fraction: Share of the identities, rounded up, in (0, 1].
@@ -56,7 +56,7 @@ def select_shots(
     chosen = chosen[chosen["identity"].isin(kept)]
     if not len(chosen):
         raise LafsError(
-            f"No image is left for the subset: {len(counts)} labelled identities were there, "
+            f"No image is left for the subset: {len(counts)} labeled identities were there, "
             f"{len(names)} of them with at least {min_images} images."
         )
     if shots is None:
@@ -67,10 +67,13 @@ def select_shots(
     return chosen.iloc[np.sort(order[(place < shots).to_numpy()])]
 
 
-def evenly_spaced(manifest: pd.DataFrame, count: int) -> pd.DataFrame:
-    """`count` rows at equal distances, the first and the last among them; all where there are no more."""
-    places = np.linspace(0, len(manifest) - 1, min(count, len(manifest))).astype(int)
-    return manifest.iloc[places]
+def evenly_spaced(length: int, count: int) -> np.ndarray:
+    """`count` of `length` rows at equal distances, first and last among them; all if there are no more.
+
+    Returns:
+        (min(count, length),) positions.
+    """
+    return np.linspace(0, length - 1, min(count, length)).astype(int)
 
 
 def subset_keys(chosen: pd.DataFrame) -> pd.DataFrame:
@@ -111,11 +114,11 @@ def identity_labels(manifest: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
     Raises:
         LafsError: A row has no identity.
     """
-    unlabelled = manifest["identity"].isna()
-    if unlabelled.any():
+    unlabeled = manifest["identity"].isna()
+    if unlabeled.any():
         raise LafsError(
-            f"{unlabelled.sum()} of {len(manifest)} images have no identity, first "
-            f"{manifest['key'][unlabelled].iloc[0]}; training on labels needs one for each."
+            f"{unlabeled.sum()} of {len(manifest)} images have no identity, first "
+            f"{manifest['key'][unlabeled].iloc[0]}; training on labels needs one for each."
         )
     names, labels = np.unique(manifest["identity"].to_numpy(dtype=str), return_inverse=True)
     return labels.astype(np.int64), names.tolist()

@@ -2,13 +2,14 @@
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
+from typing import Any
 
 import click
 from kedro.framework.hooks import hook_impl
 
-from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.errors import LafsError, Stopped, WorkerFailed
 
 logger = logging.getLogger(__name__)
 
@@ -24,8 +25,6 @@ def stop_reason(error: BaseException | None) -> str | None:
     """
     if error is None:
         return None
-    from lafs_pipeline.runtime.launch import Stopped
-
     return error.reason if isinstance(error, Stopped) else stop_reason(error.__cause__)
 
 
@@ -33,8 +32,6 @@ def shown_error(error: BaseException | None) -> Exception | None:
     """The error behind an exception, through the wrappers of Kedro, whose message alone says everything."""
     if error is None:
         return None
-    from lafs_pipeline.runtime.launch import WorkerFailed
-
     if isinstance(error, LafsError | WorkerFailed):
         return error
     return shown_error(error.__cause__ or error.__context__)
@@ -63,23 +60,29 @@ FILTERS = {
 }
 
 
+class _ShowError:
+    """An exception hook that shows the message of understood errors, and leaves the rest to another hook."""
+
+    def __init__(self, show_rest: Callable[..., Any]) -> None:
+        self.show_rest = show_rest
+
+    def __call__(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        found = shown_error(error)
+        if found is None:
+            self.show_rest(kind, error, trace)
+        else:
+            logger.debug("the traceback of what is shown", exc_info=(kind, error, trace))
+            print(f"\nError: {found}", file=sys.stderr)
+
+
 class EndingHooks:
     """Shows why a training was stopped, and understood errors; their tracebacks go to the log file."""
 
     @hook_impl(tryfirst=True)
     def after_context_created(self) -> None:
         """Show the message of such an error alone, and only once."""
-        show_rest = sys.excepthook
-
-        def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-            found = shown_error(error)
-            if found is None:
-                show_rest(kind, error, trace)
-            else:
-                logger.debug("the traceback of what is shown", exc_info=(kind, error, trace))
-                print(f"\nError: {found}", file=sys.stderr)
-
-        sys.excepthook = show
+        if not isinstance(sys.excepthook, _ShowError):
+            sys.excepthook = _ShowError(sys.excepthook)
         for name, quiet in FILTERS.items():
             logging.getLogger(name).addFilter(quiet)
 

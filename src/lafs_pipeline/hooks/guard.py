@@ -7,8 +7,7 @@ from kedro.framework.project import pipelines
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
-from lafs_pipeline.pipelines.parameters import parse
-from lafs_pipeline.pipelines.settings import GROUPS, group_settings
+from lafs_pipeline.pipelines.parameters import GROUPS, group_settings, parse
 from lafs_pipeline.runtime.errors import LafsError
 
 PARAMETER = "params:"

@@ -10,8 +10,8 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
-from lafs_pipeline.hooks.facts import location, wide_table
-from lafs_pipeline.hooks.labels import WHOLE, in_order
+from lafs_pipeline.tracking.facts import saved_path, wide_table
+from lafs_pipeline.tracking.labels import WHOLE, in_order
 
 NEXT = {
     "cataloging": "kedro run{env} --pipelines=landmarks",
@@ -28,7 +28,9 @@ TABLES = ("benchmarks", "study_table")
 class SummaryHooks:
     """At the end of a run: its table, where its results lie, and what to do next."""
 
-    def __init__(self) -> None:
+    @hook_impl
+    def before_pipeline_run(self) -> None:
+        """Start anew: a process can run several pipelines one after the other."""
         self.saved: list[str] = []
         self.tables: dict[str, pd.DataFrame] = {}
 
@@ -45,7 +47,7 @@ class SummaryHooks:
     ) -> None:
         """Print them."""
         kept = [name for name in self.saved if name in pipeline.all_outputs() and name in catalog]
-        files = {name: place for name in kept if (place := location(catalog.get(name))) is not None}
+        files = {name: place for name in kept if (place := saved_path(catalog, name)) is not None}
         for name, table in self.tables.items():
             print(f"\n{_benchmarks(table) if name == 'benchmarks' else table.to_string(index=False)}")
         if files:

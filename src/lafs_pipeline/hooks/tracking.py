@@ -1,10 +1,12 @@
-"""One MLflow run for one command, whatever happens to the process, its hosts or the server."""
+"""One MLflow run per command, whatever happens to the process, its hosts or MLflow."""
 
 import atexit
 import logging
 import os
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,50 +15,59 @@ from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
-from kedro.pipeline.node import Node
+from mlflow.entities import RunStatus
 from mlflow.tracking import MlflowClient
 
-from lafs_pipeline.hooks.continuity import CONTINUES, RunRecord, UnfinishedRun, command_digest
 from lafs_pipeline.hooks.ending import stop_reason
-from lafs_pipeline.hooks.facts import (
+from lafs_pipeline.hooks.hosts import is_first
+from lafs_pipeline.pipelines.parameters import TrackingSettings, parse
+from lafs_pipeline.tracking.continuity import CONTINUES, RunRecord, UnfinishedRun, command_digest
+from lafs_pipeline.tracking.facts import (
     describe,
     experiment_page,
     label,
-    location,
     log_data,
     log_shots,
     log_table,
-    silence_artifacts,
+    saved_path,
 )
-from lafs_pipeline.hooks.fallback import Fallback, redirect
-from lafs_pipeline.hooks.hosts import is_first
-from lafs_pipeline.hooks.labels import WHOLE, in_order, stage_experiment
-from lafs_pipeline.hooks.model_logging import SERVED, log_model
-from lafs_pipeline.hooks.plugin import mlflow_hook
-from lafs_pipeline.pipelines.offline_runs import FINISHED, KILLED, find_run
-from lafs_pipeline.pipelines.parameters import parse
-from lafs_pipeline.pipelines.settings import TrackingSettings
+from lafs_pipeline.tracking.labels import WHOLE, in_order, stage_experiment
+from lafs_pipeline.tracking.metric_logger import notes_of
+from lafs_pipeline.tracking.model_logging import SERVED, log_model
+from lafs_pipeline.tracking.replay import complete_run, find_run
+from lafs_pipeline.tracking.tracker import NOWHERE, RunFacts, tracker, without_credentials
 
 logger = logging.getLogger(__name__)
 
-NOWHERE = "sqlite:///:memory:"
-"""Tracking URI of a process that tracks nothing."""
+FINISHED, FAILED, KILLED = map(RunStatus.to_string, (RunStatus.FINISHED, RunStatus.FAILED, RunStatus.KILLED))
 
 
 class TrackingHooks:
     """Around kedro-mlflow, which opens and closes the run and logs the parameters.
 
     The run of a command that did not finish is continued by the same command. Only the first process of the
-    first host tracks. Where the server fails, tracking goes on offline.
+    first host tracks. What MLflow fails at ends tracking and nothing else.
     """
 
-    @hook_impl(tryfirst=True)
-    def after_context_created(self, context: KedroContext) -> None:
-        """Decide where this process tracks, before kedro-mlflow contacts that place."""
-        self._context = context
-        self._fallback = Fallback(context) if is_first(context.params.get("launch", {})) else None
-        if self._fallback is None:
-            redirect(context, NOWHERE)
+    @hook_impl(wrapper=True, tryfirst=True)
+    def after_context_created(self, context: KedroContext) -> Iterator[None]:
+        """Decide whether this process tracks, before kedro-mlflow contacts the store."""
+        self._context, self._run_id, self._digest = context, None, ""
+        self._options = parse(TrackingSettings, context.params.get("tracking", {}), "tracking")
+        self._checkpoints = Path(context.params["paths"]["checkpoints"])
+        self._uri = str(context.config_loader["mlflow"].get("server", {}).get("mlflow_tracking_uri"))
+        is_on = self._options.enabled and is_first(context.params.get("launch", {}))
+        tracker.begin(is_on, self._uri, self._checkpoints)
+        if mlflow.active_run() is None:
+            tracker.attempt(
+                "the start of the run", lambda: MlflowClient(self._uri).search_experiments(max_results=1)
+            )
+        if not tracker.is_on:
+            _redirect(context, NOWHERE)
+        try:
+            return (yield)
+        except Exception as error:
+            return _leave(error, "the start of the run")
 
     @hook_impl(wrapper=True)
     def before_pipeline_run(
@@ -66,146 +77,168 @@ class TrackingHooks:
 
         The labels are tags, by which runs are found, and the first parameters, by which they are compared.
         """
-        self._artifacts = silence_artifacts(pipeline, catalog)
-        tracking = mlflow_hook.mlflow_config.tracking
+        self._catalog = catalog
         run_params = run_params | {"pipeline_names": in_order(run_params["pipeline_names"] or [])}
         pipelines = run_params["pipeline_names"] or [WHOLE]
-        if self._fallback is None:
-            tracking.disable_tracking.pipelines = pipelines
-            return (yield)
-        self._options = parse(TrackingSettings, self._context.params["tracking"], "tracking")
-        self._checkpoints = Path(catalog.load("params:paths.checkpoints"))
-        self._record = RunRecord(self._checkpoints)
-        if tracking.run.id is None and "MLFLOW_RUN_ID" not in os.environ:
-            self._fallback.enter_experiment(stage_experiment(tracking.experiment.name, pipelines))
-        labels = label(run_params, pipeline, catalog)
-        tracking.run.name = tracking.run.name or labels.run_name()
-        digest = command_digest(
-            self._fallback.configured_uri, tracking.experiment.name, run_params, self._context.params
-        )
-        tags = describe(run_params, catalog.load("params:seed")) | labels.tags() | self._continue(digest)
+        labels = tracker.attempt("the labels", lambda: self._prepare(run_params, pipelines, pipeline))
+        if not tracker.is_on:
+            with suppress(AttributeError):  # kedro-mlflow has no configuration where its own start has failed
+                self._context.mlflow.tracking.disable_tracking.pipelines = pipelines
         try:
             result = yield
         except Exception as error:
-            self._fallback.go_offline(error)
-            result = mlflow_hook.before_pipeline_run(run_params, pipeline, catalog)
+            return _leave(error, "the start of the run")
         run = mlflow.active_run()
-        if run is not None:
-            self._fallback.run_id, self._experiment = run.info.run_id, run.info.experiment_id
+        if tracker.is_on and run is not None:
+            self._run_id = tracker.run_id = run.info.run_id
+            self._experiment = run.info.experiment_id
             atexit.register(_end_as_killed)
-            self._record.write(UnfinishedRun(run.info.run_id, digest))
-            tags |= self._fallback.tags()
-            self._fallback.attempt(lambda: mlflow.set_tags(tags))
-            self._try("the set of labels", lambda: mlflow.log_params(labels.tags()))
-            if "faces" in pipeline.inputs() and catalog.exists("dataset_card"):
-                card = catalog.load("dataset_card")
-                self._fallback.attempt(lambda: log_data(card))
+            RunRecord(self._checkpoints).write(UnfinishedRun(self._run_id, self._digest))
+            tracker.attempt("the labels", lambda: self._describe(labels, pipeline))
         return result
 
-    def _continue(self, digest: str) -> dict[str, str]:
+    def _prepare(
+        self, run_params: dict[str, Any], pipelines: list[str], pipeline: Pipeline
+    ) -> dict[str, str]:
+        """Tell kedro-mlflow which run to open, and what it is called.
+
+        Returns:
+            The labels.
+        """
+        config = self._context.mlflow
+        given = config.tracking.run.id is not None or "MLFLOW_RUN_ID" in os.environ
+        experiment = stage_experiment(config.tracking.experiment.name, pipelines)
+        if not given and experiment != config.tracking.experiment.name and mlflow.active_run() is None:
+            config.tracking.experiment.name = experiment
+            config.setup(self._context)
+        labels = label(run_params, pipeline, self._catalog)
+        config.tracking.run.name = config.tracking.run.name or labels.run_name()
+        self._digest = command_digest(
+            self._uri, config.tracking.experiment.name, run_params, self._context.params
+        )
+        tags = describe(run_params, self._catalog.load("params:seed")) | labels.tags()
+        if not given:
+            tags |= self._continue()
+        tracker.facts = RunFacts(config.tracking.experiment.name, config.tracking.run.name, tags)
+        return labels.tags()
+
+    def _continue(self) -> dict[str, str]:
         """Let kedro-mlflow open the run of the same command if that did not finish.
 
         Returns:
             Tags of the run that it will open.
         """
-        fallback, settings = self._fallback, mlflow_hook.mlflow_config.tracking.run
-        old = self._record.read()
-        same = old is not None and old.digest == digest
-        moved = fallback.bring_home(self._checkpoints, old.run_id if same else None)
-        if old is None or settings.id is not None or "MLFLOW_RUN_ID" in os.environ:
+        old = RunRecord(self._checkpoints).read()
+        run = None if old is None else find_run(MlflowClient(), old.run_id)
+        if run is None or run.info.status == FINISHED:
             return {}
-        run_id = moved.get(old.run_id, old.run_id)
-        run = fallback.attempt(lambda: find_run(MlflowClient(), run_id))
-        unfinished = run is not None and run.info.status != FINISHED
-        on_server = run is None and fallback.is_offline
-        if same and unfinished:
-            settings.id = run_id
-            logger.info("the MLflow run %s of the same command goes on", run_id)
-        elif same and on_server:
-            fallback.server_run = run_id
-        elif unfinished or on_server:
-            return {CONTINUES: run_id}
+        if old.digest != self._digest:
+            return {CONTINUES: old.run_id}
+        self._context.mlflow.tracking.run.id = old.run_id
+        logger.info("the MLflow run %s of the same command is continued", old.run_id)
+        complete_run(MlflowClient(), old.run_id, self._checkpoints)
         return {}
 
+    def _describe(self, labels: dict[str, str], pipeline: Pipeline) -> None:
+        mlflow.set_tags(tracker.facts.tags)
+        mlflow.log_params(labels)
+        if "faces" in pipeline.inputs() and self._catalog.exists("dataset_card"):
+            log_data(self._catalog.load("dataset_card"))
+
     @hook_impl(wrapper=True)
-    def before_node_run(
-        self, node: Node, catalog: DataCatalog, inputs: dict[str, Any], is_async: bool
-    ) -> Iterator[None]:
-        """Do not let an outage of the server end the run when parameters are logged."""
+    def before_node_run(self) -> Iterator[None]:
+        """Do not let MLflow end the run when parameters are logged."""
         try:
             return (yield)
         except Exception as error:
-            self._go_on_offline(error)
-            return [mlflow_hook.before_node_run(node, catalog, inputs, is_async)]
+            return _leave(error, "the parameters")
+
+    @hook_impl
+    def after_node_run(self) -> None:
+        """Learn from the notes of trainings in other processes whether MLflow has failed there."""
+        if tracker.is_on and self._run_id is not None:
+            notes = notes_of(self._checkpoints, self._run_id)
+            if any(note.has_failed for note in notes.values()):
+                tracker.pass_over_failure()
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Log artefacts, the data with its fingerprint, and every value of the table."""
+        """Log the data with its fingerprint, every value of the table, and the model that is served."""
         if mlflow.active_run() is None:
             return
-        if dataset_name in self._artifacts:
-            dataset = self._artifacts[dataset_name]
-            path = str(location(dataset))
-            self._try(path, lambda: mlflow.log_artifact(path, dataset.artifact_path))
-            if dataset_name == SERVED:
-                name = self._options.registered_model
-                self._try(f"the model {SERVED}", lambda: log_model(Path(path), name))
-        if dataset_name == "dataset_card":
-            self._fallback.attempt(lambda: log_data(data))
-        if dataset_name == "adapt_faces":
-            self._fallback.attempt(lambda: log_shots(data))
-        if dataset_name == "benchmarks":
-            self._fallback.attempt(lambda: log_table(data))
-
-    def _try(self, what: str, call: Callable[[], Any]) -> None:
-        """Log what MLflow's artefact store may refuse while the run goes on."""
-        try:
-            self._fallback.attempt(call)
-        except Exception as error:
-            logger.warning("%s is not in the MLflow run: %s", what, error)
+        log = {"dataset_card": log_data, "adapt_faces": log_shots, "benchmarks": log_table}.get(dataset_name)
+        if log is not None:
+            tracker.attempt(dataset_name, lambda: log(data))
+        if dataset_name == SERVED:
+            path = saved_path(self._catalog, dataset_name)
+            tracker.attempt(f"the model {SERVED}", lambda: log_model(path, self._options.registered_model))
 
     @hook_impl(wrapper=True)
-    def after_pipeline_run(
-        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
-    ) -> Iterator[None]:
-        """Forget the finished run, bring it to a server that answers again, and say where it is shown."""
+    def after_pipeline_run(self) -> Iterator[None]:
+        """Forget the finished run, and say where it is shown."""
         try:
             result = yield
         except Exception as error:
-            self._go_on_offline(error)
-            result = [mlflow_hook.after_pipeline_run(run_params, pipeline, catalog)]
-        if self._fallback is not None and self._fallback.run_id is not None:
-            atexit.unregister(_end_as_killed)
-            self._record.remove()
-            self._fallback.bring_home(self._checkpoints)
-            if not self._fallback.is_offline:
-                ui = mlflow_hook.mlflow_config.ui
+            result = _leave(error, "the end of the run")
+        if self._run_id is not None:
+            RunRecord(self._checkpoints).remove()
+            self._end(FINISHED)
+            if not tracker.has_failed:
+                ui = self._context.mlflow.ui
                 page = experiment_page(
-                    self._fallback.configured_uri, f"{ui.host}:{ui.port}", self._experiment
+                    without_credentials(self._uri), f"{ui.host}:{ui.port}", self._experiment
                 )
                 print(f"\nRuns to compare: {page}")
+        tracker.end()
         return result
 
     @hook_impl(wrapper=True)
-    def on_pipeline_error(
-        self, error: Exception, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
-    ) -> Iterator[None]:
+    def on_pipeline_error(self, error: Exception) -> Iterator[None]:
         """Mark the run of a stopped training as killed; kedro-mlflow marks all as failed."""
         try:
             result = yield
         except Exception as failure:
-            self._go_on_offline(failure)
-            result = [mlflow_hook.on_pipeline_error(error, run_params, pipeline, catalog)]
-        fallback = self._fallback
-        if fallback is not None and fallback.run_id is not None and stop_reason(error) is not None:
-            fallback.attempt(lambda: MlflowClient().set_terminated(fallback.run_id, KILLED))
+            result = _leave(failure, "the end of the run")
+        if self._run_id is not None:
+            stopped = stop_reason(error) is not None
+            if stopped:
+                client = MlflowClient(self._uri)
+                tracker.attempt("the end of the run", lambda: client.set_terminated(self._run_id, KILLED))
+            self._end(KILLED if stopped else FAILED)
+        tracker.end()
         return result
 
-    def _go_on_offline(self, error: Exception) -> None:
-        if self._fallback is None:
-            raise error
-        self._fallback.go_offline(error)
-        self._fallback.begin_part()
+    def _end(self, status: str) -> None:
+        """Nothing is left to do when the process ends; a replay tells MLflow the status that it missed."""
+        atexit.unregister(_end_as_killed)
+        if tracker.has_failed:
+            for folder, note in notes_of(self._checkpoints, self._run_id).items():
+                replace(note, status=status).write(folder)
+
+
+def _leave(error: Exception, what: str) -> list[Any]:
+    """Turn tracking off after an error of kedro-mlflow's hooks.
+
+    Returns:
+        What hooks return instead.
+
+    Raises:
+        Exception: the error, where it came from elsewhere.
+    """
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    if not any(frame.f_globals.get("__name__", "").startswith("kedro_mlflow") for frame in frames):
+        raise error
+    tracker.stop(what, error)
+    return []
+
+
+def _redirect(context: KedroContext, tracking_uri: str) -> None:
+    """Let kedro-mlflow, which reads its configuration next, track elsewhere."""
+    settings = context.config_loader["mlflow"]
+    settings.setdefault("server", {})["mlflow_tracking_uri"] = tracking_uri
+    experiment = settings.setdefault("tracking", {}).setdefault("experiment", {})
+    experiment.setdefault("create_experiment_kwargs", {})["artifact_location"] = None
+    context.config_loader["mlflow"] = settings
 
 
 def _end_as_killed() -> None:

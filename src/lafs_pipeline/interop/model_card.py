@@ -6,21 +6,21 @@ The card is timm's `config.json` with entries of our own, so that
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from lafs_pipeline.faces.alignment import ARCFACE_TEMPLATE, FACE_SIZE
-from lafs_pipeline.faces.card import fingerprint
-from lafs_pipeline.faces.manifest import TRAIN
+from lafs_pipeline.faces import FACE_SIZE
+from lafs_pipeline.faces.alignment import ARCFACE_TEMPLATE
+from lafs_pipeline.faces.manifest import TRAIN, fingerprint
 from lafs_pipeline.models.part_fvit import DATA_CONFIG, FViT, PartFViT, registered_name
 from lafs_pipeline.runtime.errors import LafsError
 
 CARD = "config.json"
 FORMAT = "lafs_pipeline.card.1"
-FLAGS = ("flip", "normalised", "detector_score", "alignment", "pairs", "excluded_pairs", "overlap")
+FLAGS = ("flip", "normalized", "detector_score", "alignment", "pairs", "excluded_pairs", "overlap")
 PREPROCESSING = {
     "size": [FACE_SIZE, FACE_SIZE],
     "channels": "RGB",
@@ -71,6 +71,7 @@ def describe_model(
         "pretrained_cfg": DATA_CONFIG,
         "format": FORMAT,
         "model_digest": digest,
+        "provenance": None if model.provenance is None else asdict(model.provenance),
         "preprocessing": PREPROCESSING,
         "training_data": training_data,
         "scores": [] if benchmarks is None else _scores(benchmarks[benchmarks["model_digest"] == digest]),
@@ -83,7 +84,7 @@ def describe_training(
     """What a model was trained on, for its card.
 
     Args:
-        dataset_card: of :func:`lafs_pipeline.faces.card.describe_dataset`.
+        dataset_card: of :func:`lafs_pipeline.cataloging.card.describe_dataset`.
         adapt_faces: rows of the manifest that an adaptation saw.
     """
     training = {

@@ -52,6 +52,7 @@ def write_export(export: ModelExport, folder: Path | str) -> None:
         metadata = {
             "model_digest": export.card["model_digest"],
             "preprocessing": json.dumps(export.card["preprocessing"]),
+            **(export.card["provenance"] or {}),
         }
         export_onnx(export.model, folder / FILES["onnx"], metadata)
     if "official" in export.formats:

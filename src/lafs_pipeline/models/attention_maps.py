@@ -30,7 +30,7 @@ def class_attention(attention: Attention, x: Tensor) -> Tensor:
 
 
 def token_places(model: PartFViT | FViT, images: Tensor) -> Tensor:
-    """Where tokens are cut: landmarks, or the centres of the grid's patches.
+    """Where tokens are cut: landmarks, or the centers of the grid's patches.
 
     Args:
         model: cuts n tokens.
@@ -42,8 +42,8 @@ def token_places(model: PartFViT | FViT, images: Tensor) -> Tensor:
     if isinstance(model, PartFViT):
         return model.landmarks(images)
     patch = model.patch_size
-    centres = [(torch.arange(side // patch) + 0.5) * patch for side in images.shape[-2:]]
-    y, x = torch.meshgrid(*centres, indexing="ij")
+    centers = [(torch.arange(side // patch) + 0.5) * patch for side in images.shape[-2:]]
+    y, x = torch.meshgrid(*centers, indexing="ij")
     return torch.stack((x, y), dim=-1).flatten(0, 1).expand(len(images), -1, -1)
 
 

@@ -37,7 +37,7 @@ class DINOHead(nn.Module):
     """Embeddings (B, dim) -> logits (B, K) over prototypes (DINO, arXiv 2104.14294, section 3.1).
 
     A three-layer MLP (GELU, no BatchNorm, truncated-normal weights of 0.02) to a bottleneck, L2
-    normalisation, then a linear map whose rows have norm 1.
+    normalization, then a linear map whose rows have norm 1.
 
     Args:
         dim: width of the embeddings.

@@ -42,7 +42,7 @@ def random_mask(shape: torch.Size, probability: float) -> Tensor:
     count = shape.numel()
     bits = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
     mask = torch.empty(count)
-    # A comparison that writes float32 is vectorised; one that writes booleans is not.
+    # A comparison that writes float32 is vectorized; one that writes booleans is not.
     torch.ge(bits[:count], round(probability * LEVELS) - LEVELS // 2, out=mask)
     return mask.view(shape)
 

@@ -9,14 +9,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from lafs_pipeline.faces.dataset import FaceImages
-from lafs_pipeline.views.normalise import to_input
+from lafs_pipeline.views.normalize import to_input
 
 
 @torch.inference_mode()
 def map_faces(
     function: Callable[[Tensor], Tensor],
-    faces: FaceImages | Dataset,
+    faces: Dataset,
     device: torch.device,
     batch_size: int = 64,
     workers: int = 0,

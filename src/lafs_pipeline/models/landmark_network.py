@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.ops import Conv2dNormActivation
 
-from lafs_pipeline.faces.alignment import FACE_SIZE
+from lafs_pipeline.faces import FACE_SIZE
+from lafs_pipeline.models.provenance import Provenance
 from lafs_pipeline.runtime.errors import LafsError
 
 BOTTLENECKS = (
@@ -86,7 +87,7 @@ class Bottleneck(nn.Module):
         return x + out if self.residual else out
 
 
-def normalise_landmarks(theta: Tensor, size: int) -> Tensor:
+def normalize_landmarks(theta: Tensor, size: int) -> Tensor:
     """Scale raw coordinates so that they span the image (Part fViT, section 3.1).
 
     The minimum and maximum are taken jointly over all 2N values of a sample. A sample whose values
@@ -99,6 +100,7 @@ def normalise_landmarks(theta: Tensor, size: int) -> Tensor:
     Returns:
         Landmarks (B, N, 2) in pixels, 0 to `size - 1`.
     """
+    # Not `aminmax`, which torch 2.11 cannot differentiate.
     low, high = theta.amin(dim=1, keepdim=True), theta.amax(dim=1, keepdim=True)
     span = (high - low).clamp_min(SMALLEST_SPAN)
     return ((theta - low) / span * (size - 1)).unflatten(1, (-1, 2))
@@ -144,6 +146,7 @@ class LandmarkNetwork(nn.Module):
     """
 
     family = "landmark_network"
+    provenance: Provenance | None = None
 
     def __init__(self, num_landmarks: int = 196, width: float = 1.0, coordinates: str = "joint") -> None:
         super().__init__()
@@ -180,7 +183,7 @@ class LandmarkNetwork(nn.Module):
             size = images.shape[-1]
             if self.coordinates == "free":
                 return (theta * (size / FACE_SIZE)).unflatten(1, (-1, 2))
-            return normalise_landmarks(theta, size)
+            return normalize_landmarks(theta, size)
 
 
 def frozen_network(network: LandmarkNetwork) -> LandmarkNetwork:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.patches import grid_patches, sample_patches
+from lafs_pipeline.models.provenance import Provenance
 from lafs_pipeline.models.sizes import SIZES
 from lafs_pipeline.models.transformer import FaceTransformer
 from lafs_pipeline.runtime.errors import LafsError
@@ -47,6 +48,7 @@ class FViT(nn.Module):
     """
 
     family = "fvit"
+    provenance: Provenance | None = None
 
     def __init__(
         self,
@@ -102,6 +104,7 @@ class PartFViT(nn.Module):
     """
 
     family = "part_fvit"
+    provenance: Provenance | None = None
 
     def __init__(
         self,

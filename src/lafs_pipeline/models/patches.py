@@ -8,7 +8,7 @@ from torch import Tensor
 def sample_patches(images: Tensor, landmarks: Tensor, patch_size: int = 8) -> Tensor:
     """Cut one patch at every landmark by bilinear sampling (Part fViT, arXiv 2212.00057, section 3.1).
 
-    A landmark at p pixels is sampled at p - patch_size / 2 .. p + patch_size / 2 - 1, where the centre
+    A landmark at p pixels is sampled at p - patch_size / 2 .. p + patch_size / 2 - 1, where the center
     of the first pixel stands at 0.5 (`align_corners=False`); outside the image is zero. Gradients flow
     to the landmarks.
 

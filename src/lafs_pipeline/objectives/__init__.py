@@ -1,1 +1,1 @@
-"""What is minimised: DINO loss, margin losses, landmark regulariser."""
+"""What is minimized: DINO loss, margin losses, landmark regularizer."""

@@ -1,4 +1,4 @@
-"""Self-distillation with no labels: cross-entropy between views, against a centred and sharpened teacher.
+"""Self-distillation with no labels: cross-entropy between views, against a centerd and sharpened teacher.
 
 Source: DINO, Caron et al. 2021 (arXiv 2104.14294), algorithm 1 and section 3.1.
 """
@@ -62,7 +62,7 @@ class DINOLoss(nn.Module):
     """
 
     def __init__(self, out_dim: int, student_temperature: float = 0.1, center_momentum: float = 0.9) -> None:
-        """Start from a centre of zeros.
+        """Start from a center of zeros.
 
         Args:
             out_dim: number of prototypes K.
@@ -77,7 +77,7 @@ class DINOLoss(nn.Module):
     def forward(
         self, student_logits: torch.Tensor, teacher_logits: torch.Tensor, teacher_temperature: float
     ) -> torch.Tensor:
-        """Scalar float32 loss, whatever the dtype of the logits; in training mode the centre moves after it.
+        """Scalar float32 loss, whatever the dtype of the logits; in training mode the center moves after it.
 
         Args:
             student_logits: (V * B, K), view-major: the B rows of view 0, then those of view 1, ...
@@ -100,7 +100,7 @@ class DINOLoss(nn.Module):
 
     @torch.no_grad()
     def targets(self, teacher_logits: torch.Tensor, temperature: float) -> torch.Tensor:
-        """Centred and sharpened teacher probabilities `softmax((logits - center) / temperature)`.
+        """Centerd and sharpened teacher probabilities `softmax((logits - center) / temperature)`.
 
         Args:
             teacher_logits: (2 * B, K), view-major.
@@ -134,7 +134,7 @@ class DINOLoss(nn.Module):
 
     @torch.no_grad()
     def update_center(self, mean: torch.Tensor) -> None:
-        """Move the centre.
+        """Move the center.
 
         Args:
             mean: (1, K) mean of this rank's teacher logits.

@@ -1,4 +1,4 @@
-"""Landmark regulariser of the supervised adaptation: stay near the landmarks of the frozen stage-1 network.
+"""Landmark regularizer of the supervised adaptation: stay near the landmarks of the frozen stage-1 network.
 
 Source: LAFS, CVPR 2024 (arXiv 2403.08161), "mitigating variations in landmark positions".
 """
@@ -17,7 +17,7 @@ WEIGHT_BOUNDS = (8 / 34, 14 / 34, 21 / 34, 28 / 34)
 WEIGHTS = (1000.0, 100.0, 1.0, 0.11, 0.0)
 
 
-def landmark_regulariser(predicted: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+def landmark_regularizer(predicted: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """Mean squared error between landmarks as fractions of the image, a float32 scalar.
 
     Args:
@@ -28,7 +28,7 @@ def landmark_regulariser(predicted: torch.Tensor, reference: torch.Tensor) -> to
 
 
 def landmark_weight(progress: float) -> float:
-    """Weight of the regulariser: 1000, 100, 1, 0.11, then 0, as training goes on.
+    """Weight of the regularizer: 1000, 100, 1, 0.11, then 0, as training goes on.
 
     The authors' steps, at epochs 8, 14, 21 and 28 of 34, as fractions of training.
 

@@ -54,7 +54,7 @@ class MixedLabels(NamedTuple):
 class MarginHead(nn.Module):
     """A class matrix `weight` (classes, embedding_dim), Xavier-uniform as the authors' head.
 
-    Only its directions matter; its size sets how far one optimiser step turns them.
+    Only its directions matter; its size sets how far one optimizer step turns them.
 
     Args:
         embedding_dim: width of the embeddings.
@@ -215,7 +215,7 @@ class ArcFace(MarginHead):
 class AdaFace(MarginHead):
     """A margin that adapts to image quality, read from the length of the embedding.
 
-    With z the length standardised by running mean and standard deviation, times `concentration`, in -1..1:
+    With z the length standardized by running mean and standard deviation, times `concentration`, in -1..1:
     `scale * (cos(angle - margin * z) - (margin + margin * z))` at the true class. The running values are
     buffers, updated in training mode with the lengths in all processes.
 
@@ -245,8 +245,8 @@ class AdaFace(MarginHead):
 
     def with_margin(self, cosine: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
         """`cos(angle - margin * z) - (margin + margin * z)`."""
-        standardised = (_lengths(embeddings) - self.norm_mean) / (self.norm_std + _COSINE_GUARD)
-        quality = (self.concentration * standardised).clamp(-1, 1)
+        standardized = (_lengths(embeddings) - self.norm_mean) / (self.norm_std + _COSINE_GUARD)
+        quality = (self.concentration * standardized).clamp(-1, 1)
         angle = cosine.acos() - self.margin * quality
         return angle.clamp(_COSINE_GUARD, math.pi - _COSINE_GUARD).cos() - self.margin * (1 + quality)
 

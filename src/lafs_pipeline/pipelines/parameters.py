@@ -1,13 +1,95 @@
-"""Kedro parameters become frozen settings, or one message that names what is wrong."""
+"""Parameter groups of `conf/`: the settings that they become, or one message that names what is wrong."""
 
+import pkgutil
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.settings import setting, settings
 
 T = TypeVar("T")
+
+
+@settings
+class ModelSettings:
+    """Which model is trained."""
+
+    name: str = setting("timm name of a Part fViT", "part_fvit_base_patch8_112")
+    sizes: dict[str, int | float | str] = setting("overrides of that model's sizes", {})
+
+
+@settings
+class ExportSettings:
+    """What cataloging also writes for other programs."""
+
+    recordio: str | None = setting("train.rec in InsightFace's layout, of the labeled training faces", None)
+    pair_sets: dict[str, str] = setting("benchmark name -> .bin or .rec file of its pairs", {})
+
+
+@settings
+class ModelExportSettings:
+    """In which formats models are exported, besides safetensors with a card."""
+
+    formats: list[Literal["onnx", "official"]] = setting(
+        "onnx: one graph from images to embeddings; official: the authors' state dict, for a Part fViT with "
+        "heads of 64 and the whole landmark network",
+        ["onnx"],
+    )
+
+
+@settings
+class ReportSettings:
+    """What the report shows."""
+
+    study_runs: str = setting("Parquet file of the few-shot study's runs; shown where it exists")
+    hardest_pairs: int = setting("false accepts and false rejects shown, of each at most", 6, ge=0)
+    attention_faces: int = setting("faces with attention maps", 6, ge=1)
+
+
+@settings
+class TrackingSettings:
+    """What MLflow gets of a run."""
+
+    enabled: bool = setting(
+        "false tracks nothing: no store is contacted, metrics.jsonl is written all the same", True
+    )
+    registered_model: str | None = setting(
+        "name in MLflow's model registry under which face_model_lafs gets a new version; null registers none",
+        "lafs_face_model",
+    )
+
+
+GROUPS = {
+    "cataloging": "lafs_pipeline.cataloging.planning:CatalogSettings",
+    "export": f"{__name__}:ExportSettings",
+    "launch": "lafs_pipeline.runtime.launch_settings:LaunchSettings",
+    "model": f"{__name__}:ModelSettings",
+    "landmarks": "lafs_pipeline.training.recipes:StageOneSettings",
+    "landmark_quality": "lafs_pipeline.evaluation.landmark_quality:LandmarkQualitySettings",
+    "pretrain": "lafs_pipeline.training.self_supervised:PretrainSettings",
+    "adapt": "lafs_pipeline.training.recipes:AdaptSettings",
+    "evaluate": "lafs_pipeline.evaluation.settings:EvaluateSettings",
+    "report": f"{__name__}:ReportSettings",
+    "study": "lafs_pipeline.evaluation.study:StudySettings",
+    "model_export": f"{__name__}:ModelExportSettings",
+    "tracking": f"{__name__}:TrackingSettings",
+}
+"""Where the settings of each group of `parameters*.yml` stand; a pipeline imports those it uses."""
+RENAMED = {
+    "grey_probability": "gray_probability",
+    "labelled": "labeled",
+    "landmark_regularisation": "landmark_regularization",
+    "normalise_images": "normalize_images",
+    "solarise_probability": "solarize_probability",
+}
+"""Names of parameters in version 0.1, and what they are called now."""
+
+
+def group_settings(group: str) -> type:
+    """The settings that a group of `GROUPS` becomes."""
+    return pkgutil.resolve_name(GROUPS[group])
 
 
 @cache
@@ -38,6 +120,8 @@ def _describe(kind: type, group: str, item: dict[str, Any]) -> str:
     path = [str(part) for part in item["loc"]]
     name = ".".join([group, *path])
     if item["type"] == "unexpected_keyword_argument":
+        if path[-1] in RENAMED:
+            return f"parameter {name} is called {RENAMED[path[-1]]} now; rename it in conf/"
         allowed = ", ".join(_allowed(kind, path[:-1]))
         return f"parameter {name} is unknown; {'.'.join([group, *path[:-1]])} has {allowed}"
     if item["type"] == "missing":

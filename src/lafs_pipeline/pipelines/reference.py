@@ -19,7 +19,7 @@ from kedro.framework.project import settings as project_settings
 from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Node, Pipeline
 
-from lafs_pipeline.pipelines.settings import GROUPS, group_settings
+from lafs_pipeline.pipelines.parameters import GROUPS, group_settings
 
 PARAMETER = "params:"
 SHARED = ("model", "launch", "tracking")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def workplace(name: str, checkpoints: str, seed: int, launch: dict[str, Any]) -> "Workplace":
-    """The folder, processes and metric sinks of a training.
+    """The folder, processes and metric loggers of a training.
 
     Args:
         name: of the training: its folder, and the prefix of its metrics.
@@ -18,9 +18,14 @@ def workplace(name: str, checkpoints: str, seed: int, launch: dict[str, Any]) ->
         seed: of every draw.
         launch: parameter group.
     """
-    from lafs_pipeline.pipelines.tracking import active_sinks
     from lafs_pipeline.runtime.launch_settings import LaunchSettings
+    from lafs_pipeline.tracking.metric_logger import active_loggers, active_run_id
     from lafs_pipeline.training.jobs import Workplace
 
-    folder = Path(checkpoints) / name
-    return Workplace(folder, seed, active_sinks(name, folder), parse(LaunchSettings, launch, "launch"))
+    return Workplace(
+        Path(checkpoints) / name,
+        seed,
+        active_loggers(name),
+        parse(LaunchSettings, launch, "launch"),
+        run_id=active_run_id(),
+    )

@@ -1,246 +1,222 @@
-"""Running a worker in one process or many, on one host or several."""
+"""Running a worker in one process or many, on one host or several: a thin shell over TorchElastic."""
 
+import logging
+import multiprocessing
 import os
 import pickle
 import signal
 import socket
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
-from functools import cache
-from itertools import count
+from multiprocessing import resource_tracker
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import torch
-import torch.distributed as dist
-from torch.distributed.elastic.agent.server.api import WorkerSpec
+from torch.distributed import DistError
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.elastic.rendezvous import RendezvousError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
-from lafs_pipeline.runtime import network, places, processes, rendezvous
-from lafs_pipeline.runtime.agent import Group, WorkerAgent
-from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.runtime.failures import Failure, failure_of, write_failure
-from lafs_pipeline.runtime.launch_settings import LaunchSettings
-from lafs_pipeline.runtime.stop_signals import StopSignals, release_signals
+from lafs_pipeline.runtime import processes
+from lafs_pipeline.runtime.cores import usable_cores
+from lafs_pipeline.runtime.errors import LafsError, Stopped, WorkerFailed
+from lafs_pipeline.runtime.launch_settings import LaunchSettings, Ranks, given_ranks
+from lafs_pipeline.runtime.stop_signals import STOP_SIGNALS, StopSignals
 
+logger = logging.getLogger(__name__)
 Config = TypeVar("Config")
 Result = TypeVar("Result")
-_launches = count()
-
-
-class Stopped(Exception):  # noqa: N818 - it is no error
-    """A training stopped before its end and can be continued. All processes of a group raise it together.
-
-    Attributes:
-        reason: what asked it to stop, as it shall be shown.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-class WorkerFailed(RuntimeError):  # noqa: N818 - reads as what happened
-    """A worker raised, was killed or hung, or its host was lost: the message says which, where and why."""
+ELASTIC = "torch.distributed.elastic."
+LOUD = ("agent.server.api", "multiprocessing.api", "rendezvous.dynamic_rendezvous")
+TORCH_LOGGERS = ("torch.multiprocessing.spawn", *(ELASTIC + name for name in LOUD))
 
 
 def launch(worker: Callable[[Config], Result], config: Config, settings: LaunchSettings) -> Result:
     """Run `worker(config)` in every process of a group and return the result of this host's first.
 
-    One process on one host runs it in place. Under torchrun, in a SLURM step with several tasks a node, and
-    inside another launch the group exists already: it runs in place as a member. Otherwise workers are
-    started on this host, in a SLURM step with one task a node together with those of the other nodes, and
-    otherwise with those of `settings.nodes` hosts that meet at `settings.rendezvous`.
+    One process on one host runs it in place, as do those that torchrun, srun or another launch has started.
+    Otherwise TorchElastic starts workers here, which meet those of the other hosts at `settings.rendezvous`.
 
-    The first SIGTERM, SIGINT or SIGUSR1 is passed on to the workers, which may finish and save their step; a
-    second one kills them and ends this process. Workers never outlive this process.
+    After the first SIGTERM, SIGINT or SIGUSR1 `StopSignals.requested` names it in all workers; a second one
+    kills them and ends this process. Workers never outlive this process.
 
     Args:
-        worker: a function of a module, so that other processes can import it; its result must be small. A
-            group in which no process calls `watchdog.progress` for `settings.timeout_seconds` is ended.
+        worker: a function of a module, so that other processes can import it; its result must be small.
         config: what it gets; must be picklable.
         settings: how it is run.
 
     Raises:
         LafsError: raised by a worker, or the hosts do not find each other.
-        Stopped: raised by the workers, or a signal came while there were none.
-        WorkerFailed: a worker started here, or on another host, failed.
+        Stopped: raised by the workers, or a signal came while other hosts were waited for.
+        WorkerFailed: a worker of this host raised something else or was killed.
     """
     if processes.in_group():
         return worker(config)
-    place = places.given_place()
-    if place is not None:
-        return _run_in_place(worker, config, place, settings)
-    hosts = places.given_hosts() or _configured_hosts(settings)
+    given = given_ranks()
+    if given is not None:
+        return _run_as_member(worker, config, given, given, settings.timeout_seconds)
     local = settings.processes if settings.processes != "auto" else max(1, torch.cuda.device_count())
-    if hosts.count == local == 1:
+    if settings.nodes == local == 1:
         return worker(config)
-    return _run_workers(worker, config, hosts, local, settings)
-
-
-def _configured_hosts(settings: LaunchSettings) -> places.Hosts:
-    if settings.nodes == 1:
-        return places.Hosts(1, 0, "localhost", 0)
-    if settings.rendezvous is None:
+    with TemporaryDirectory(prefix="lafs-launch-") as name, StopSignals() as signals:
+        folder = Path(name)
+        # Through a file: torch replaces macros in what it passes on.
+        (folder / "job").write_bytes(pickle.dumps((worker, config, settings)))
+        outcome = _outcome(local, settings, folder, signals)
+        if (folder / "refused").exists() and (settings.nodes == 1 or isinstance(outcome, Exception)):
+            raise LafsError((folder / "refused").read_text())
+    if isinstance(outcome, ChildFailedError):
+        raise WorkerFailed(_describe(outcome, local, settings.node_rank or 0)) from None
+    if settings.nodes > 1 and isinstance(outcome, RendezvousError | DistError | OSError | OverflowError):
         raise LafsError(
-            f"launch.nodes is {settings.nodes}, but launch.rendezvous is not set; give the host:port of one "
-            "host, equal on all of them"
-        )
-    return places.Hosts(settings.nodes, settings.node_rank, *network.split_endpoint(settings.rendezvous))
-
-
-def _run_in_place(worker: Callable, config: Any, place: places.Place, settings: LaunchSettings) -> Any:
-    own = network.local_address(place.address)
-    host, name = _host_name(own), f"lafs/{place.attempt}/{next(_launches)}"
-    with _environment(_interfaces(own)):
-        return _run_as_member(
-            worker, config, place, name, host, settings.timeout_seconds, lambda verdict: None
-        )
-
-
-def _run_as_member(
-    worker: Callable,
-    config: Any,
-    place: places.Place,
-    name: str,
-    host: str,
-    timeout_seconds: float,
-    on_hang: Callable[[str], None],
-) -> Any:
-    def connect() -> dist.Store:
-        wait = timedelta(seconds=1.5 * timeout_seconds)
-        return dist.PrefixStore(name, dist.TCPStore(place.address, place.port, is_master=False, timeout=wait))
-
-    if place.rank == 0 and not place.served:
-        _serve(place.address, place.port)
-    stopped = None
-    spot = (place.rank, place.size, place.local_rank)
-    with processes.process_group(connect, spot, host, timeout_seconds, on_hang):
-        try:
-            result = worker(config)
-        except Stopped as stop:
-            stopped = stop
-    if stopped is not None:
-        raise stopped
-    return result
-
-
-@cache
-def _serve(address: str, port: int) -> dist.Store:
-    """The store of a group that no agent serves; it lasts as long as this process."""
-    return dist.TCPStore(address, port, is_master=True, wait_for_workers=False)
-
-
-def _run_workers(
-    worker: Callable, config: Any, hosts: places.Hosts, local: int, settings: LaunchSettings
-) -> Any:
-    agent: WorkerAgent | None = None
-
-    def stop(number: int) -> None:
-        if agent is None or agent.waiting:
-            raise Stopped(signal.Signals(number).name)
-        agent.pass_on(number)
-
-    def end(_: int) -> None:
-        if agent is not None:
-            agent.kill()
-
-    own = network.local_address(hosts.address)
-    with (
-        tempfile.TemporaryDirectory(prefix="lafs-launch-") as folder,
-        _environment(OWN_STORES | _threads(local) | _interfaces(own)),
-        StopSignals(stop, end) as signals,
-        rendezvous.meeting(hosts, own, settings.timeout_seconds) as meeting,
-    ):
-        if signals.requested:
-            raise Stopped(signals.requested)
-        # Through a file: a pipe to a worker that dies while it starts would fill up, and this process wait.
-        job = Path(folder) / "job.pickle"
-        job.write_bytes(pickle.dumps((worker, config)))
-        spec = WorkerSpec(
-            role="worker",
-            local_world_size=local,
-            rdzv_handler=meeting.handler,
-            entrypoint=_run_worker,
-            args=(job,),
-            max_restarts=settings.max_restarts,
-            monitor_interval=0.1,
-        )
-        group = Group(_host_name(own), Path(folder), settings.timeout_seconds, meeting.own_address)
-        agent = WorkerAgent(spec, group, hosts)
-        outcome = agent.outcome()
-        meeting.lost = agent.lost
-    if isinstance(outcome, Failure):
-        raise LafsError(outcome.text) if outcome.kind == "refused" else WorkerFailed(outcome.text)
-    result, stopped = pickle.loads(outcome)
+            f"the {settings.nodes} hosts do not meet at {settings.rendezvous}, or one was lost "
+            f"({type(outcome).__name__}: {outcome.__cause__ or outcome}); run the same command on each, "
+            "with launch.node_rank 0 on the one that has this address, where the port must be free"
+        ) from outcome
+    if isinstance(outcome, Exception):
+        raise outcome
+    result, stopped = pickle.loads(outcome[min(outcome)])
     if stopped or signals.requested:
         raise Stopped(stopped or signals.requested)
     return result
 
 
-def _run_worker(job: Path, group: Group) -> bytes:
-    """What a process started by the agent runs; returns the pickled (result, reason of a stop)."""
-    processes.leave_terminal_and_die_with_parent()
-    place = replace(places.given_place(), address=group.address, port=group.port, served=True)
-    report = group.failure_file(place.rank)
+def _run_as_member(worker: Callable, config: Any, ranks: Ranks, given: Ranks, timeout_seconds: float) -> Any:
+    with processes.process_group(ranks, given, timeout_seconds):
+        try:
+            return worker(config)
+        except Stopped as stop:
+            stopped = stop
+    raise stopped
+
+
+def _outcome(
+    local: int, settings: LaunchSettings, folder: Path, signals: StopSignals
+) -> dict[int, bytes] | Exception:
+    """What the workers returned, or why nothing; TorchElastic in a thread leaves the signals to this one."""
+    outcomes: list[dict[int, bytes] | Exception] = []
+
+    def run() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # in workers as well, until StopSignals opens
+        try:
+            outcomes.append(elastic_launch(_launch_config(local, settings, folder), _run_worker)(str(folder)))
+        except Exception as error:
+            outcomes.append(error)
+
+    resource_tracker.ensure_running()  # its start releases signals that are held back
+    agent = threading.Thread(target=run, daemon=True)
+    with _Report(settings.max_restarts, folder / "refused"):
+        agent.start()
+        try:
+            while agent.is_alive():
+                agent.join(0.1)
+                if signals.requested and not (folder / "stop").exists():
+                    (folder / "stop").write_text(signals.requested)
+                if signals.requested and settings.nodes > 1 and not multiprocessing.active_children():
+                    return Stopped(signals.requested)
+        except BaseException:  # a second signal
+            for _ in range(100):
+                for child in multiprocessing.active_children():
+                    child.kill()
+                agent.join(0.1)
+                if not agent.is_alive():
+                    break
+            raise
+    return outcomes[0]
+
+
+def _launch_config(local: int, settings: LaunchSettings, folder: Path) -> LaunchConfig:
+    endpoint, address = "localhost:0", "localhost"
+    if settings.nodes > 1:
+        host, _, port = settings.rendezvous.rpartition(":")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((host, int(port)))
+            endpoint, address = settings.rendezvous, probe.getsockname()[0]
+    # Otherwise a host that comes back would wait for the store of the round that it has missed.
+    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+    seconds = max(1, round(settings.timeout_seconds))
+    return LaunchConfig(
+        min_nodes=settings.nodes,
+        max_nodes=settings.nodes,
+        nproc_per_node=local,
+        run_id="lafs",
+        rdzv_backend="c10d",
+        rdzv_endpoint=endpoint,
+        rdzv_configs={"is_host": not settings.node_rank, "join_timeout": seconds, "read_timeout": seconds},
+        max_restarts=settings.max_restarts,
+        monitor_interval=0.1,
+        local_addr=address,
+        logs_specs=DefaultLogsSpecs(str(folder)),
+    )
+
+
+def _run_worker(folder: str) -> bytes:
+    """What a process of TorchElastic runs; returns the pickled (result, reason of a stop)."""
+    processes.die_with_parent()
+    refused, StopSignals.file = Path(folder, "refused"), Path(folder, "stop")
+    worker, config, settings = pickle.loads(Path(folder, "job").read_bytes())
+    if settings.nodes == 1 and refused.exists():  # what was refused is not tried again
+        return pickle.dumps((None, None))
+    given, local = given_ranks(), int(os.environ["LOCAL_WORLD_SIZE"])
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, usable_cores() // local))
+    ranks = replace(given, rank=(settings.node_rank or 0) * local + given.local_rank)
     try:
-        StopSignals().__enter__()  # for the rest of this process
-        release_signals()
-        worker, config = pickle.loads(job.read_bytes())
-        result = _run_as_member(
-            worker,
-            config,
-            place,
-            group.name,
-            group.host,
-            group.timeout_seconds,
-            lambda verdict: write_failure(report, Failure("hang", verdict)),
-        )
-        return pickle.dumps((result if place.local_rank == 0 else None, None))
+        if given.size != settings.nodes * local:
+            raise LafsError(
+                f"launch.processes is {local} here, not on all hosts; set it to one number on all"
+            )
+        result = _run_as_member(worker, config, ranks, given, settings.timeout_seconds)
+        return pickle.dumps((result if given.local_rank == 0 else None, None))
     except Stopped as stop:
         return pickle.dumps((None, stop.reason))
-    except BaseException as error:
-        where = f"rank {place.rank} on {group.host} (process {os.getpid()})"
-        write_failure(report, failure_of(error, where))
-        raise SystemExit(1) from None
+    except LafsError as error:
+        with suppress(FileExistsError), refused.open("x") as stream:
+            stream.write(str(error))
+        raise
+    except RuntimeError:
+        time.sleep(1)  # a rank that lost another must not be found before the one that it lost
+        raise
 
 
-def _host_name(own_address: str) -> str:
-    """For messages: with the address where other hosts take part."""
-    name = socket.gethostname()
-    return name if network.is_loopback(own_address) else f"{name} ({own_address})"
+def _describe(failed: ChildFailedError, local: int, node_rank: int) -> str:
+    _, failure = failed.get_first_failure()
+    rank = node_rank * local + failure.local_rank
+    where = f"rank {rank} on {socket.gethostname()} (process {failure.pid})"
+    if isinstance(failure.message, dict):
+        return f"{where} failed:\n{failure.message['extraInfo']['py_callstack'].rstrip()}"
+    if failure.exitcode >= 0:
+        return f"{where} ended with exit status {failure.exitcode} and no message; see its output"
+    hint = {"SIGKILL": " (often the kernel's, out of memory)", "SIGABRT": "; see what it wrote before"}
+    return f"{where} was killed by {failure.signal_name()}{hint.get(failure.signal_name(), '')}"
 
 
-def _threads(local: int) -> dict[str, str]:
-    """Share the cores of this host among its processes."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return {"OMP_NUM_THREADS": str(max(1, cores // local))}
+class _Report(logging.Filter):
+    """While open, shows a line for each restart in place of torch's pages; the last failure is raised."""
 
+    def __init__(self, restarts: int, refused: Path) -> None:
+        super().__init__()
+        self._left, self._refused = restarts, refused
 
-# torch's agents share the store of the first round with their workers, and an agent that joins later waits
-# for its address for ever; ours open a store in every round.
-OWN_STORES = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        failed = isinstance(error, ProcessExitedException | ProcessRaisedException)
+        if failed and self._left and not self._refused.exists():
+            self._left -= 1
+            logger.warning("restarting, %d left, after: %s", self._left, str(error).strip())
+        return False
 
+    def __enter__(self) -> None:
+        for name in TORCH_LOGGERS:
+            logging.getLogger(name).addFilter(self)
 
-def _interfaces(own_address: str) -> dict[str, str]:
-    """Name the interface that leads to the others; gloo would take the one that the host name resolves to."""
-    name = network.interface_of(own_address)
-    if name is None:
-        return {}
-    if network.is_loopback(own_address):
-        return {"GLOO_SOCKET_IFNAME": name}
-    return {"GLOO_SOCKET_IFNAME": name, "NCCL_SOCKET_IFNAME": f"={name}"}
-
-
-@contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Set environment variables that are not set, for a while; processes started meanwhile inherit them."""
-    added = {name: value for name, value in variables.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)
+    def __exit__(self, *_: object) -> None:
+        for name in TORCH_LOGGERS:
+            logging.getLogger(name).removeFilter(self)

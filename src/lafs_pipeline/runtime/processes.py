@@ -1,24 +1,27 @@
 """This process among those that run one training: names over `torch.distributed` that also hold alone."""
 
 import ctypes
-import json
 import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
+from itertools import count
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
-from lafs_pipeline.runtime.watchdog import Watchdog
+from lafs_pipeline.runtime.launch_settings import Ranks
 
 PR_SET_PDEATHSIG = 1
 _local_rank = 0
+_groups = count()
 
 
 def in_group() -> bool:
@@ -36,11 +39,6 @@ def world_size() -> int:
     return dist.get_world_size() if in_group() else 1
 
 
-def local_rank() -> int:
-    """Number of this process on its host; 0 alone."""
-    return _local_rank if in_group() else 0
-
-
 def is_main() -> bool:
     """Whether this process writes what is written once: rank 0."""
     return rank() == 0
@@ -50,7 +48,7 @@ def local_device() -> torch.device:
     """The GPU of this process, or the CPU where there is none."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
-    return torch.device("cuda", local_rank() % torch.cuda.device_count())
+    return torch.device("cuda", (_local_rank if in_group() else 0) % torch.cuda.device_count())
 
 
 def all_reduce_mean(tensor: Tensor) -> Tensor:
@@ -101,69 +99,50 @@ def agree_on_stop(reason: str | None) -> str | None:
 
 
 @contextmanager
-def process_group(
-    connect: Callable[[], dist.Store],
-    place: tuple[int, int, int],
-    host: str,
-    timeout_seconds: float,
-    on_hang: Callable[[str], None],
-) -> Iterator[None]:
-    """Be one of a process group, with a watchdog.
+def process_group(ranks: Ranks, given: Ranks, timeout_seconds: float) -> Iterator[None]:
+    """Be one of a process group, whose store lies at MASTER_ADDR and MASTER_PORT.
 
     CPU tensors go through gloo; GPU tensors through NCCL where every process has a GPU of its own, through
     gloo otherwise. After an exception the group is left as it is: the process is expected to end.
 
     Args:
-        connect: opens one more connection to the store of the group, which must be empty.
-        place: rank, number of processes, and rank on this host.
-        host: name of this host.
-        timeout_seconds: of the watchdog. Collectives have ten times as long: what one process does alone may
-            take long as long as it tells its progress.
-        on_hang: is called with the watchdog's verdict before it ends this process.
+        ranks: this process in the group.
+        given: this process as torchrun or srun numbers it; number 0 serves the store.
+        timeout_seconds: how long a collective waits for the other processes.
     """
     global _local_rank
-    own_rank, size, _local_rank = place
-    store = connect()
-    watched = Watchdog(
-        dist.PrefixStore("watchdog", connect()), own_rank, size, host, timeout_seconds, on_hang
-    )
-    with watched:
-        dist.init_process_group(
-            "cpu:gloo,cuda:nccl" if _have_own_gpus(store, own_rank, size, host) else "gloo",
-            store=dist.PrefixStore("group", store),
-            rank=own_rank,
-            world_size=size,
-            timeout=timedelta(seconds=10 * timeout_seconds),
-        )
-        yield
-        barrier()
+    _local_rank, timeout = ranks.local_rank, timedelta(seconds=timeout_seconds)
+    shared = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == str(True)
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT") if shared else None
+    store = dist.PrefixStore(f"lafs/{attempt}/{next(_groups)}", _given_store(given, timeout))
+    backend = "cpu:gloo,cuda:nccl" if _have_own_gpus(store, ranks) else "gloo"
+    store = dist.PrefixStore("group", store)
+    dist.init_process_group(backend, None, timeout, ranks.size, ranks.rank, store)
+    yield
+    barrier()
     dist.destroy_process_group()
 
 
-def leave_terminal_and_die_with_parent() -> None:
-    """Make a process that multiprocessing has just started independent of Ctrl-C and tied to its parent.
+@cache
+def _given_store(given: Ranks, timeout: timedelta) -> dist.Store:
+    """Lasts as long as this process, so that one group can follow another."""
+    return next(rendezvous("env://", given.rank, given.size, timeout=timeout))[0]
 
-    It leads a process group of its own, with which its descendants can be killed, and whose signals come from
-    the parent alone. The kernel kills it when the parent ends, however that ends (Linux).
-    """
-    os.setsid()
-    die_with_parent()
-    if os.getppid() != multiprocessing.parent_process().pid:
-        os.kill(os.getpid(), signal.SIGKILL)
+
+def _have_own_gpus(store: dist.Store, ranks: Ranks) -> bool:
+    """Choose this process's GPU and learn whether no two processes share one; the same answer on all."""
+    gpu = ""
+    if torch.cuda.is_available() and dist.is_nccl_available():
+        torch.cuda.set_device(ranks.local_rank % torch.cuda.device_count())
+        gpu = str(torch.cuda.get_device_properties(torch.cuda.current_device()).uuid)
+    store.set(f"gpu/{ranks.rank}", gpu)
+    gpus = set(store.multi_get([f"gpu/{number}" for number in range(ranks.size)]))
+    return b"" not in gpus and len(gpus) == ranks.size
 
 
 def die_with_parent() -> None:
     """Let the kernel kill this process when the one that started it ends (Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _have_own_gpus(store: dist.Store, own_rank: int, size: int, host: str) -> bool:
-    """Choose this process's GPU and learn whether no two processes share one; the same answer on all."""
-    gpu = ""
-    if torch.cuda.is_available() and dist.is_nccl_available():
-        torch.cuda.set_device(_local_rank % torch.cuda.device_count())
-        gpu = str(torch.cuda.get_device_properties(torch.cuda.current_device()).uuid)
-    store.set(f"gpu/{own_rank}", json.dumps([host, gpu]))
-    gpus = [json.loads(value) for value in store.multi_get([f"gpu/{number}" for number in range(size)])]
-    return all(uuid for _, uuid in gpus) and len({tuple(pair) for pair in gpus}) == size
+    if os.getppid() != multiprocessing.parent_process().pid:
+        os.kill(os.getpid(), signal.SIGKILL)

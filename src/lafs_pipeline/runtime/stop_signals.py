@@ -5,119 +5,53 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from multiprocessing import resource_tracker
+from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 STOP_SIGNALS = tuple(getattr(signal, n) for n in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, n))
-AGENT_SIGNALS = tuple(
-    getattr(signal, n) for n in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT") if hasattr(signal, n)
-)
-"""For these torch's elastic agent installs handlers when it starts workers."""
 SAME_REQUEST = 1.0
-"""Seconds within which signals count as one request: a job manager often sends its signal to a process and
-to the processes' parent, which passes it on."""
+"""Seconds within which signals count as one: job managers often signal a process and its parent."""
 
 
 class StopSignals:
     """Counts SIGTERM, SIGINT and SIGUSR1 while it is open, so that a step can be finished and saved.
 
-    A second signal ends the process at once, as `KeyboardInterrupt` (SIGINT) or `SystemExit(128 + number)`;
-    in a process started by multiprocessing the parent decides about that, and the second is ignored. Only
-    the main thread may handle signals: opened in another one it does nothing. One that is opened inside
-    another sees what the outer one saw.
+    A second signal ends the process, as `KeyboardInterrupt` (SIGINT) or `SystemExit(128 + number)`; in a
+    worker the parent decides about that. Signals held back before arrive when it opens. In another thread
+    than the main one it does nothing.
     """
 
-    def __init__(
-        self, on_first: Callable[[int], None] | None = None, on_second: Callable[[int], None] | None = None
-    ) -> None:
-        """Prepare; nothing is handled before it is entered.
-
-        Args:
-            on_first: is called in the signal handler with the number of the first signal.
-            on_second: is called in the signal handler before the second signal ends the process.
-        """
-        self._on_first, self._on_second = on_first or _ignore, on_second or _ignore
-        self._outer: StopSignals | None = None
-        self._requested: str | None = None
-        self._time = 0.0
-        self._previous: dict[int, Any] = {}
+    file: ClassVar[Path | None] = None
+    """Where the parent of a worker writes the name of the signal that it received."""
 
     def __enter__(self) -> "StopSignals":
+        self._signal: str | None = None
+        self._time, self._process = 0.0, os.getpid()
+        self._previous: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
-            owner = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
-            if isinstance(owner, StopSignals):
-                self._outer = owner
-                self._swap_calls()
-            else:
-                self._process = os.getpid()
-                self._previous = {number: signal.signal(number, self._receive) for number in STOP_SIGNALS}
+            self._previous = {number: signal.signal(number, self._receive) for number in STOP_SIGNALS}
+            self._mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._outer is not None:
-            self._swap_calls()
+        if self._previous:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         for number, handler in self._previous.items():
             signal.signal(number, handler)
-        self._previous = {}
-
-    def _swap_calls(self) -> None:
-        """While this one is open inside another, the other calls what this one was given."""
-        outer = self._outer
-        outer._on_first, self._on_first = self._on_first, outer._on_first
-        outer._on_second, self._on_second = self._on_second, outer._on_second
 
     @property
     def requested(self) -> str | None:
-        """The name of the first signal, or None as long as none came."""
-        return self._outer.requested if self._outer else self._requested
+        """The name of the first signal to this process or its parent, or None as long as none came."""
+        if self._signal is None and self.file is not None and self.file.exists():
+            return self.file.read_text() or None
+        return self._signal
 
     def _receive(self, number: int, _: FrameType | None) -> None:
-        if os.getpid() != self._process:
-            self._receive_in_a_fork(number)
-        elif self._requested is None:
-            self._requested, self._time = signal.Signals(number).name, time.monotonic()
-            self._on_first(number)
+        if os.getpid() != self._process:  # a fork that loads data, to which the first signal went as well
+            if number == signal.SIGTERM:
+                os._exit(128 + number)
+        elif self._signal is None:
+            self._signal, self._time = signal.Signals(number).name, time.monotonic()
         elif time.monotonic() - self._time > SAME_REQUEST and multiprocessing.parent_process() is None:
-            self._on_second(number)
-            if number == signal.SIGINT:
-                raise KeyboardInterrupt
-            raise SystemExit(128 + number)
-
-    @staticmethod
-    def _receive_in_a_fork(number: int) -> None:
-        """A data loader must outlive Ctrl-C and SIGUSR1 sent to all, but end when it is terminated."""
-        if number == signal.SIGTERM:
-            os._exit(128 + number)
-
-
-def _ignore(_: int) -> None:
-    pass
-
-
-@contextmanager
-def signals_held() -> Iterator[None]:
-    """Hold signals back while workers are started, and keep the handlers that are installed.
-
-    Workers inherit the holding; they call :func:`release_signals` once they can handle a signal, so that
-    none is lost and none ends a worker that is still importing.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    resource_tracker.ensure_running()  # on its start it would release them
-    handlers = {number: signal.getsignal(number) for number in AGENT_SIGNALS}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*AGENT_SIGNALS, *STOP_SIGNALS})
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def release_signals() -> None:
-    """Receive what :func:`signals_held` held back in the process that started this one."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {*AGENT_SIGNALS, *STOP_SIGNALS})
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)

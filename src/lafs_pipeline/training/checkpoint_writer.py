@@ -65,7 +65,7 @@ class CheckpointWriter:
         staged = replace(
             checkpoint,
             weights=self._staging.copy(checkpoint.weights, "weights"),
-            optimiser=self._staging.copy(checkpoint.optimiser, "optimiser"),
+            optimizer=self._staging.copy(checkpoint.optimizer, "optimizer"),
             configuration=record["configuration"],
             extra=record["extra"],
         )

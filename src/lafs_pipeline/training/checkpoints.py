@@ -1,7 +1,7 @@
 """Checkpoints: complete, checksummed, and whole or not there at all.
 
 A checkpoint is a folder `step-<number>` with `weights.safetensors` (every module and buffer),
-`optimiser.pt` (opened with `weights_only=True`) and `checkpoint.json` (step, score, configuration, the
+`optimizer.pt` (opened with `weights_only=True`) and `checkpoint.json` (step, score, configuration, the
 loop's own state, sizes and SHA-256 of the other two, and its own). It is written under a temporary name,
 synced and renamed. `checkpoint_writer` does that beside a running training.
 """
@@ -28,7 +28,7 @@ from lafs_pipeline.runtime.errors import LafsError
 
 logger = logging.getLogger(__name__)
 
-WEIGHTS, OPTIMISER, RECORD = "weights.safetensors", "optimiser.pt", "checkpoint.json"
+WEIGHTS, OPTIMIZER, RECORD = "weights.safetensors", "optimizer.pt", "checkpoint.json"
 NAME = re.compile(r"step-(\d+)(\.replaced)?")
 TEMPORARY = ".writing-"
 SHOWN = 3
@@ -39,9 +39,9 @@ class Checkpoint:
     """What a training needs to go on.
 
     Attributes:
-        step: number of finished optimiser steps.
+        step: number of finished optimizer steps.
         weights: every parameter and buffer by its name.
-        optimiser: its state dict.
+        optimizer: its state dict.
         configuration: a JSON object of everything that decides the result, the data's fingerprint included.
         extra: the loop's own state, a small JSON object.
         score: the probe's value at this step, higher is better; None where none was taken.
@@ -49,7 +49,7 @@ class Checkpoint:
 
     step: int
     weights: dict[str, Tensor]
-    optimiser: dict[str, Any]
+    optimizer: dict[str, Any]
     configuration: dict[str, Any]
     extra: dict[str, Any] = field(default_factory=dict)
     score: float | None = None
@@ -90,9 +90,9 @@ def write(folder: Path | str, checkpoint: Checkpoint) -> Path:
         temporary.mkdir()
         save_file(weights, temporary / WEIGHTS)
         # Given a path instead of a stream, torch.save would keep a file open that it could not finish.
-        with (temporary / OPTIMISER).open("wb") as stream:
-            torch.save(checkpoint.optimiser, stream)
-        files = [temporary / name for name in (WEIGHTS, OPTIMISER)]
+        with (temporary / OPTIMIZER).open("wb") as stream:
+            torch.save(checkpoint.optimizer, stream)
+        files = [temporary / name for name in (WEIGHTS, OPTIMIZER)]
         record["bytes"] = {path.name: path.stat().st_size for path in files}
         record["sha256"] = {path.name: _sha256(path) for path in files}
         record["sha256"][RECORD] = _own_sha256(record)
@@ -119,6 +119,27 @@ def load_latest(folder: Path | str) -> Checkpoint | None:
     return None
 
 
+def load_finished(folder: Path | str) -> Checkpoint:
+    """The checkpoint of a training's last step: what it was trained for.
+
+    Raises:
+        LafsError: when it is not there, or damaged.
+    """
+    checkpoint = load_latest(folder)
+    if checkpoint is None:
+        raise LafsError(
+            f"{folder} holds no whole checkpoint; start its training again, with LAFS_DATA on storage that "
+            "all hosts share"
+        )
+    total = checkpoint.configuration["total_steps"]
+    if checkpoint.step != total:
+        raise LafsError(
+            f"{folder} holds no whole checkpoint of the last step, {total}; start its training again: it "
+            f"resumes from step {checkpoint.step}"
+        )
+    return checkpoint
+
+
 def require_fitting(checkpoint: Checkpoint, module: nn.Module, folder: Path | str) -> None:
     """Make sure that `module.load_state_dict(checkpoint.weights)` works.
 
@@ -142,7 +163,7 @@ def require_fitting(checkpoint: Checkpoint, module: nn.Module, folder: Path | st
     if texts:
         raise LafsError(
             f"the checkpoint of step {checkpoint.step} in {folder} is of another model; {'; '.join(texts)}. "
-            "Restore the model that it was trained with, or set training.resume to never to start over"
+            "Restore the model that it was trained with, or set training.resume to never to start beside it"
         )
 
 
@@ -200,7 +221,7 @@ def verify(path: Path) -> dict[str, Any]:
         LafsError: with the reason why it is not whole.
     """
     record = read_record(path)
-    for file in (path / WEIGHTS, path / OPTIMISER):
+    for file in (path / WEIGHTS, path / OPTIMIZER):
         try:
             size, expected = file.stat().st_size, record["bytes"][file.name]
             if size != expected:
@@ -220,7 +241,7 @@ def _load(path: Path) -> Checkpoint:
         return Checkpoint(
             step=record["step"],
             weights=load_file(path / WEIGHTS),
-            optimiser=torch.load(path / OPTIMISER, map_location="cpu", weights_only=True),
+            optimizer=torch.load(path / OPTIMIZER, map_location="cpu", weights_only=True),
             configuration=record["configuration"],
             extra=record["extra"],
             score=record["score"],
@@ -243,7 +264,7 @@ def _put_in_place(temporary: Path, target: Path) -> None:
 
 def _refusal(folder: Path, checkpoint: Checkpoint, error: Exception) -> str:
     reason = error.__context__ if isinstance(error.__context__, OSError) else error
-    needed = sum(value.nbytes for value in _tensors([checkpoint.weights, checkpoint.optimiser]))
+    needed = sum(value.nbytes for value in _tensors([checkpoint.weights, checkpoint.optimizer]))
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     return (
         f"the checkpoint of step {checkpoint.step} could not be written to {folder}: {reason}. It needs "

@@ -1,42 +1,52 @@
 """A training, from its description to the trained model, in one process or many."""
 
 import copy
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import torch
 
-from lafs_pipeline.faces.card import fingerprint
 from lafs_pipeline.faces.dataset import FaceImages
+from lafs_pipeline.faces.manifest import fingerprint
 from lafs_pipeline.faces.subsets import identity_labels
+from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
+from lafs_pipeline.models.provenance import Provenance
 from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import held_alone
 from lafs_pipeline.runtime.launch import launch
-from lafs_pipeline.runtime.launch_settings import LaunchSettings
+from lafs_pipeline.runtime.launch_settings import LaunchSettings, given_ranks
+from lafs_pipeline.runtime.metric_loggers import MetricLogger
 from lafs_pipeline.runtime.seeding import derive_seed, random_generator
-from lafs_pipeline.runtime.sinks import MetricSink
-from lafs_pipeline.training.checkpoints import load_latest
+from lafs_pipeline.training.checkpoints import load_finished
+from lafs_pipeline.training.folders import configuration_digest
 from lafs_pipeline.training.loading import Samples
 from lafs_pipeline.training.loop import Run, Trainer
 from lafs_pipeline.training.probes import IdentityProbe
-from lafs_pipeline.training.recipes import show_views
-from lafs_pipeline.training.sampling import StepBatches
+from lafs_pipeline.training.resume import choose_start
+from lafs_pipeline.training.sampling import StepBatches, plan_processes
 from lafs_pipeline.training.self_supervised import PretrainSamples, PretrainSettings, SelfSupervisedStage
-from lafs_pipeline.training.settings import TrainingSettings, deciding_configuration
-from lafs_pipeline.training.stage import Stage
-from lafs_pipeline.training.supervised import RecognitionSamples, RecognitionSettings, RecognitionStage
+from lafs_pipeline.training.settings import deciding_configuration
+from lafs_pipeline.training.supervised import (
+    DrawLandmarks,
+    RecognitionSamples,
+    RecognitionSettings,
+    RecognitionStage,
+)
 from lafs_pipeline.views.supervised import SupervisedAugmentation
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+DrawViews = Callable[[pd.DataFrame, LandmarkNetwork | None, PretrainSettings, int, int], np.ndarray]
+"""Manifest, landmark network, recipe, seed and epoch -> picture (H, W, 3) uint8 RGB; can be pickled."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,16 +54,18 @@ class Workplace:
     """Where a training writes and reports, and how many processes share it.
 
     Attributes:
-        folder: checkpoints and metrics.
+        folder: in which every configuration has a folder with its checkpoints and metrics.
         seed: of every draw.
-        sinks: receive the metrics live.
+        loggers: receive the metrics live.
         launch: the processes.
+        run_id: of the MLflow run, for the trained model; empty where nothing is tracked.
     """
 
     folder: Path
     seed: int
-    sinks: Sequence[MetricSink] = ()
+    loggers: Sequence[MetricLogger] = ()
     launch: LaunchSettings = field(default_factory=LaunchSettings)
+    run_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,31 +81,29 @@ class PretrainJob:
     options: PretrainSettings
     place: Workplace
     landmarks: pd.DataFrame | None
+    draw: DrawViews | None = None
     name: ClassVar[str] = SelfSupervisedStage.name
     result: ClassVar[str] = "teacher.model."
 
     def stage(self) -> SelfSupervisedStage:
-        """Student, teacher and centre at the start."""
-        training, place = self.options.training, self.place
-        plan = StepBatches(
-            len(self.manifest), training.batch_size, training.accumulation, training.epochs, place.seed
-        )
-        torch.manual_seed(derive_seed(place.seed, self.name, "weights"))
+        """Student, teacher and center at the start."""
+        plan, seed = _plan(self), self.place.seed
+        torch.manual_seed(derive_seed(seed, self.name, "weights"))
         return SelfSupervisedStage(
             copy.deepcopy(self.model),
             self.options,
             plan.total_steps,
             plan.steps_per_epoch,
-            _probe(self.manifest, self.options.probe_images, place.seed),
-            self._show_views,
+            _probe(self.manifest, self.options.probe_images, seed),
+            None if self.draw is None else self._show_views,
         )
 
-    def _show_views(self, epoch: int) -> "Figure":
+    def _show_views(self, epoch: int) -> np.ndarray:
         network = getattr(self.model, "landmark_network", None)
-        return show_views(self.manifest.head(1), network, self.options, self.place.seed, epoch)
+        return self.draw(self.manifest.head(1), network, self.options, self.place.seed, epoch)
 
-    def run(self) -> None:
-        """Train in this process."""
+    def run(self) -> Path:
+        """Train in this process; returns the training's folder."""
         device = processes.local_device()
         cached = self.options.landmarks == "cached" and self.options.tokens == "landmarks"
         samples = PretrainSamples(
@@ -103,8 +113,7 @@ class PretrainJob:
             on_device=device.type == "cuda",
             landmarks=_cached_landmarks(self.landmarks, self.manifest) if cached else None,
         )
-        run = _run(self.name, self.options, self.model, self.manifest, self.place)
-        _train_alone(self.stage(), samples, self.options.training, run)
+        return _train_alone(self, samples)
 
 
 @dataclass(frozen=True)
@@ -121,7 +130,8 @@ class RecognitionJob:
     options: RecognitionSettings
     place: Workplace
     reference: LandmarkNetwork | None
-    result: ClassVar[str] = "recogniser.model."
+    draw: DrawLandmarks | None = None
+    result: ClassVar[str] = "recognizer.model."
 
     def stage(self) -> RecognitionStage:
         """Model and class matrix at the start."""
@@ -133,15 +143,15 @@ class RecognitionJob:
             self.options,
             copy.deepcopy(self.reference),
             _probe(self.manifest, self.options.probe_images, self.place.seed),
+            self.draw,
         )
 
-    def run(self) -> None:
-        """Train in this process."""
+    def run(self) -> Path:
+        """Train in this process; returns the training's folder."""
         augmentation = SupervisedAugmentation(self.options.augmentation)
         labels, _ = identity_labels(self.manifest)
         samples = RecognitionSamples(FaceImages(self.manifest), labels, augmentation, self.place.seed)
-        run = _run(self.name, self.options, self.model, self.manifest, self.place)
-        _train_alone(self.stage(), samples, self.options.training, run)
+        return _train_alone(self, samples)
 
 
 def pretrain(
@@ -150,20 +160,22 @@ def pretrain(
     options: PretrainSettings,
     place: Workplace,
     landmarks: pd.DataFrame | None = None,
+    draw: DrawViews | None = None,
 ) -> PartFViT | FViT:
     """Pretrain a model's transformer on the training faces, without their labels.
 
     Args:
         model: the start; its landmark network, if any, stays frozen.
-        manifest: the training faces; labelled ones among them serve the probe alone.
+        manifest: the training faces; labeled ones among them serve the probe alone.
         options: the recipe.
         place: where it runs.
         landmarks: of the faces, from the landmarks pipeline; read where `options.landmarks` is cached.
+        draw: draws the views of an epoch for the metric loggers; None shows none.
 
     Returns:
         The teacher's model, in eval mode on the CPU.
     """
-    return _train(PretrainJob(model, manifest, options, place, landmarks))
+    return _train(PretrainJob(model, manifest, options, place, landmarks, draw))
 
 
 def train_recognition(
@@ -173,46 +185,79 @@ def train_recognition(
     options: RecognitionSettings,
     place: Workplace,
     reference: LandmarkNetwork | None = None,
+    draw: DrawLandmarks | None = None,
 ) -> PartFViT | FViT:
-    """Train a face model end to end on labelled faces.
+    """Train a face model end to end on labeled faces.
 
     Args:
         name: of the stage.
         model: the start.
-        manifest: the labelled training faces.
+        manifest: the labeled training faces.
         options: the recipe.
         place: where it runs.
         reference: frozen landmark network that the landmarks stay near.
+        draw: draws landmarks for the metric loggers; None shows none.
 
     Returns:
         The trained model, in eval mode on the CPU.
     """
-    return _train(RecognitionJob(name, model, manifest, options, place, reference))
+    return _train(RecognitionJob(name, model, manifest, options, place, reference, draw))
 
 
 def _train(job: PretrainJob | RecognitionJob) -> PartFViT | FViT:
-    """Train in as many processes as wanted, and read the result from the last checkpoint."""
-    launch(_work, job, job.place.launch)
-    checkpoint = load_latest(job.place.folder)
-    if checkpoint is None:
-        raise LafsError(
-            f"{job.place.folder} holds no whole checkpoint after the training of {job.name}; is LAFS_DATA "
-            "on storage that all hosts share?"
-        )
+    """Train in as many processes as wanted, and read the result from the checkpoint of the last step."""
+    checkpoint = load_finished(launch(_work, job, _planned(job)))
     model = copy.deepcopy(job.model)
     own = {name for name in checkpoint.weights if name.startswith(job.result)}
     model.load_state_dict({name.removeprefix(job.result): checkpoint.weights[name] for name in own})
+    model.provenance = Provenance(
+        training=configuration_digest(checkpoint.configuration),
+        start=model_digest(job.model),
+        run=checkpoint.extra.get("run", ""),
+    )
     return model.eval()
 
 
-def _train_alone(stage: Stage, samples: Samples, training: TrainingSettings, run: Run) -> None:
-    """Train while no other training may use the folder."""
+def _planned(job: PretrainJob | RecognitionJob) -> LaunchSettings:
+    """The launch with a number of processes that can share the batch."""
+    wanted, training = job.place.launch, job.options.training
+    if given_ranks() is not None:
+        return wanted
+    devices = max(1, torch.cuda.device_count())
+    count = plan_processes(
+        wanted.processes, devices, wanted.nodes, training.batch_size, training.accumulation
+    )
+    if wanted.processes == "auto" and count < devices:
+        logger.info(
+            "%s: %d of %d GPUs, the most that share a batch of %d evenly",
+            job.name,
+            count,
+            devices,
+            training.batch_size,
+        )
+    return replace(wanted, processes=count)
+
+
+def _train_alone(job: PretrainJob | RecognitionJob, samples: Samples) -> Path:
+    """Train while no other training may use the folder, which is returned."""
+    place, training, stage = job.place, job.options.training, job.stage()
+    start = choose_start(place.folder, job.name, _configuration(job), training.resume)
+    run = Run(
+        start.folder,
+        place.seed,
+        start.configuration,
+        place.loggers,
+        processes.local_device(),
+        start.extended,
+        place.run_id,
+    )
     with held_alone(run.folder) if processes.is_main() else nullcontext():
         Trainer(stage, samples, training, run).train()
+    return start.folder
 
 
-def _work(job: PretrainJob | RecognitionJob) -> None:
-    job.run()
+def _work(job: PretrainJob | RecognitionJob) -> Path:
+    return job.run()
 
 
 def _cached_landmarks(landmarks: pd.DataFrame, manifest: pd.DataFrame) -> np.ndarray:
@@ -227,31 +272,34 @@ def _cached_landmarks(landmarks: pd.DataFrame, manifest: pd.DataFrame) -> np.nda
     return np.stack(columns, axis=1).reshape(len(rows), 2, -1, 2)
 
 
-def _run(name: str, options: Any, model: PartFViT | FViT, manifest: pd.DataFrame, place: Workplace) -> Run:
-    configuration = {
-        "stage": name,
-        "seed": place.seed,
-        "settings": deciding_configuration(options),
-        "model": {"family": model.family, **model.sizes, "weights": _digest(model)},
-        "data": fingerprint(manifest),
-    }
-    return Run(place.folder, place.seed, configuration, place.sinks, processes.local_device())
+def _configuration(job: PretrainJob | RecognitionJob) -> dict[str, Any]:
+    """Everything that decides the result of a training, as JSON gives it back."""
+    reference = getattr(job, "reference", None)
+    return {
+        "stage": job.name,
+        "seed": job.place.seed,
+        "settings": deciding_configuration(job.options),
+        "model": {"family": job.model.family, **job.model.sizes, "weights": model_digest(job.model)},
+        "data": fingerprint(job.manifest),
+        "total_steps": _plan(job).total_steps,
+    } | ({} if reference is None else {"landmark_network": model_digest(reference)})
 
 
-def _digest(model: torch.nn.Module) -> str:
-    """A number that tells two sets of weights apart."""
-    total = sum(float(value.double().abs().sum()) for value in model.state_dict().values())
-    return f"{total:.10g}"
+def _plan(job: PretrainJob | RecognitionJob) -> StepBatches:
+    training = job.options.training
+    return StepBatches(
+        len(job.manifest), training.batch_size, training.accumulation, training.epochs, job.place.seed
+    )
 
 
 def _probe(manifest: pd.DataFrame, images: int, seed: int) -> IdentityProbe | None:
     """A probe on whole identities, drawn until there are `images` images."""
-    labelled = manifest.dropna(subset=["identity"])
-    counts = labelled["identity"].value_counts(sort=False)
+    labeled = manifest.dropna(subset=["identity"])
+    counts = labeled["identity"].value_counts(sort=False)
     usable = np.sort(counts[counts > 1].index.to_numpy())
     if images == 0 or len(usable) < 2:
         return None
     order = random_generator(seed, "probe").permutation(usable)
     chosen = order[: max(2, int(np.searchsorted(counts[order].cumsum(), images, side="right")))]
-    faces = labelled[labelled["identity"].isin(chosen)]
+    faces = labeled[labeled["identity"].isin(chosen)]
     return IdentityProbe(FaceImages(faces), identity_labels(faces)[0])

@@ -27,10 +27,9 @@ from lafs_pipeline.training.parameter_groups import decay_groups
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.stage import Part, Progress
 from lafs_pipeline.views.device import parameter_arrays, render_batch
-from lafs_pipeline.views.normalise import to_input
-from lafs_pipeline.views.parameters import ViewParameters, draw_view_parameters
+from lafs_pipeline.views.normalize import to_input
+from lafs_pipeline.views.parameters import ViewParameters, ViewSettings, draw_view_parameters
 from lafs_pipeline.views.render import render_views
-from lafs_pipeline.views.settings import ViewSettings
 from lafs_pipeline.views.warps import WarpSettings, draw_warp, warp_images
 
 APPEARANCE = ViewSettings(global_views=1, local_views=0, blur_probability=(0.5, 0.0, 0.0))

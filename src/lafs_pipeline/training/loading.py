@@ -1,5 +1,6 @@
 """Loading samples beside the training, and what may go wrong with it."""
 
+import multiprocessing
 import signal
 import sys
 import threading
@@ -39,6 +40,7 @@ def loaded(
     Raises:
         LafsError: raised by a sample, or a loading process was killed.
     """
+    others = multiprocessing.active_children()
     loader = iter(
         DataLoader(
             samples,
@@ -49,11 +51,16 @@ def loaded(
             multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
         )
     )
+    started = set(multiprocessing.active_children()).difference(others)
     if workers and threading.current_thread() is threading.main_thread():
         # torch's handler would raise anywhere, amid a step; without it the loader itself finds out.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    failed = True
     try:
         yield from loader
+        failed = False
+    except GeneratorExit:
+        failed = False
     except LafsError as error:
         # torch puts pages of traceback before the message of another process.
         message = str(error).rpartition(f"{LafsError.__module__}.LafsError: ")[2].strip()
@@ -68,6 +75,10 @@ def loaded(
             f"memory ({error}); lower training.workers, or give the job more memory; the same command "
             "goes on from its checkpoint"
         ) from error
+    finally:
+        # The traceback keeps the loader from ending them, and when this process ends it would wait for them.
+        for process in started if failed else ():
+            process.kill()
 
 
 def _belong_to_the_training(_worker: int) -> None:

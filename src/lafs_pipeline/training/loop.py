@@ -1,6 +1,7 @@
 """The one loop that trains every stage."""
 
 import logging
+import shutil
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
@@ -12,27 +13,25 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lafs_pipeline.runtime import processes, watchdog
-from lafs_pipeline.runtime.figures import pixels
-from lafs_pipeline.runtime.launch import Stopped
-from lafs_pipeline.runtime.sinks import ImageSink, JsonLinesSink, MetricSink
+from lafs_pipeline.runtime import processes
+from lafs_pipeline.runtime.errors import Stopped
+from lafs_pipeline.runtime.files import whole_file
+from lafs_pipeline.runtime.metric_loggers import METRICS_FILE, ImageLogger, JsonLinesLogger, MetricLogger
 from lafs_pipeline.runtime.stop_signals import StopSignals
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.checkpoint_writer import CheckpointWriter
 from lafs_pipeline.training.checkpoints import Checkpoint
 from lafs_pipeline.training.health import SkippedSteps
 from lafs_pipeline.training.loading import Samples, loaded
-from lafs_pipeline.training.precision import determinism
-from lafs_pipeline.training.resume import find_checkpoint
+from lafs_pipeline.training.resume import Start, load_start
 from lafs_pipeline.training.sampling import StepBatches
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.sharded_state import gather_shards, take_shards
 from lafs_pipeline.training.stage import Progress, Stage
-from lafs_pipeline.training.step import Stepper
+from lafs_pipeline.training.step import Stepper, determinism
 
 logger = logging.getLogger(__name__)
 
-METRICS_FILE = "metrics.jsonl"
 SCORE = "knn_accuracy"
 
 
@@ -44,22 +43,26 @@ class Run:
         folder: checkpoints and `metrics.jsonl`.
         seed: of data order, augmentation and dropout.
         configuration: everything that decides the result; a checkpoint made with another is not resumed.
-        sinks: receive the metrics live, from the first process.
+        loggers: receive the metrics live, from the first process.
         device: where the training runs.
+        extended: folder of a finished training that one without checkpoints starts from.
+        run_id: of its MLflow run, for the checkpoints; empty where it is not tracked.
     """
 
     folder: Path
     seed: int
     configuration: dict[str, Any]
-    sinks: Sequence[MetricSink]
+    loggers: Sequence[MetricLogger]
     device: torch.device
+    extended: Path | None = None
+    run_id: str = ""
 
 
 class Trainer:
     """Trains a stage to the end of its schedule, from its newest checkpoint where there is one."""
 
     def __init__(self, stage: Stage, samples: Samples, settings: TrainingSettings, run: Run) -> None:
-        """Prepare a training; checkpoints that it replaces are removed, nothing is written yet.
+        """Prepare a training; nothing is written yet, but for the metrics of one that is extended.
 
         Args:
             stage: what is trained.
@@ -68,7 +71,7 @@ class Trainer:
             run: where it is trained.
 
         Raises:
-            LafsError: batch sizes that do not fit, or an unfinished run of another configuration.
+            LafsError: batch sizes that do not fit, or a checkpoint that does not.
         """
         self.stage, self.samples, self.settings, self.run = stage, samples, settings, run
         plan = self._batches(start=0)
@@ -99,25 +102,30 @@ class Trainer:
         return [self.samples.key(index) for index in self.plan.step_indices(step).tolist()]
 
     def _resume(self) -> int:
-        folder = self.run.folder
-        checkpoint = find_checkpoint(folder, self.stage.name, self.configuration, self.settings.resume)
+        folder, total, name = self.run.folder, self.total_steps, self.stage.name
+        start = Start(folder, self.configuration, self.run.extended)
+        checkpoint = load_start(start, name, self.settings.resume)
         if checkpoint is None:
             return 0
         checkpoint = take_shards(checkpoint, self.stepper.shards)
         checkpoints.require_fitting(checkpoint, self.stage.modules, folder)
         self.stage.modules.load_state_dict(checkpoint.weights)
-        self.stepper.load_state({"optimiser": checkpoint.optimiser, "scaler": checkpoint.extra["scaler"]})
+        self.stepper.load_state({"optimizer": checkpoint.optimizer, "scaler": checkpoint.extra["scaler"]})
         self.skipped.total = checkpoint.extra["skipped"]
-        done = checkpoint.step == self.total_steps
-        logger.info(
-            "%s: %s step %d of %d from %s",
-            self.stage.name,
-            "finished at" if done else "continues at",
-            checkpoint.step,
-            self.total_steps,
-            folder,
-        )
-        return checkpoint.step
+        step = checkpoint.step
+        if checkpoint.configuration != self.configuration:
+            logger.info(
+                "%s: extends the training in %s from step %d to %d; its schedules are those of %d steps, so "
+                "the learning rate rises from %.3g to %.3g and falls again",
+                *(name, self.run.extended, step, total, total),
+                *(self.settings.final_learning_rate, self.stepper.learning_rate[step]),
+            )
+            if processes.is_main():
+                _copy_metrics(self.run.extended, folder)
+        else:
+            done = "finished at" if step == total else "continues at"
+            logger.info("%s: %s step %d of %d from %s", name, done, step, total, folder)
+        return step
 
     def train(self) -> nn.ModuleDict:
         """Run to the last step and return the stage's modules in eval mode.
@@ -126,14 +134,17 @@ class Trainer:
             Stopped: after a signal or the time limit, when a checkpoint of the last step is written.
             LafsError: what a user can mend; the newest checkpoint is whole.
         """
-        sinks = self.run.sinks if processes.is_main() else ()
+        loggers = self.run.loggers if processes.is_main() else ()
         if self.start == self.total_steps:
-            for sink in sinks:
-                sink.close()
+            for metric_logger in loggers:
+                metric_logger.close()
         else:
             settings, folder = self.settings, self.run.folder
             resume_step = self.start if self.start else None
-            own = [JsonLinesSink(folder / METRICS_FILE, resume_step), *sinks] if processes.is_main() else []
+            if processes.is_main():
+                loggers = [JsonLinesLogger(folder / METRICS_FILE, resume_step), *loggers]
+            for metric_logger in loggers:
+                metric_logger.open(folder)
             writer = CheckpointWriter(folder, settings.keep_checkpoints, settings.milestone_every)
             try:
                 with (
@@ -142,17 +153,17 @@ class Trainer:
                     StopSignals() as signals,
                     closing(self._loaded()) as batches,
                 ):
-                    self._steps(writer, own, signals, batches)
+                    self._steps(writer, loggers, signals, batches)
             finally:
-                for sink in own:
-                    sink.close()
+                for metric_logger in loggers:
+                    metric_logger.close()
             processes.barrier()
         return self.stage.modules.eval()
 
     def _steps(
         self,
         writer: CheckpointWriter,
-        sinks: list[MetricSink],
+        loggers: Sequence[MetricLogger],
         signals: StopSignals,
         batches: Iterator[dict[str, Tensor]],
     ) -> None:
@@ -182,10 +193,10 @@ class Trainer:
                 values["images_per_second"] = seen / (now - clock)
                 clock, seen = now, 0
                 bar.set_postfix(loss=f"{values['loss']:.3f}")
-                self._log(sinks, values, done)
+                self._log(loggers, values, done)
             score = None
             if done % (settings.probe_every * self.steps_per_epoch) == 0 or last:
-                score = self._probe(writer, sinks, done)
+                score = self._probe(writer, loggers, done)
                 clock, seen = time.perf_counter(), 0
             if done % settings.checkpoint_every == 0 or score is not None or last:
                 self._save(writer, done, score)
@@ -210,14 +221,12 @@ class Trainer:
         over = limit is not None and step > self.start and time.monotonic() > limit
         minutes = f"training.max_minutes of {self.settings.max_minutes:g}" if over else None
         reason = signals.requested or minutes
-        watchdog.progress(step, "loading a batch")
         if reason is None:
             try:
                 parts = [next(batches) for _ in self.plan.rows]
             except Exception as error:
                 failure, reason = error, str(error) or type(error).__name__
         agreed = processes.agree_on_stop(reason)
-        watchdog.progress(step, "computing a step")
         if agreed is None:
             return parts
         if step > self.start:
@@ -238,15 +247,14 @@ class Trainer:
         batches = self._batches(self.start)
         return loaded(self.samples, batches, self.settings.workers, self.run.device.type == "cuda")
 
-    def _probe(self, writer: CheckpointWriter, sinks: list[MetricSink], done: int) -> float | None:
+    def _probe(self, writer: CheckpointWriter, loggers: Sequence[MetricLogger], done: int) -> float | None:
         """Measure in the first process, while the others wait; the score is known in all."""
-        watchdog.progress(done, "probe")
         values, failure = {}, None
         if processes.is_main():
             self.stage.modules.eval()
             try:
                 values = self.stage.probe()
-                self._show([sink for sink in sinks if isinstance(sink, ImageSink)], done)
+                self._show([one for one in loggers if isinstance(one, ImageLogger)], done)
             except Exception as error:
                 failure = error
             self.stage.modules.train()
@@ -255,24 +263,22 @@ class Trainer:
             self._save(writer, done, None)
         if failure is not None:
             raise failure
-        self._log(sinks, values, done)
+        self._log(loggers, values, done)
         return score
 
-    def _show(self, sinks: list[ImageSink], done: int) -> None:
-        pictures = self.stage.pictures(self._progress(done - 1)) if sinks else {}
-        for name, figure in pictures.items():
-            picture = pixels(figure)
-            for sink in sinks:
-                sink.log_image(name, picture, done * self.settings.batch_size)
+    def _show(self, loggers: list[ImageLogger], done: int) -> None:
+        pictures = self.stage.pictures(self._progress(done - 1)) if loggers else {}
+        for name, picture in pictures.items():
+            for image_logger in loggers:
+                image_logger.log_image(name, picture, done * self.settings.batch_size)
 
     def _save(self, writer: CheckpointWriter, done: int, score: float | None) -> None:
         """Write a checkpoint from the first process; all must call it."""
         skipped = self.skipped.settle()
-        watchdog.progress(done, "checkpoint")
         state = self.stepper.state()
-        extra = {"scaler": state["scaler"], "skipped": skipped}
+        extra = {"scaler": state["scaler"], "skipped": skipped, "run": self.run.run_id}
         weights = self.stage.modules.state_dict()
-        own = Checkpoint(done, weights, state["optimiser"], self.configuration, extra, score)
+        own = Checkpoint(done, weights, state["optimizer"], self.configuration, extra, score)
         checkpoint = gather_shards(own, self.stepper.shards)
         if processes.is_main():
             writer.save(checkpoint)
@@ -281,11 +287,18 @@ class Trainer:
         values = torch.tensor([float(value) for value in metrics.values()], dtype=torch.float64)
         return dict(zip(metrics, processes.all_reduce_mean(values).tolist(), strict=True))
 
-    def _log(self, sinks: Sequence[MetricSink], metrics: dict[str, float], done: int) -> None:
-        for sink in sinks if metrics else ():
-            sink.log(metrics, done, done * self.settings.batch_size)
+    def _log(self, loggers: Sequence[MetricLogger], metrics: dict[str, float], done: int) -> None:
+        for metric_logger in loggers if metrics else ():
+            metric_logger.log(metrics, done, done * self.settings.batch_size)
         if processes.is_main() and (warning := self.stage.diagnose(metrics, self._progress(done))):
             advice = warning.partition(": ")[2]
             if advice not in self._advice_given:
                 logger.warning("%s, step %d: %s", self.stage.name, done, warning)
                 self._advice_given.add(advice)
+
+
+def _copy_metrics(source: Path, folder: Path) -> None:
+    """Let the curves of an extension begin with those of the training that it extends."""
+    if (source / METRICS_FILE).exists():
+        with whole_file(folder / METRICS_FILE) as temporary:
+            shutil.copyfile(source / METRICS_FILE, temporary)

@@ -1,10 +1,13 @@
-"""Parameter groups: no weight decay where it does not belong, layer-wise learning rates."""
+"""Which parameters are trained, and in which groups of an optimizer."""
 
 import re
 from collections import defaultdict
 from typing import Any
 
 from torch import nn
+
+from lafs_pipeline.models.part_fvit import FViT, PartFViT
+from lafs_pipeline.runtime.errors import LafsError
 
 BLOCK = re.compile(r"(?:^|\.)blocks\.(\d+)\.")
 FIRST_LAYER = re.compile(r"(?:^|\.)(?:class_token|positions|patch_embedding|landmark_network)\b")
@@ -19,7 +22,7 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 def layer_decay_groups(
     model: nn.Module, weight_decay: float, layer_decay: float, landmark_weight_decay: float
 ) -> list[dict[str, Any]]:
-    """Optimiser groups with layer-wise learning-rate decay (BEiT's rule, as Part fViT's fine-tuning).
+    """Optimizer groups with layer-wise learning-rate decay (BEiT's rule, as Part fViT's fine-tuning).
 
     With d = `layer_decay` and L blocks the learning rate of layer i is scaled by d^(L + 1 - i): layer 0
     is the class token, positions, patch embedding and landmark network, block i is layer i + 1,
@@ -54,3 +57,30 @@ def layer_decay_groups(
         }
         for (scale, decay), members in groups.items()
     ]
+
+
+def freeze(model: PartFViT | FViT, landmark_network: bool, blocks: int) -> None:
+    """Make a model trainable but for the frozen parts.
+
+    Args:
+        model: is changed.
+        landmark_network: whether its landmark network is frozen; a model on the grid has none.
+        blocks: how many blocks are, from the first on. With one or more of them goes what stands before: the
+            patch embedding, the class token and the positions.
+
+    Raises:
+        LafsError: more blocks than the model has.
+    """
+    transformer = model.transformer
+    if blocks > len(transformer.blocks):
+        raise LafsError(
+            f"freeze_blocks is {blocks}, but the transformer has {len(transformer.blocks)} blocks; freeze "
+            "that many at most"
+        )
+    model.requires_grad_(True)
+    if landmark_network and isinstance(model, PartFViT):
+        model.landmark_network.requires_grad_(False)
+    if blocks:
+        first = (transformer.patch_embedding, transformer.class_token, transformer.positions)
+        for part in (*first, *transformer.blocks[:blocks]):
+            part.requires_grad_(False)

@@ -14,9 +14,10 @@ from sklearn.preprocessing import Normalizer, StandardScaler
 from torch import Tensor
 
 from lafs_pipeline.faces.dataset import FaceImages
+from lafs_pipeline.faces.subsets import evenly_spaced
 from lafs_pipeline.models.embedding import map_faces
 
-NEIGHBOURS = 20
+NEIGHBORS = 20
 
 
 class IdentityProbe:
@@ -25,7 +26,7 @@ class IdentityProbe:
     Of every identity the first half of the images is the gallery and the rest are queries.
 
     Args:
-        faces: labelled images.
+        faces: labeled images.
         labels: identities (len(faces),).
     """
 
@@ -39,8 +40,7 @@ class IdentityProbe:
 
     def shown(self, count: int) -> np.ndarray:
         """At most `count` of the images, evenly spread, (n, H, W, 3) uint8 RGB."""
-        chosen = np.linspace(0, len(self.faces) - 1, min(count, len(self.faces))).astype(int)
-        return np.stack([self.faces[index] for index in chosen])
+        return self.faces.stack(evenly_spaced(len(self.faces), count))
 
     def measure(self, embed: Callable[[Tensor], Tensor], device: torch.device) -> dict[str, float]:
         """`knn_accuracy` (0..1) and `embedding_std` (1 for directions spread evenly, 0 when collapsed)."""
@@ -60,13 +60,13 @@ def knn_accuracy(embeddings: np.ndarray, labels: np.ndarray, in_gallery: np.ndar
         in_gallery: (n,) bool; the rest are queries.
     """
     classifier = KNeighborsClassifier(
-        n_neighbors=min(NEIGHBOURS, int(in_gallery.sum())), weights="distance", metric="cosine"
+        n_neighbors=min(NEIGHBORS, int(in_gallery.sum())), weights="distance", metric="cosine"
     )
     return _accuracy(classifier, embeddings, labels, in_gallery)
 
 
 def linear_accuracy(embeddings: np.ndarray, labels: np.ndarray, in_gallery: np.ndarray) -> float:
-    """Accuracy of logistic regression on the directions of the embeddings, their components standardised.
+    """Accuracy of logistic regression on the directions of the embeddings, their components standardized.
 
     Args:
         embeddings: (n, dim).
@@ -88,7 +88,7 @@ def _accuracy(
 
 
 def embedding_std(embeddings: np.ndarray) -> float:
-    """Mean standard deviation of the L2-normalised embeddings' components, times sqrt(dim).
+    """Mean standard deviation of the L2-normalized embeddings' components, times sqrt(dim).
 
     Near 1 when directions are spread evenly, 0 when all embeddings are the same (SimSiam, arXiv
     2011.10566, section 4.1).

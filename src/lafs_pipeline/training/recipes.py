@@ -1,30 +1,19 @@
 """The recipes' settings, and the models and faces that they start from."""
 
 import copy
-from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 import torch
 
-from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.manifest import TRAIN
 from lafs_pipeline.faces.subsets import read_keys, select_shots
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.part_fvit import FViT, PartFViT, build_model
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.runtime.seeding import derive_seed, random_generator
+from lafs_pipeline.runtime.seeding import derive_seed
 from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.training.self_supervised import PretrainSettings
-from lafs_pipeline.training.stage import Part, Progress
 from lafs_pipeline.training.supervised import RecognitionSettings
-from lafs_pipeline.training.view_landmarks import augment_landmarks, predict_landmarks
-from lafs_pipeline.views.montage import plot_views
-from lafs_pipeline.views.normalise import to_input
-from lafs_pipeline.views.render import LafsViews
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @settings
@@ -120,34 +109,7 @@ def forget_transformer(model: PartFViT | FViT, seed: int) -> PartFViT | FViT:
 
 
 def choose_adaptation_faces(manifest: pd.DataFrame, options: AdaptSettings, seed: int) -> pd.DataFrame:
-    """The labelled training faces that adaptation sees: k images of an identity, seeded."""
+    """The labeled training faces that adaptation sees: k images of an identity, seeded."""
     keys = None if options.keys is None else read_keys(options.keys)
     train = manifest[manifest["split"] == TRAIN]
     return select_shots(train, options.shots, seed, options.identity_fraction, keys, options.min_images)
-
-
-def show_views(
-    manifest: pd.DataFrame,
-    network: LandmarkNetwork | None,
-    options: PretrainSettings,
-    seed: int,
-    epoch: int = 0,
-) -> "Figure":
-    """The views of the first training face in an epoch, with the landmarks at which patches are cut.
-
-    Args:
-        manifest: the training faces.
-        network: finds landmarks; not used where tokens lie on the grid.
-        options: the recipe.
-        seed: of the training.
-        epoch: whose draws are shown.
-    """
-    with_landmarks = options.tokens == "landmarks"
-    draw = LafsViews(options.views, clean=with_landmarks)
-    views = draw(FaceImages(manifest)[0], random_generator(seed, "views", epoch, 0))
-    if not with_landmarks:
-        return plot_views(views)
-    clean = to_input(torch.from_numpy(np.concatenate((views.global_clean, views.local_clean))))
-    part = Part(Progress(0, 1, 1), derive_seed(seed, "shown", epoch), np.arange(1), batch_size=1)
-    whole, local = augment_landmarks(predict_landmarks(network.eval(), clean), options.views, part)
-    return plot_views(views, chosen=[points.numpy() for points in (*whole.points, *local.points)])

@@ -1,7 +1,10 @@
-"""Whether a training goes on, starts over, or must not start at all."""
+"""Whether a training resumes, extends another one, starts anew, or must not start at all."""
 
+import copy
 import logging
 import os
+import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,76 +12,188 @@ from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.checkpoints import Checkpoint
+from lafs_pipeline.training.folders import (
+    METRICS_FILE,
+    TrainingFolder,
+    configuration_digest,
+    differences,
+    find_trainings,
+    next_folder,
+    own_folders,
+    readable_size,
+)
 
 logger = logging.getLogger(__name__)
 
+EXTENDS = "extends"
+"""Key of a configuration: the digest of the training that was extended, and its last step."""
 
-def find_checkpoint(folder: Path, name: str, configuration: dict[str, Any], resume: str) -> Checkpoint | None:
-    """The checkpoint that a training goes on from, the same in all processes; None to start anew.
 
-    Checkpoints that a new training replaces are removed: those of a finished run of another configuration,
-    and all where `resume` is `never`. A group that is restarted after a fault always goes on.
+@dataclass(frozen=True)
+class Start:
+    """Where a training keeps its state, and what it starts from.
+
+    Attributes:
+        folder: of its checkpoints and metrics.
+        configuration: everything that decides the result, a training that is extended included.
+        extended: folder of that training, from whose last checkpoint one without its own starts; None
+            where nothing is extended.
+    """
+
+    folder: Path
+    configuration: dict[str, Any]
+    extended: Path | None = None
+
+
+def choose_start(parent: Path, name: str, configuration: dict[str, Any], resume: str) -> Start:
+    """The folder that a training resumes or starts in, the same in all processes; nothing is written.
+
+    A training has a folder of its own in `parent`, named after its configuration's digest, so that nothing
+    of another configuration is changed. A group that is restarted after a fault always resumes.
 
     Args:
-        folder: of the checkpoints, on storage that all hosts share.
+        parent: of the folders of this stage's trainings, on storage that all hosts share.
         name: of the stage, for messages.
-        configuration: everything that decides the result.
-        resume: `auto`, `never` or `must`.
+        configuration: everything that decides the result, `total_steps` included.
+        resume: `auto`, `never`, `must` or `extend`.
 
     Raises:
-        LafsError: when an unfinished run has another configuration, when `must` finds nothing, or when the
-            folder is not shared.
+        LafsError: when the newest training of another configuration is unfinished, or when `must` or
+            `extend` find nothing.
     """
-    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0 and resume == "never":
-        resume = "auto"
-    checkpoint = _decide(folder, name, configuration, resume) if processes.is_main() else None
+    start = _choose(parent, name, configuration, resume) if processes.is_main() else None
+    return processes.broadcast_object(start)
+
+
+def load_start(start: Start, name: str, resume: str) -> Checkpoint | None:
+    """The checkpoint that a training resumes or extends, the same in all processes; None to start anew.
+
+    Raises:
+        LafsError: when `must` finds no whole checkpoint, the training that is extended has lost its last
+            one, the folder holds another configuration, or it is not shared.
+    """
+    checkpoint = checkpoints.load_latest(start.folder)
+    if checkpoint is not None and checkpoint.configuration != start.configuration:
+        differing = ", ".join(differences(checkpoint.configuration, start.configuration))
+        raise LafsError(
+            f"{start.folder} holds a {name} training of another configuration; it differs in {differing}. "
+            "Restore the configuration, or move the folder away"
+        )
+    if checkpoint is None and resume == "must":
+        raise LafsError(
+            f"training.resume is must, but {start.folder} holds no whole checkpoint of {name}; set it to "
+            "auto to start from the beginning"
+        )
+    if checkpoint is None and EXTENDS in start.configuration:
+        if start.extended is None:
+            raise LafsError(
+                f"{start.folder} holds no whole checkpoint of {name}, and the training that it extends is "
+                f"gone from {start.folder.parent}; set training.resume to auto to train from the beginning"
+            )
+        checkpoint = checkpoints.load_finished(start.extended)
     step = processes.broadcast_object(checkpoint.step if checkpoint else None)
-    if processes.is_main() or step is None:
-        return checkpoint
-    checkpoint = checkpoints.load_latest(folder)
-    if checkpoint is None or checkpoint.step != step:
+    if (checkpoint.step if checkpoint else None) != step:
         found = "none" if checkpoint is None else f"step {checkpoint.step}"
         raise LafsError(
-            f"process {processes.rank()} finds {found} in {folder} where the first process goes on from step "
-            f"{step}; put LAFS_DATA on storage that all hosts share"
+            f"process {processes.rank()} finds {found} in {start.folder} where the first process resumes "
+            f"from step {step}; put LAFS_DATA on storage that all hosts share"
         )
     return checkpoint
 
 
-def _decide(folder: Path, name: str, configuration: dict[str, Any], resume: str) -> Checkpoint | None:
-    if resume == "never":
-        checkpoints.clear(folder)
-        return None
-    checkpoint = checkpoints.load_latest(folder)
-    if checkpoint is None:
+def _choose(parent: Path, name: str, configuration: dict[str, Any], resume: str) -> Start:
+    restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+    trainings = [found for found in find_trainings(parent) if found.path.parent == parent]
+    extended = None
+    if resume == "extend":
+        configuration, extended = _extend(parent, name, configuration, trainings)
+    digest = configuration_digest(configuration)
+    own = own_folders(parent, digest)
+    folder = own[-1] if own else next_folder(parent, digest)
+    if resume == "never" and not restarted and _has_content(folder):
+        folder = next_folder(parent, digest)
+    others = [found for found in trainings if found.path != folder and found.configuration]
+    of_other_configuration = [found for found in others if found.path not in own]
+    if not checkpoints.candidates(folder) and not restarted and extended is None:
+        _look_beside(folder, name, configuration, resume, of_other_configuration)
+    if others:
+        logger.info(
+            "%s: earlier trainings occupy %s; they are listed by: lafs checkpoints %s",
+            name,
+            readable_size(sum(found.size() for found in others)),
+            shlex.quote(str(parent)),
+        )
+    return Start(folder, configuration, extended)
+
+
+def _look_beside(
+    folder: Path, name: str, configuration: dict[str, Any], resume: str, others: list[TrainingFolder]
+) -> None:
+    """Refuse to start a training in an empty folder, or say what lies beside it."""
+    if not others:
         if resume == "must":
             raise LafsError(
-                f"training.resume is must, but {folder} holds no whole checkpoint of {name}; "
-                "set it to auto to start from the beginning"
+                f"training.resume is must, but {folder.parent} holds no {name} training; set it to auto to "
+                "start from the beginning"
             )
-        return None
-    if checkpoint.configuration == configuration:
-        return checkpoint
-    differing = ", ".join(differences(checkpoint.configuration, configuration))
-    finished = checkpoint.step == checkpoint.configuration["total_steps"]
-    if resume == "must" or not finished:
-        raise LafsError(
-            f"{folder} holds {'a finished' if finished else 'an unfinished'} {name} run "
-            f"(step {checkpoint.step}) of another configuration; it differs in {differing}. Restore the "
-            "configuration to go on with it, or set training.resume to never to start over"
-        )
-    logger.info("%s: replaces a finished run that differs in %s", name, differing)
-    checkpoints.clear(folder)
-    return None
+        return
+    newest = others[-1]
+    differing = ", ".join(differences(newest.configuration, configuration))
+    found = (
+        f"{newest.path} holds {newest.describe(name)} of another configuration; it differs in {differing}. "
+        f"{_how_to_continue(newest, configuration)}"
+    )
+    if resume == "must" or (resume == "auto" and not newest.finished):
+        raise LafsError(f"{found}, or set training.resume to never to start a training beside it")
+    logger.info("%s: %s; a training of this configuration starts beside it in %s", name, found, folder)
 
 
-def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """`name (old -> new)` of every value in which two nested configurations differ."""
-    names = []
-    for key in sorted(old.keys() | new.keys()):
-        before, after = old.get(key), new.get(key)
-        if isinstance(before, dict) and isinstance(after, dict):
-            names += differences(before, after, f"{prefix}{key}.")
-        elif before != after:
-            names.append(f"{prefix}{key} ({before} -> {after})")
-    return names
+def _how_to_continue(training: TrainingFolder, configuration: dict[str, Any]) -> str:
+    if _without_length(training.configuration) == _without_length(configuration):
+        total, wanted = training.total_steps, configuration["total_steps"]
+        if (training.finished and total < wanted) or (EXTENDS in training.configuration and total == wanted):
+            return f"Set training.resume to extend to train it up to step {wanted}"
+    return f"Restore the configuration to {'take its result' if training.finished else 'resume it'}"
+
+
+def _extend(
+    parent: Path, name: str, configuration: dict[str, Any], trainings: list[TrainingFolder]
+) -> tuple[dict[str, Any], Path | None]:
+    """The configuration of an extension, and the folder of what it extends; None where that is gone."""
+    wanted = configuration["total_steps"]
+    alike = [
+        found for found in trainings if _without_length(found.configuration) == _without_length(configuration)
+    ]
+    begun = [found for found in alike if EXTENDS in found.configuration and found.total_steps == wanted]
+    if begun:
+        configuration = begun[-1].configuration
+    else:
+        shorter = [found for found in alike if found.finished and found.total_steps < wanted]
+        if not shorter:
+            there = ", ".join(found.describe(name) for found in alike) or "none at all"
+            raise LafsError(
+                f"training.resume is extend, but {parent} holds no finished {name} training of less than "
+                f"{wanted} steps that differs in its epochs alone (found: {there}); finish one, or set it to "
+                "auto to train from the beginning"
+            )
+        digest = configuration_digest(shorter[-1].configuration)
+        configuration = configuration | {EXTENDS: {"training": digest, "step": shorter[-1].step}}
+    extended = [
+        found.path
+        for found in alike
+        if configuration_digest(found.configuration) == configuration[EXTENDS]["training"]
+    ]
+    return configuration, extended[-1] if extended else None
+
+
+def _has_content(folder: Path) -> bool:
+    return bool(checkpoints.candidates(folder)) or (folder / METRICS_FILE).exists()
+
+
+def _without_length(configuration: dict[str, Any]) -> dict[str, Any]:
+    """What must agree between a training and one that extends it."""
+    rest = copy.deepcopy(configuration)
+    rest.pop("total_steps", None)
+    rest.pop(EXTENDS, None)
+    rest.get("settings", {}).get("training", {}).pop("epochs", None)
+    return rest

@@ -1,6 +1,8 @@
 """Which image is seen when: a function of the seed, the epoch and nothing else."""
 
 from collections.abc import Iterator
+from contextlib import suppress
+from typing import Literal
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -30,6 +32,52 @@ def part_rows(batch_size: int, parts: int, part: int) -> np.ndarray:
     half = size // 2
     front = np.arange(part * half, (part + 1) * half)
     return np.arange(batch_size) if parts == 1 else np.concatenate((front, batch_size - 1 - front[::-1]))
+
+
+def require_whole(batch_size: int, accumulation: int, processes: int) -> None:
+    """Refuse a batch that so many processes cannot share in equal micro-batches.
+
+    Args:
+        batch_size: images per step, over all processes.
+        accumulation: micro-batches that one process alone would compute a step in.
+        processes: on all hosts.
+
+    Raises:
+        LafsError: names the nearest batch sizes that fit.
+    """
+    own = -(-accumulation // processes)
+    total = own * processes
+    if batch_size % total:
+        below = batch_size // total * total
+        nearest = " or ".join(str(size) for size in (below, below + total) if size)
+        raise LafsError(
+            f"batch_size {batch_size} is not a multiple of {total}, the {own} micro-batches (accumulation) "
+            f"in each of {processes} processes; set batch_size to {nearest}, or change launch.processes"
+        )
+
+
+def plan_processes(
+    processes: int | Literal["auto"], devices: int, nodes: int, batch_size: int, accumulation: int
+) -> int:
+    """Processes per host that share a batch in equal micro-batches.
+
+    Args:
+        processes: how many are wanted; auto takes as many of the devices as can share the batch.
+        devices: of this host, at least 1.
+        nodes: hosts.
+        batch_size: images per step, over all processes.
+        accumulation: micro-batches that one process alone would compute a step in.
+
+    Raises:
+        LafsError: the wanted number, or with auto any number, does not fit; names batch sizes that do.
+    """
+    for count in range(devices, 0, -1) if processes == "auto" else ():
+        with suppress(LafsError):
+            require_whole(batch_size, accumulation, count * nodes)
+            return count
+    count = 1 if processes == "auto" else processes
+    require_whole(batch_size, accumulation, count * nodes)
+    return count
 
 
 class StepBatches(Sampler[list[tuple[int, int]]]):
@@ -71,13 +119,9 @@ class StepBatches(Sampler[list[tuple[int, int]]]):
                 f"batch_size is {batch_size} but there are {length} training images; "
                 f"set it to {length} or less, or give more images"
             )
+        require_whole(batch_size, accumulation, world_size)
         own = -(-accumulation // world_size)
         parts = own * world_size
-        if batch_size % parts:
-            raise LafsError(
-                f"batch_size {batch_size} is not a multiple of {parts}, the {own} parts (accumulation) in "
-                f"each of {world_size} processes; set batch_size or accumulation accordingly"
-            )
         self.length, self.batch_size = length, batch_size
         self.seed, self.start = seed, start
         self.rows = [part_rows(batch_size, parts, part * world_size + rank) for part in range(own)]

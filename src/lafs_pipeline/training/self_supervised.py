@@ -5,7 +5,7 @@ Source: LAFS (CVPR 2024, arXiv 2403.08161), section 3; DINO (arXiv 2104.14294).
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -34,13 +34,9 @@ from lafs_pipeline.training.view_landmarks import (
     predict_landmarks,
 )
 from lafs_pipeline.views.device import ViewBatch, parameter_arrays, render_batch
-from lafs_pipeline.views.normalise import to_input
-from lafs_pipeline.views.parameters import draw_view_parameters
+from lafs_pipeline.views.normalize import to_input
+from lafs_pipeline.views.parameters import ViewSettings, draw_view_parameters
 from lafs_pipeline.views.render import LafsViews
-from lafs_pipeline.views.settings import ViewSettings
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @settings
@@ -63,7 +59,7 @@ class PretrainSettings:
     teacher_temperature_start: float = setting("teacher softmax temperature in epoch 0", 0.07, gt=0)
     teacher_temperature: float = setting("teacher softmax temperature after its warm-up", 0.04, gt=0)
     teacher_temperature_epochs: int = setting("epochs between the two temperatures", 30, ge=0)
-    center_momentum: float = setting("EMA of the teacher's centre", 0.9, ge=0, lt=1)
+    center_momentum: float = setting("EMA of the teacher's center", 0.9, ge=0, lt=1)
     teacher_momentum: float = setting(
         "EMA of the teacher's weights at the start; 1 at the end", 0.996, ge=0, le=1
     )
@@ -71,9 +67,9 @@ class PretrainSettings:
         "train leaves the teacher's dropout active, as the authors' code does", "eval"
     )
     freeze_last_layer_epochs: int = setting("epochs in which the prototypes stay as they are", 1, ge=0)
-    probe_images: int = setting("labelled images of the k-NN probe; 0 leaves it out", 1000, ge=0)
+    probe_images: int = setting("labeled images of the k-NN probe; 0 leaves it out", 1000, ge=0)
     training: TrainingSettings = setting(
-        "schedule and optimiser",
+        "schedule and optimizer",
         TrainingSettings(
             epochs=41,
             batch_size=164,
@@ -168,15 +164,15 @@ class Projector(nn.Module):
 
 
 class SelfSupervisedStage:
-    """Student, teacher and centre of one pretraining.
+    """Student, teacher and center of one pretraining.
 
     Args:
         model: gives the transformer's start and, with landmarks, the frozen landmark network.
         options: the objective's settings.
         total_steps: length of the schedules.
         steps_per_epoch: for settings given in epochs.
-        probe: measures the teacher, where labelled images are at hand.
-        show_views: draws the views of an epoch.
+        probe: measures the teacher, where labeled images are at hand.
+        show_views: draws the views of an epoch, (H, W, 3) uint8 RGB.
     """
 
     name = "pretrain"
@@ -188,7 +184,7 @@ class SelfSupervisedStage:
         total_steps: int,
         steps_per_epoch: int,
         probe: IdentityProbe | None,
-        show_views: "Callable[[int], Figure] | None" = None,
+        show_views: Callable[[int], np.ndarray] | None = None,
     ) -> None:
         self.options, self.probe_set, self.show_views = options, probe, show_views
         model.transformer.recompute = options.training.recompute_activations
@@ -288,7 +284,7 @@ class SelfSupervisedStage:
 
     @torch.no_grad()
     def after_update(self, progress: Progress) -> None:
-        """Move the teacher towards the student, and the centre towards the teacher's mean output."""
+        """Move the teacher towards the student, and the center towards the teacher's mean output."""
         weight = 1.0 - float(self.momentum[progress.step])
         torch._foreach_lerp_(list(self.teacher.parameters()), list(self.student.parameters()), weight)
         self.criterion.update_center(torch.stack(self.teacher_means).mean(dim=0))
@@ -301,7 +297,7 @@ class SelfSupervisedStage:
         device = next(self.teacher.parameters()).device
         return self.probe_set.measure(self.teacher.model, device)
 
-    def pictures(self, progress: Progress) -> "dict[str, Figure]":
+    def pictures(self, progress: Progress) -> dict[str, np.ndarray]:
         """The views of one face, as drawn in this epoch."""
         return {} if self.show_views is None else {"views": self.show_views(progress.epoch)}
 

@@ -12,7 +12,7 @@ class TrainingSettings:
     """How long, how fast and how carefully a stage trains."""
 
     epochs: int = setting("passes over the training images", 10, ge=1)
-    batch_size: int = setting("images of one optimiser step, over all processes", 64, ge=1)
+    batch_size: int = setting("images of one optimizer step, over all processes", 64, ge=1)
     accumulation: int = setting(
         "parts that one process computes a step in, to save memory; several share them. BatchNorm sees those "
         "that are computed at once",
@@ -53,8 +53,9 @@ class TrainingSettings:
     )
     milestone_every: int | None = setting("steps between checkpoints that stay for good", None, ge=1)
     probe_every: int = setting("epochs between probes", 5, ge=1)
-    resume: Literal["auto", "never", "must"] = setting(
-        "auto continues an unfinished run of the same configuration; never starts over; must refuses to",
+    resume: Literal["auto", "never", "must", "extend"] = setting(
+        "auto resumes a training of the same configuration; never starts another beside it; must refuses to "
+        "start; extend takes the newest finished one of fewer epochs on, its schedules recomputed",
         "auto",
     )
     max_minutes: float | None = setting("minutes after which a run stops with a checkpoint", None, gt=0)
@@ -84,9 +85,10 @@ def deciding_configuration(stage_settings: Any) -> dict[str, Any]:
     """A stage's settings as a JSON object, without those that do not change what is learned.
 
     Args:
-        stage_settings: a settings dataclass with a field `training`.
+        stage_settings: a settings dataclass with the fields `training` and `probe_images`.
     """
     values = json.loads(json.dumps(asdict(stage_settings)))
+    del values["probe_images"]
     for name in OPERATIONAL:
         del values["training"][name]
     return values

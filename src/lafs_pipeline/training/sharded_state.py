@@ -23,7 +23,7 @@ def find_shards(modules: nn.Module) -> dict[str, RowShard]:
 
 
 def gather_shards(checkpoint: Checkpoint, shards: Shards) -> Checkpoint:
-    """The checkpoint with whole matrices and their optimiser state, in the first process.
+    """The checkpoint with whole matrices and their optimizer state, in the first process.
 
     Every process must call it, at the same place; what the others get is not whole.
     """
@@ -41,11 +41,11 @@ def _with_rows(
     change: Callable[[RowShard, Tensor], Tensor | None],
     height: Callable[[RowShard], int],
 ) -> Checkpoint:
-    """The checkpoint with every sharded matrix, and every matrix of its optimiser state, changed."""
+    """The checkpoint with every sharded matrix, and every matrix of its optimizer state, changed."""
     if not shards:
         return checkpoint
-    weights, state = dict(checkpoint.weights), dict(checkpoint.optimiser["state"])
-    numbers = _numbers(checkpoint.optimiser)
+    weights, state = dict(checkpoint.weights), dict(checkpoint.optimizer["state"])
+    numbers = _numbers(checkpoint.optimizer)
 
     def changed(shard: RowShard, value: Any) -> Any:
         is_sharded = isinstance(value, Tensor) and value.ndim > 0 and len(value) == height(shard)
@@ -57,12 +57,12 @@ def _with_rows(
         slots = state.get(numbers.get(name), {})
         if slots:
             state[numbers[name]] = {slot: changed(shard, value) for slot, value in slots.items()}
-    return replace(checkpoint, weights=weights, optimiser=checkpoint.optimiser | {"state": state})
+    return replace(checkpoint, weights=weights, optimizer=checkpoint.optimizer | {"state": state})
 
 
-def _numbers(optimiser: Mapping[str, Any]) -> dict[str, int]:
-    """Number of each parameter in an optimiser's state, by its name."""
-    groups = optimiser["param_groups"]
+def _numbers(optimizer: Mapping[str, Any]) -> dict[str, int]:
+    """Number of each parameter in an optimizer's state, by its name."""
+    groups = optimizer["param_groups"]
     return {
         name: number for group in groups for name, number in zip(group["names"], group["params"], strict=True)
     }

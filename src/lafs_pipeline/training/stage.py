@@ -2,13 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class Stage(Protocol):
     partial_losses: int
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Optimiser groups with `params`, `names`, `weight_decay` and `lr_scale`."""
+        """Optimizer groups with `params`, `names`, `weight_decay` and `lr_scale`."""
 
     def compile(self) -> None:
         """Compile what computes a step."""
@@ -81,16 +78,16 @@ class Stage(Protocol):
         """
 
     def before_update(self, progress: Progress) -> None:
-        """Runs between backward and the optimiser's step."""
+        """Runs between backward and the optimizer's step."""
 
     def after_update(self, progress: Progress) -> None:
-        """Runs after the optimiser's step."""
+        """Runs after the optimizer's step."""
 
     def probe(self) -> dict[str, float]:
         """Metrics that are too dear for every step."""
 
-    def pictures(self, progress: Progress) -> "dict[str, Figure]":
-        """What a person would look at to judge the training, drawn after a probe."""
+    def pictures(self, progress: Progress) -> dict[str, np.ndarray]:
+        """What shows people how the training goes, drawn after a probe: (H, W, 3) uint8 RGB by name."""
 
     def diagnose(self, metrics: dict[str, float], progress: Progress) -> str | None:
         """What logged metrics say is going wrong, and after a colon what to change; that is shown once."""

@@ -1,8 +1,9 @@
-"""One optimiser step: parts, precision, exchange of gradients, clipping, and nothing of a step gone wrong."""
+"""One optimizer step: parts, precision, exchange of gradients, clipping, and nothing of a step gone wrong."""
 
+import os
 import warnings
-from collections.abc import Iterable
-from contextlib import nullcontext
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,19 +14,19 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.seeding import derive_seed
-from lafs_pipeline.training.clipping import clip_gradients
-from lafs_pipeline.training.precision import autocast
 from lafs_pipeline.training.schedules import cosine_schedule
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.sharded_state import find_shards
 from lafs_pipeline.training.stage import Part, Progress, Stage
-from lafs_pipeline.training.sync_batch_norm import synchronise_batch_norm
+from lafs_pipeline.training.sync_batch_norm import synchronize_batch_norm
+
+HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Stepper:
     """Everything that changes the weights of a stage.
 
-    A step whose loss or gradient is not finite changes neither the trained weights nor the optimiser nor
+    A step whose loss or gradient is not finite changes neither the trained weights nor the optimizer nor
     buffers (a teacher goes on following its student); nothing on the way waits for the device.
 
     Args:
@@ -51,12 +52,12 @@ class Stepper:
         self.stage, self.settings, self.seed, self.device, self.rows = stage, settings, seed, device, rows
         stage.modules.to(device)
         if processes.world_size() > 1:
-            synchronise_batch_norm(stage.trained)
+            synchronize_batch_norm(stage.trained)
         if settings.compile:
             stage.compile()
         self.groups = stage.parameter_groups()
         self.base_decay = [group["weight_decay"] for group in self.groups]
-        self.optimiser = torch.optim.AdamW(self.groups, lr=settings.peak_learning_rate(), fused=True)
+        self.optimizer = torch.optim.AdamW(self.groups, lr=settings.peak_learning_rate(), fused=True)
         self.parameters = [parameter for group in self.groups for parameter in group["params"]]
         self.shards = find_shards(stage.modules)
         self.sharded = frozenset(map(stage.modules.get_parameter, self.shards))
@@ -89,12 +90,12 @@ class Stepper:
                 )
 
     def state(self) -> dict[str, Any]:
-        """The optimiser's state, and the loss scale where there is one."""
-        return {"optimiser": self.optimiser.state_dict(), "scaler": self.scaler.state_dict()}
+        """The optimizer's state, and the loss scale where there is one."""
+        return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state`."""
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
 
     def __call__(self, batches: Iterable[dict[str, Tensor]], progress: Progress) -> dict[str, Tensor | float]:
@@ -110,25 +111,25 @@ class Stepper:
         """
         step, stage = progress.step, self.stage
         seed = derive_seed(self.seed, stage.name, "step", step)
-        for group, decay in zip(self.optimiser.param_groups, self.base_decay, strict=True):
+        for group, decay in zip(self.optimizer.param_groups, self.base_decay, strict=True):
             group["lr"] = float(self.learning_rate[step]) * group["lr_scale"]
             group["weight_decay"] = decay * float(self.decay_ratio[step])
         buffers = [(buffer, buffer.clone()) for buffer in _changing_buffers(stage.modules)]
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         loss, metrics = self._differentiate(batches, progress, seed)
         stage.before_update(progress)
         if self.scaler.is_enabled():
-            self.scaler.unscale_(self.optimiser)
+            self.scaler.unscale_(self.optimizer)
         norm = clip_gradients(self.parameters, self.settings.clip_norm, self.settings.clip_mode, self.sharded)
         skipped = (~(torch.isfinite(loss) & torch.isfinite(norm))).float()
         if processes.world_size() > 1:
             dist.all_reduce(skipped, dist.ReduceOp.MAX)
         if self.scaler.is_enabled():
-            self.scaler.step(self.optimiser)
+            self.scaler.step(self.optimizer)
             self.scaler.update()
         else:
-            self.optimiser.found_inf = skipped
-            self.optimiser.step()
+            self.optimizer.found_inf = skipped
+            self.optimizer.step()
         stage.after_update(progress)
         for buffer, before in buffers:
             buffer.copy_(torch.where(skipped.bool(), before, buffer))
@@ -174,3 +175,60 @@ def _changing_buffers(modules: nn.Module) -> Iterable[Tensor]:
     for module in modules.modules():
         if module.training:
             yield from (value for value in module.buffers(recurse=False) if value.is_floating_point())
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The autocast context of a `precision` setting; `auto` is bf16 on GPUs that have it, else float32."""
+    if precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported():
+        precision = "bf16"
+    dtype = HALVES.get(precision, torch.bfloat16)
+    return torch.autocast(device.type, dtype=dtype, enabled=precision in HALVES)
+
+
+@contextmanager
+def determinism(wanted: bool) -> Iterator[None]:
+    """Choose algorithms that repeat bit for bit on a GPU, for a while; where there is none, torch warns."""
+    before = torch.are_deterministic_algorithms_enabled()
+    warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warned)
+
+
+@torch.no_grad()
+def clip_gradients(
+    parameters: Iterable[nn.Parameter],
+    max_norm: float | None,
+    mode: str,
+    sharded: Collection[nn.Parameter] = frozenset(),
+) -> Tensor:
+    """Scale gradients down where their norm exceeds `max_norm`.
+
+    Args:
+        parameters: those without a gradient are passed over.
+        max_norm: None clips nothing.
+        mode: `parameter` clips every gradient by its own norm (DINO), `global` all by their common one.
+        sharded: those among them that hold rows of a matrix whose other rows lie in other processes; their
+            norm is that of the whole matrix.
+
+    Returns:
+        The largest norm (`parameter`) or the common one (`global`) before clipping, a scalar tensor.
+    """
+    held = [parameter for parameter in parameters if parameter.grad is not None]
+    gradients = [parameter.grad for parameter in held]
+    norms = torch.stack(torch._foreach_norm(gradients))
+    places = [place for place, parameter in enumerate(held) if parameter in sharded]
+    if places and processes.in_group():
+        squares = norms[places].square()
+        dist.all_reduce(squares)
+        norms[places] = squares.sqrt()
+    if mode == "global":
+        norms = torch.linalg.vector_norm(norms).expand(len(held))
+    if max_norm is not None:
+        scales = (max_norm / (norms + 1e-6)).clamp(max=1.0)
+        torch._foreach_mul_(gradients, list(scales.unbind()))
+    return norms.max()

@@ -3,8 +3,8 @@
 Source: Part fViT (arXiv 2212.00057), section 4; LAFS (arXiv 2403.08161), section 3.4 and 4.1.
 """
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,30 +13,27 @@ from torch.utils.data import Dataset
 
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.landmark_network import LandmarkNetwork, frozen_network
-from lafs_pipeline.models.landmark_plot import plot_landmarks
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.models.patches import sample_patches
-from lafs_pipeline.objectives.landmarks import landmark_regulariser, landmark_weight
+from lafs_pipeline.objectives.landmarks import landmark_regularizer, landmark_weight
 from lafs_pipeline.objectives.margin import HEADS, MarginHead, MixedLabels
 from lafs_pipeline.objectives.partial_fc import PartialFC
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.row_shards import RowShard
 from lafs_pipeline.runtime.seeding import derive_seed, random_generator
 from lafs_pipeline.runtime.settings import setting, settings
-from lafs_pipeline.training.freezing import freeze
 from lafs_pipeline.training.health import spread_warning
-from lafs_pipeline.training.parameter_groups import layer_decay_groups
+from lafs_pipeline.training.parameter_groups import freeze, layer_decay_groups
 from lafs_pipeline.training.probes import IdentityProbe
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.stage import Part, Progress
-from lafs_pipeline.views.normalise import to_input
+from lafs_pipeline.views.normalize import to_input
 from lafs_pipeline.views.supervised import AugmentationSettings, SupervisedAugmentation, mixup
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 SHOWN_FACES = 12
 """In a picture of the landmarks."""
+DrawLandmarks = Callable[[np.ndarray, dict[str, np.ndarray]], np.ndarray]
+"""Faces (n, H, W, 3), landmarks (n, N, 2) in pixels by title -> picture (H, W, 3); can be pickled."""
 
 
 @settings
@@ -54,7 +51,7 @@ class RecognitionSettings:
         lt=1,
     )
     augmentation: AugmentationSettings = setting("augmentation of an image", AugmentationSettings())
-    landmark_regularisation: float = setting(
+    landmark_regularization: float = setting(
         "factor on the weight that ties landmarks to those of stage 1; 0 leaves them free", 1.0, ge=0
     )
     layer_decay: float = setting(
@@ -81,9 +78,9 @@ class RecognitionSettings:
         le=1,
     )
     landmark_weight_decay: float = setting("weight decay in the trunk of the landmark network", 0.05, ge=0)
-    probe_images: int = setting("labelled images of the k-NN probe; 0 leaves it out", 1000, ge=0)
+    probe_images: int = setting("labeled images of the k-NN probe; 0 leaves it out", 1000, ge=0)
     training: TrainingSettings = setting(
-        "schedule and optimiser",
+        "schedule and optimizer",
         TrainingSettings(
             epochs=34,
             batch_size=1200,
@@ -149,7 +146,7 @@ class Encoder(nn.Module):
         return self.model.encode(sample_patches(images, landmarks, self.model.patch_size)), landmarks
 
 
-class Recogniser(Encoder):
+class Recognizer(Encoder):
     """A face model and the class matrix of its margin loss."""
 
     def __init__(self, model: PartFViT | FViT, head: MarginHead) -> None:
@@ -175,6 +172,7 @@ class RecognitionStage:
         options: the objective's settings.
         reference: frozen landmark network that the landmarks stay near; None leaves them free.
         probe: measures the model, where given.
+        draw: draws landmarks on faces of the probe.
 
     Raises:
         LafsError: more blocks are to be frozen than the model has.
@@ -190,19 +188,20 @@ class RecognitionStage:
         options: RecognitionSettings,
         reference: LandmarkNetwork | None,
         probe: IdentityProbe | None,
+        draw: DrawLandmarks | None = None,
     ) -> None:
-        self.name, self.options, self.probe_set = name, options, probe
+        self.name, self.options, self.probe_set, self.draw = name, options, probe, draw
         model.transformer.recompute = options.training.recompute_activations
         shard = RowShard.own(classes) if options.deals_classes_out() else None
         head = HEADS[options.loss](model.transformer.dim, classes, options.scale, options.margin, shard)
         freeze(model, options.freeze_landmark_network, options.freeze_blocks)
         self.classes = None if shard is None else PartialFC(head, options.class_sample_rate)
-        self.trained = self.call = Recogniser(model, head) if shard is None else Encoder(model)
-        self.modules = nn.ModuleDict({"recogniser": self.trained})
+        self.trained = self.call = Recognizer(model, head) if shard is None else Encoder(model)
+        self.modules = nn.ModuleDict({"recognizer": self.trained})
         if self.classes is not None:
             self.modules["classes"] = self.classes
         moves_landmarks = isinstance(model, PartFViT) and not options.freeze_landmark_network
-        is_held = moves_landmarks and options.landmark_regularisation > 0
+        is_held = moves_landmarks and options.landmark_regularization > 0
         self.reference = frozen_network(reference) if is_held and reference is not None else None
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -219,7 +218,7 @@ class RecognitionStage:
         self.trained.compile(dynamic=False)
 
     def losses(self, batch: dict[str, Tensor], part: Part) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        """Cross-entropy of the margin logits, plus the landmark regulariser."""
+        """Cross-entropy of the margin logits, plus the landmark regularizer."""
         if self.options.freeze_landmark_network and isinstance(self.trained.model, PartFViT):
             self.trained.model.landmark_network.eval()
         images, weight = mixup(
@@ -234,12 +233,12 @@ class RecognitionStage:
         loss, landmarks = self._loss(images, labels, part)
         metrics = {}
         if self.reference is not None:
-            weight = self.options.landmark_regularisation * landmark_weight(part.progress.fraction)
+            weight = self.options.landmark_regularization * landmark_weight(part.progress.fraction)
             if weight > 0:
                 self.reference.to(images.device)
                 with torch.no_grad():
                     near = self.reference(images)
-                distance = landmark_regulariser(landmarks, near)
+                distance = landmark_regularizer(landmarks, near)
                 loss = loss + weight * distance
                 metrics["landmark_distance"] = distance.detach()
         yield loss, metrics
@@ -263,15 +262,15 @@ class RecognitionStage:
         return self.probe_set.measure(self.trained.model, next(self.trained.parameters()).device)
 
     @torch.inference_mode()
-    def pictures(self, progress: Progress) -> "dict[str, Figure]":
+    def pictures(self, progress: Progress) -> dict[str, np.ndarray]:
         """Landmarks on faces of the probe, where the model finds them."""
         model = self.trained.model
-        if self.probe_set is None or not isinstance(model, PartFViT):
+        if self.probe_set is None or self.draw is None or not isinstance(model, PartFViT):
             return {}
         images = self.probe_set.shown(SHOWN_FACES)
         device = next(model.parameters()).device
         landmarks = model.landmarks(to_input(torch.from_numpy(images).to(device))).float().cpu().numpy()
-        return {"landmarks": plot_landmarks(images, {f"{self.name}, epoch {progress.epoch + 1}": landmarks})}
+        return {"landmarks": self.draw(images, {f"{self.name}, epoch {progress.epoch + 1}": landmarks})}
 
     def diagnose(self, metrics: dict[str, float], progress: Progress) -> str | None:
         """Embeddings that become one."""

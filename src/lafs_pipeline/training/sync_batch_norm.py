@@ -1,4 +1,4 @@
-"""Batch normalisation over the batch of all processes.
+"""Batch normalization over the batch of all processes.
 
 torch's SyncBatchNorm runs on accelerators alone; on a CPU the same statistics come from differentiable
 all-reduces.
@@ -15,7 +15,7 @@ class CPUSyncBatchNorm(nn.BatchNorm2d):
     """BatchNorm2d whose statistics in training are those of all processes' batches, of equal size."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (B, C, H, W)."""
+        """Normalize (B, C, H, W)."""
         if not self.training:
             return super().forward(x)
         size, rank = dist.get_world_size(), dist.get_rank()
@@ -33,19 +33,19 @@ class CPUSyncBatchNorm(nn.BatchNorm2d):
         return x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
 
 
-def synchronise_batch_norm(module: nn.Module) -> None:
+def synchronize_batch_norm(module: nn.Module) -> None:
     """Make the trained BatchNorm layers inside `module` use the batches of all processes.
 
     Parameters and buffers stay the same objects with the same names; frozen layers stay as they are.
     """
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d) and child.weight.requires_grad:
-            module.add_module(name, _synchronised(child))
+            module.add_module(name, _synchronized(child))
         else:
-            synchronise_batch_norm(child)
+            synchronize_batch_norm(child)
 
 
-def _synchronised(layer: nn.BatchNorm2d) -> nn.Module:
+def _synchronized(layer: nn.BatchNorm2d) -> nn.Module:
     if layer.weight.device.type != "cpu":
         return nn.SyncBatchNorm.convert_sync_batchnorm(layer)
     twin = CPUSyncBatchNorm(layer.num_features, layer.eps, layer.momentum)

@@ -14,7 +14,7 @@ from lafs_pipeline.views.landmarks import (
     take_landmarks,
     transform_landmarks,
 )
-from lafs_pipeline.views.settings import ViewSettings
+from lafs_pipeline.views.parameters import ViewSettings
 
 
 class TokenLandmarks(NamedTuple):

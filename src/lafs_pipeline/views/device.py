@@ -6,7 +6,7 @@ torchvision: a view is rows x image x columns with two matrices of its own. Appe
 :mod:`device_appearance`'s. No shape and no branch depends on a draw: the host never waits for the device, and
 `torch.compile` sees one graph.
 
-Nothing is rounded on the way, so grey levels differ from :mod:`render`'s by 0.4 in the mean; TF32 matrix
+Nothing is rounded on the way, so gray levels differ from :mod:`render`'s by 0.4 in the mean; TF32 matrix
 products move them by another 0.04. 164 images take 1.3 GiB for ten views of 112 pixels, 0.5 GiB of it the
 result.
 """
@@ -17,9 +17,8 @@ import numpy as np
 import torch
 
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.views.device_appearance import WHITE, blur, jitter_and_grey, solarise
-from lafs_pipeline.views.parameters import ViewParameters
-from lafs_pipeline.views.settings import ViewSettings
+from lafs_pipeline.views.device_appearance import WHITE, blur, jitter_and_gray, solarize
+from lafs_pipeline.views.parameters import ViewParameters, ViewSettings
 
 DRAWS = (
     "boxes",
@@ -27,9 +26,9 @@ DRAWS = (
     "jitters",
     "jitter_factors",
     "jitter_orders",
-    "greys",
+    "grays",
     "blur_sigmas",
-    "solarises",
+    "solarizes",
 )
 """The fields of :class:`ViewParameters` that differ from image to image."""
 
@@ -41,7 +40,7 @@ class ViewBatch:
     Attributes:
         global_appearance: (G * B, 3, size, size) from which the patches are cut.
         local_appearance: (L * B, 3, local_size, local_size) likewise.
-        global_clean: (G * B, 3, size, size) the same geometry, untouched colours, None when not wanted.
+        global_clean: (G * B, 3, size, size) the same geometry, untouched colors, None when not wanted.
         local_clean: (L * B, 3, local_size, local_size) likewise.
     """
 
@@ -125,7 +124,7 @@ def _render(planes: torch.Tensor, draws: dict[str, torch.Tensor], size: int, cle
     """Render views of one size.
 
     Args:
-        planes: (B, H, 3, W) grey levels.
+        planes: (B, H, 3, W) gray levels.
         draws: each (B, V, ...).
         size: side of the views in pixels.
         clean: whether to keep the clean copies.
@@ -140,10 +139,10 @@ def _render(planes: torch.Tensor, draws: dict[str, torch.Tensor], size: int, cle
     darkest = levels.new_full((), -1.0)
     if clean:
         torch.add(darkest, _view_major(levels, count), alpha=2.0 / WHITE, out=copies[1])
-    levels = jitter_and_grey(
-        levels, flat["jitters"], flat["jitter_factors"], flat["jitter_orders"], flat["greys"]
+    levels = jitter_and_gray(
+        levels, flat["jitters"], flat["jitter_factors"], flat["jitter_orders"], flat["grays"]
     )
-    levels = solarise(blur(levels, flat["blur_sigmas"]), flat["solarises"])
+    levels = solarize(blur(levels, flat["blur_sigmas"]), flat["solarizes"])
     torch.add(darkest, _view_major(levels, count), alpha=2.0 / WHITE, out=copies[0])
     return copies
 
@@ -157,13 +156,13 @@ def resized_crops(planes: torch.Tensor, boxes: torch.Tensor, flips: torch.Tensor
     """Crop, resize (bicubic, antialiased where it shrinks) and mirror where asked.
 
     Args:
-        planes: (B, H, 3, W) grey levels.
+        planes: (B, H, 3, W) gray levels.
         boxes: (B, V, 4) crop x, y, width, height in pixels.
         flips: (B, V) whether to mirror horizontally.
         size: side of the results in pixels.
 
     Returns:
-        (B * V, size, 3, size) grey levels in 0..255, the V views of an image one after the other.
+        (B * V, size, 3, size) gray levels in 0..255, the V views of an image one after the other.
     """
     count, height, _, width = planes.shape
     columns, rows = resampling_weights(boxes.flatten(0, 1), flips.flatten(), size, max(height, width))

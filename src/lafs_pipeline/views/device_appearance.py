@@ -1,6 +1,6 @@
 """The appearance of many views at once, in torch: each has its own draws, all go through the same kernels.
 
-Images are float32 tensors (N, H, 3, W) of grey levels in 0..255. Each row holds its three channels one after
+Images are float32 tensors (N, H, 3, W) of gray levels in 0..255. Each row holds its three channels one after
 the other, so that one matrix for each image blurs its columns, or its rows, without a copy. The operations
 are torchvision's for float images; jittering overwrites the images it is given. What is not to be done to an
 image is done with a neutral number: leaving it out would make shapes or the host's next step depend on the
@@ -9,7 +9,7 @@ draws.
 
 import torch
 
-from lafs_pipeline.views.render import LUMA, SOLARISE_THRESHOLD
+from lafs_pipeline.views.render import LUMA, SOLARIZE_THRESHOLD
 
 WHITE = 255.0
 CONTRAST, SATURATION, HUE = 1, 2, 3
@@ -17,52 +17,52 @@ CONTRAST, SATURATION, HUE = 1, 2, 3
 SMALLEST_SIGMA = 1e-3
 """A Gaussian of this many pixels leaves an image as it is."""
 SMALLEST_CHROMA = 1e-6
-"""Divides the hue of a grey pixel, which is 0."""
+"""Divides the hue of a gray pixel, which is 0."""
 
 
-def jitter_and_grey(
+def jitter_and_gray(
     images: torch.Tensor,
     jitters: torch.Tensor,
     factors: torch.Tensor,
     orders: torch.Tensor,
-    greys: torch.Tensor,
+    grays: torch.Tensor,
 ) -> torch.Tensor:
-    """Jitter brightness, contrast, saturation and hue in each image's order, then turn to grey what shall be.
+    """Jitter brightness, contrast, saturation and hue in each image's order, then turn to gray what shall be.
 
-    All but the hue move an image towards black, its mean grey level or its grey levels. Three such blends
+    All but the hue move an image towards black, its mean gray level or its gray levels. Three such blends
     before the one turn of the hue and three after it hold every order; a blend on the wrong side has the
-    share 0. Grey is a fourth blend after the hue.
+    share 0. Gray is a fourth blend after the hue.
 
     Args:
-        images: (N, H, 3, W) grey levels.
-        jitters: (N,) whether the colours are jittered.
+        images: (N, H, 3, W) gray levels.
+        jitters: (N,) whether the colors are jittered.
         factors: (N, 4) brightness, contrast and saturation factor, hue shift as a share of the circle.
         orders: (N, 4) the order of those four.
-        greys: (N,) whether the image turns grey.
+        grays: (N,) whether the image turns gray.
     """
     kinds = torch.nn.functional.pad(orders, (0, 1), value=SATURATION)
     shares = (1.0 - factors.gather(1, orders)) * (jitters[:, None] & (orders != HUE))
-    shares = torch.cat([shares, greys[:, None]], dim=1)
+    shares = torch.cat([shares, grays[:, None]], dim=1)
     late = (kinds == HUE).cumsum(dim=1)
     early_shares, late_shares = shares * (1 - late), shares * late
-    to_mean, to_grey = kinds == CONTRAST, kinds == SATURATION
+    to_mean, to_gray = kinds == CONTRAST, kinds == SATURATION
     for place in (0, 1, 2):
-        images = _blend(images, early_shares[:, place], to_mean[:, place], to_grey[:, place])
+        images = _blend(images, early_shares[:, place], to_mean[:, place], to_gray[:, place])
     images = shift_hue(images, factors[:, HUE] * jitters)
     for place in (1, 2, 3, 4):
-        images = _blend(images, late_shares[:, place], to_mean[:, place], to_grey[:, place])
+        images = _blend(images, late_shares[:, place], to_mean[:, place], to_gray[:, place])
     return images
 
 
 def _blend(
-    images: torch.Tensor, shares: torch.Tensor, to_mean: torch.Tensor, to_grey: torch.Tensor
+    images: torch.Tensor, shares: torch.Tensor, to_mean: torch.Tensor, to_gray: torch.Tensor
 ) -> torch.Tensor:
-    """Move images (N, H, 3, W) by a share (N,) towards their mean grey level, their grey levels or black."""
-    shares, to_mean, to_grey = (row[:, None, None, None] for row in (shares, to_mean, to_grey))
+    """Move images (N, H, 3, W) by a share (N,) towards their mean gray level, their gray levels or black."""
+    shares, to_mean, to_gray = (row[:, None, None, None] for row in (shares, to_mean, to_gray))
     red, green, blue = images.split(1, dim=2)
     # Luma weights sum to one, so two interpolations weigh the three channels.
-    grey = torch.lerp(red, green, LUMA[1] / (LUMA[0] + LUMA[1])).lerp_(blue, LUMA[2])
-    target = torch.where(to_grey, grey, to_mean * grey.mean(dim=(1, 3), keepdim=True))
+    gray = torch.lerp(red, green, LUMA[1] / (LUMA[0] + LUMA[1])).lerp_(blue, LUMA[2])
+    target = torch.where(to_gray, gray, to_mean * gray.mean(dim=(1, 3), keepdim=True))
     return images.lerp_(target, shares).clamp_(0.0, WHITE)
 
 
@@ -70,7 +70,7 @@ def shift_hue(images: torch.Tensor, shifts: torch.Tensor) -> torch.Tensor:
     """Turn the hue in HSV, which keeps the largest and the smallest value of a pixel.
 
     Args:
-        images: (N, H, 3, W) grey levels.
+        images: (N, H, 3, W) gray levels.
         shifts: (N,) -0.5..0.5, shares of the circle.
     """
     red, green, blue = images.unbind(dim=2)
@@ -91,7 +91,7 @@ def blur(images: torch.Tensor, sigmas: torch.Tensor) -> torch.Tensor:
     """Blur with Gaussians that are not cut off; the border repeats.
 
     Args:
-        images: (N, S, 3, S) grey levels, square.
+        images: (N, S, 3, S) gray levels, square.
         sigmas: (N,) standard deviations in pixels, 0 for none.
     """
     count, size = images.shape[:2]
@@ -115,12 +115,12 @@ def _blur_matrices(sigmas: torch.Tensor, size: int) -> torch.Tensor:
     return matrices
 
 
-def solarise(images: torch.Tensor, solarises: torch.Tensor) -> torch.Tensor:
+def solarize(images: torch.Tensor, solarizes: torch.Tensor) -> torch.Tensor:
     """Invert the values from 128 upwards.
 
     Args:
-        images: (N, H, 3, W) grey levels.
-        solarises: (N,) whether to.
+        images: (N, H, 3, W) gray levels.
+        solarizes: (N,) whether to.
     """
-    bright = images >= SOLARISE_THRESHOLD
-    return torch.where(bright.logical_and_(solarises[:, None, None, None]), WHITE - images, images)
+    bright = images >= SOLARIZE_THRESHOLD
+    return torch.where(bright.logical_and_(solarizes[:, None, None, None]), WHITE - images, images)

@@ -1,7 +1,7 @@
 """Landmark augmentations of LAFS (arXiv 2403.08161), on the training device, and landmark geometry.
 
 Landmarks are (x, y) in pixels as :func:`models.patches.sample_patches` reads them: the image spans 0 to its
-width, and the centre of its first pixel stands at 0.5.
+width, and the center of its first pixel stands at 0.5.
 """
 
 import torch

@@ -3,7 +3,7 @@
 The operations mean what torchvision's mean; they round where it truncates, at most one level apart each. Only
 one differs by more: a crop that is enlarged goes through OpenCV's bicubic (coefficient -0.75) instead of
 torchvision's and Pillow's (-0.5), which saves a sixth of the whole time; on aligned faces the two differ by
-0.5 grey levels in the mean, 16 at most. A crop that shrinks goes through torchvision's antialiased bicubic.
+0.5 gray levels in the mean, 16 at most. A crop that shrinks goes through torchvision's antialiased bicubic.
 """
 
 from dataclasses import dataclass
@@ -13,14 +13,13 @@ import numpy as np
 import torch
 
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.views.parameters import ViewParameters, draw_view_parameters
-from lafs_pipeline.views.settings import ViewSettings
+from lafs_pipeline.views.parameters import ViewParameters, ViewSettings, draw_view_parameters
 
 LUMA = (0.299, 0.587, 0.114)
 """ITU-R 601 weights of red, green and blue."""
-TO_GREY = np.array([LUMA] * 3)
-COLOUR_PART = np.eye(3) - TO_GREY
-SOLARISE_THRESHOLD = 128
+TO_GRAY = np.array([LUMA] * 3)
+COLOR_PART = np.eye(3) - TO_GRAY
+SOLARIZE_THRESHOLD = 128
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class MultiView:
     Attributes:
         global_appearance: (G, size, size, 3) from which the patches are cut.
         local_appearance: (L, local_size, local_size, 3) likewise.
-        global_clean: (G, size, size, 3) the same geometry with untouched colours, None when not wanted.
+        global_clean: (G, size, size, 3) the same geometry with untouched colors, None when not wanted.
         local_clean: (L, local_size, local_size, 3) likewise.
         parameters: what was drawn, global views first.
     """
@@ -102,13 +101,13 @@ def _render(
 def _appearance(view: np.ndarray, index: int, parameters: ViewParameters) -> np.ndarray:
     """Apply the drawn appearance of one view."""
     if parameters.jitters[index]:
-        view = jitter_colours(view, parameters.jitter_factors[index], parameters.jitter_orders[index])
-    if parameters.greys[index]:
-        view = grey(view)
+        view = jitter_colors(view, parameters.jitter_factors[index], parameters.jitter_orders[index])
+    if parameters.grays[index]:
+        view = gray(view)
     if parameters.blur_sigmas[index]:
         view = blur(view, parameters.blur_sigmas[index])
-    if parameters.solarises[index]:
-        view = solarise(view)
+    if parameters.solarizes[index]:
+        view = solarize(view)
     return view
 
 
@@ -144,7 +143,7 @@ def resized_crop(image: np.ndarray, box: tuple[int, int, int, int], size: int, f
     return cv2.flip(resized, 1) if flip else resized
 
 
-def jitter_colours(image: np.ndarray, factors: np.ndarray, order: np.ndarray) -> np.ndarray:
+def jitter_colors(image: np.ndarray, factors: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Jitter brightness, contrast, saturation and hue (torchvision's ColorJitter).
 
     Args:
@@ -153,7 +152,7 @@ def jitter_colours(image: np.ndarray, factors: np.ndarray, order: np.ndarray) ->
         order: (4,) the order in which to apply them.
     """
     for operation in order.tolist():
-        image = COLOUR_OPERATIONS[operation](image, float(factors[operation]))
+        image = COLOR_OPERATIONS[operation](image, float(factors[operation]))
     return image
 
 
@@ -163,15 +162,15 @@ def adjust_brightness(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 def adjust_contrast(image: np.ndarray, factor: float) -> np.ndarray:
-    """Blend with the mean grey level; `factor` 1 keeps the image."""
+    """Blend with the mean gray level; `factor` 1 keeps the image."""
     red, green, blue, _ = cv2.mean(image)
     mean = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
     return cv2.addWeighted(image, factor, image, 0.0, (1.0 - factor) * mean)
 
 
 def adjust_saturation(image: np.ndarray, factor: float) -> np.ndarray:
-    """Blend every pixel with its grey level; `factor` 1 keeps the image."""
-    return cv2.transform(image, TO_GREY + factor * COLOUR_PART)
+    """Blend every pixel with its gray level; `factor` 1 keeps the image."""
+    return cv2.transform(image, TO_GRAY + factor * COLOR_PART)
 
 
 def adjust_hue(image: np.ndarray, shift: float) -> np.ndarray:
@@ -182,11 +181,11 @@ def adjust_hue(image: np.ndarray, shift: float) -> np.ndarray:
     return cv2.convertScaleAbs(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB, dst=rgb))
 
 
-COLOUR_OPERATIONS = (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
+COLOR_OPERATIONS = (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
 """In the order of the factors."""
 
 
-def grey(image: np.ndarray) -> np.ndarray:
+def gray(image: np.ndarray) -> np.ndarray:
     """Three equal channels of ITU-R 601 luma."""
     return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
 
@@ -197,11 +196,11 @@ def blur(image: np.ndarray, sigma: float) -> np.ndarray:
     return cv2.sepFilter2D(image, -1, kernel, kernel, borderType=cv2.BORDER_REPLICATE)
 
 
-def solarise(image: np.ndarray) -> np.ndarray:
+def solarize(image: np.ndarray) -> np.ndarray:
     """Invert the values from 128 upwards."""
-    return cv2.LUT(image, SOLARISED)
+    return cv2.LUT(image, SOLARIZED)
 
 
-SOLARISED = np.where(np.arange(256) < SOLARISE_THRESHOLD, np.arange(256), 255 - np.arange(256)).astype(
+SOLARIZED = np.where(np.arange(256) < SOLARIZE_THRESHOLD, np.arange(256), 255 - np.arange(256)).astype(
     np.uint8
 )

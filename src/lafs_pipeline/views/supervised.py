@@ -11,9 +11,8 @@ from PIL import Image
 from timm.data.auto_augment import RandAugment, rand_augment_ops
 from torchvision.transforms import RandomErasing
 
-from lafs_pipeline.views.parameters import draw_crop_boxes, draw_jitter
-from lafs_pipeline.views.render import jitter_colours, require_image, resized_crop
-from lafs_pipeline.views.settings import AugmentationSettings
+from lafs_pipeline.views.parameters import AugmentationSettings, draw_crop_boxes, draw_jitter
+from lafs_pipeline.views.render import jitter_colors, require_image, resized_crop
 
 RANDAUGMENT_OPERATIONS = (
     "AutoContrast",
@@ -30,7 +29,7 @@ RANDAUGMENT_OPERATIONS = (
     "TranslateXRel",
     "TranslateYRel",
 )
-"""timm's increasing operations without the solarising ones; translations are shares of the image side."""
+"""timm's increasing operations without the solarizing ones; translations are shares of the image side."""
 
 
 class SupervisedAugmentation:
@@ -54,7 +53,7 @@ class SupervisedAugmentation:
     def __call__(self, image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """Augment one image; the result is a function of the image and the generator's state alone.
 
-        The erased rectangle is black, -1 after :func:`normalise.to_input`: erasing stands before scaling.
+        The erased rectangle is black, -1 after :func:`normalize.to_input`: erasing stands before scaling.
 
         Args:
             image: (H, W, 3) uint8 RGB.
@@ -75,7 +74,7 @@ class SupervisedAugmentation:
         (factors,), (order,) = draw_jitter(1, settings.jitter, generator)
         with global_generators_seeded(generator):
             image = np.asarray(self.rand_augment(Image.fromarray(image)))
-            image = jitter_colours(resized_crop(image, box, settings.size, flip=False), factors, order)
+            image = jitter_colors(resized_crop(image, box, settings.size, flip=False), factors, order)
             self.erase(torch.from_numpy(image).permute(2, 0, 1))
         return image
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def choose_shots(faces: pd.DataFrame, parameters: dict[str, Any], seed: int) -> pd.DataFrame:
-    """The labelled faces that adaptation may see."""
+    """The labeled faces that adaptation may see."""
     from lafs_pipeline.training.recipes import AdaptSettings, choose_adaptation_faces
 
     return choose_adaptation_faces(faces, parse(AdaptSettings, parameters, "adapt"), seed)
@@ -37,12 +37,15 @@ def adapt_model(
 ) -> "PartFViT | FViT":
     """A face model trained with a margin loss from `start`, its landmarks held near those of stage 1."""
     from lafs_pipeline.pipelines.workplace import workplace
+    from lafs_pipeline.reporting.landmarks import landmarks_picture
     from lafs_pipeline.training.jobs import train_recognition
     from lafs_pipeline.training.recipes import AdaptSettings
 
     options = parse(AdaptSettings, parameters, "adapt")
     place = workplace(f"adapt_{variant}", checkpoints, seed, launch)
-    return train_recognition(f"adapt_{variant}", start, shots, options.recognition, place, network)
+    return train_recognition(
+        f"adapt_{variant}", start, shots, options.recognition, place, network, landmarks_picture
+    )
 
 
 def probe(

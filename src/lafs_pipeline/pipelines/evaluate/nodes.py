@@ -1,5 +1,6 @@
 """Nodes of the evaluate pipeline."""
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -14,19 +15,33 @@ if TYPE_CHECKING:
 
     Results = list[BenchmarkResult]
 
+logger = logging.getLogger(__name__)
+
 
 def verify_model(
     model: "PartFViT | FViT",
     parameters: dict[str, Any],
     launch: dict[str, Any],
     seed: int,
+    backbone_digest: str | None = None,
     **tables: pd.DataFrame,
 ) -> "Results":
-    """A model's result on each benchmark; `tables` are those that cataloging yields."""
-    from lafs_pipeline.evaluation.benchmarks import BenchmarkData, evaluate_model
+    """A model's result on each benchmark; `tables` are those that cataloging yields.
+
+    A model that was adapted from another backbone than the one that is there now is named in a warning.
+    """
+    from lafs_pipeline.evaluation.evaluate import BenchmarkData, evaluate_model
     from lafs_pipeline.evaluation.settings import EvaluateSettings
     from lafs_pipeline.runtime.launch_settings import LaunchSettings
 
+    provenance = getattr(model, "provenance", None)
+    if backbone_digest and provenance and provenance.start != backbone_digest:
+        logger.warning(
+            "face_model_lafs was adapted from a backbone (%.12s) that is not lafs_backbone as it is now "
+            "(%.12s); for the scores of the latter run: kedro run --pipelines=adapt,evaluate",
+            provenance.start,
+            backbone_digest,
+        )
     options = parse(EvaluateSettings, parameters, "evaluate")
     launching = parse(LaunchSettings, launch, "launch")
     return evaluate_model(model, BenchmarkData(**tables), options, launching, seed)
@@ -41,6 +56,6 @@ def tabulate(stage1: "Results", scratch: "Results", lafs: "Results") -> pd.DataF
 
 def draw_roc(stage1: "Results", scratch: "Results", lafs: "Results") -> "Figure":
     """ROC curves of the models, one panel a benchmark."""
-    from lafs_pipeline.evaluation.roc_plot import plot_roc
+    from lafs_pipeline.reporting.roc import plot_roc
 
     return plot_roc({"stage 1": stage1, "scratch": scratch, "LAFS": lafs})

@@ -17,7 +17,12 @@ def create_pipeline() -> Pipeline:
             *(
                 Node(
                     nodes.verify_model,
-                    inputs={"model": f"face_model_{variant}", **shared, **{name: name for name in TABLES}},
+                    inputs={
+                        "model": f"face_model_{variant}",
+                        **shared,
+                        **({"backbone_digest": "lafs_backbone_digest"} if variant == "lafs" else {}),
+                        **{name: name for name in TABLES},
+                    },
                     outputs=verification,
                     name=f"verify_{variant}",
                 )

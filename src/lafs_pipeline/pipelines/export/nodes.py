@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lafs_pipeline.pipelines.parameters import parse
-from lafs_pipeline.pipelines.settings import ModelExportSettings
+from lafs_pipeline.pipelines.parameters import ModelExportSettings, parse
 
 if TYPE_CHECKING:
     from lafs_pipeline.interop.model_export import ModelExport
@@ -20,9 +19,9 @@ def export_model(
     benchmarks: pd.DataFrame | None = None,
 ) -> "ModelExport":
     """A model with its card; `adapt_faces` are those that it was adapted with."""
-    from lafs_pipeline.evaluation.embeddings import model_digest
     from lafs_pipeline.interop.model_card import describe_model, describe_training
     from lafs_pipeline.interop.model_export import ModelExport
+    from lafs_pipeline.models.digest import model_digest
 
     options = parse(ModelExportSettings, parameters, "model_export")
     training = describe_training(dataset_card, adapt_faces)

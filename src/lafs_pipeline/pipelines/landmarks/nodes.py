@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lafs_pipeline.pipelines.parameters import parse
-from lafs_pipeline.pipelines.settings import ModelSettings
+from lafs_pipeline.pipelines.parameters import ModelSettings, parse
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,9 +23,10 @@ def train_stage1(
     seed: int,
     checkpoints: str,
 ) -> "PartFViT":
-    """Part fViT trained with a margin loss on the labelled faces, or read from an authors' checkpoint."""
+    """Part fViT trained with a margin loss on the labeled faces, or read from an authors' checkpoint."""
     from lafs_pipeline.interop.official import load_part_fvit
     from lafs_pipeline.pipelines.workplace import workplace
+    from lafs_pipeline.reporting.landmarks import landmarks_picture
     from lafs_pipeline.training.jobs import train_recognition
     from lafs_pipeline.training.recipes import StageOneSettings, fresh_model
 
@@ -35,13 +35,14 @@ def train_stage1(
         return load_part_fvit(options.initial_weights)
     model = parse(ModelSettings, model_parameters, "model")
     place = workplace("stage1", checkpoints, seed, launch)
-    labelled = faces[(faces["split"] == "train") & faces["identity"].notna()]
+    labeled = faces[(faces["split"] == "train") & faces["identity"].notna()]
     start = fresh_model(model.name, model.sizes, seed)
-    return train_recognition("stage1", start, labelled, options.recognition, place)
+    return train_recognition("stage1", start, labeled, options.recognition, place, draw=landmarks_picture)
 
 
 def take_landmark_network(stage1: "PartFViT") -> "LandmarkNetwork":
     """The part of stage 1 that finds landmarks."""
+    stage1.landmark_network.provenance = stage1.provenance
     return stage1.landmark_network
 
 
@@ -74,13 +75,14 @@ def draw_overlay(faces: pd.DataFrame, landmarks: pd.DataFrame) -> "Figure":
 
     from lafs_pipeline.faces.dataset import FaceImages
     from lafs_pipeline.faces.subsets import evenly_spaced
-    from lafs_pipeline.models.landmark_plot import plot_landmarks
+    from lafs_pipeline.reporting.landmarks import plot_landmarks
 
-    shown = evenly_spaced(faces[faces["split"] == "train"], SHOWN_FACES)
+    train = faces[faces["split"] == "train"]
+    shown = train.iloc[evenly_spaced(len(train), SHOWN_FACES)]
     points = np.stack(landmarks.set_index("key").loc[shown["key"], "landmarks"]).reshape(len(shown), -1, 2)
-    images = FaceImages(shown)
-    pictures = np.stack([images[index] for index in range(len(images))])
-    return plot_landmarks(pictures, {f"{points.shape[1]} landmarks of the stage-1 network": points})
+    return plot_landmarks(
+        FaceImages(shown).stack(), {f"{points.shape[1]} landmarks of the stage-1 network": points}
+    )
 
 
 def measure_quality(
@@ -88,8 +90,10 @@ def measure_quality(
 ) -> tuple[pd.DataFrame, "Figure"]:
     """Stability and spread of the landmarks on training faces, before and after stage 1."""
     from lafs_pipeline.evaluation.landmark_quality import LandmarkQualitySettings, compare_landmarks
+    from lafs_pipeline.reporting.landmarks import plot_landmarks
     from lafs_pipeline.training.recipes import fresh_landmark_network
 
     options = parse(LandmarkQualitySettings, parameters, "landmark_quality")
     networks = {"before": fresh_landmark_network(network.sizes, seed), "after": network}
-    return compare_landmarks(networks, faces[faces["split"] == "train"], options, seed)
+    table, images, overlays = compare_landmarks(networks, faces[faces["split"] == "train"], options, seed)
+    return table, plot_landmarks(images, overlays)

@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lafs_pipeline.pipelines.parameters import parse
-from lafs_pipeline.pipelines.settings import ModelSettings
+from lafs_pipeline.pipelines.parameters import ModelSettings, parse
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,6 +25,7 @@ def pretrain_backbone(
 ) -> "PartFViT | FViT":
     """The teacher of LAFS, or of plain DINO on the grid; faces are used without their labels."""
     from lafs_pipeline.pipelines.workplace import workplace
+    from lafs_pipeline.reporting.views import views_picture
     from lafs_pipeline.training.jobs import pretrain
     from lafs_pipeline.training.recipes import pretraining_start
     from lafs_pipeline.training.self_supervised import PretrainSettings
@@ -34,14 +34,14 @@ def pretrain_backbone(
     model = parse(ModelSettings, model_parameters, "model")
     start = pretraining_start(model.name, model.sizes, seed, network, options)
     place = workplace("pretrain", checkpoints, seed, launch)
-    return pretrain(start, faces[faces["split"] == "train"], options, place, landmarks)
+    return pretrain(start, faces[faces["split"] == "train"], options, place, landmarks, views_picture)
 
 
 def draw_views(
     faces: pd.DataFrame, network: "LandmarkNetwork", parameters: dict[str, Any], seed: int
 ) -> "Figure":
     """The ten views of one training face, with the landmarks that become tokens."""
-    from lafs_pipeline.training.recipes import show_views
+    from lafs_pipeline.reporting.views import show_views
     from lafs_pipeline.training.self_supervised import PretrainSettings
 
     options = parse(PretrainSettings, parameters, "pretrain")

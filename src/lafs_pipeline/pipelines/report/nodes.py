@@ -20,9 +20,10 @@ def find_hardest(
     **tables: pd.DataFrame,
 ) -> pd.DataFrame:
     """The pairs that a model is most wrong about; `tables` are those that cataloging yields."""
-    from lafs_pipeline.evaluation.benchmarks import BenchmarkData
+    from lafs_pipeline.evaluation.evaluate import BenchmarkData
     from lafs_pipeline.evaluation.hardest_pairs import find_hardest_pairs
-    from lafs_pipeline.evaluation.settings import EvaluateSettings, ReportSettings
+    from lafs_pipeline.evaluation.settings import EvaluateSettings
+    from lafs_pipeline.pipelines.parameters import ReportSettings
     from lafs_pipeline.runtime.launch_settings import LaunchSettings
 
     return find_hardest_pairs(
@@ -38,8 +39,8 @@ def draw_attention(
     model: "PartFViT | FViT", faces: pd.DataFrame, report_parameters: dict[str, Any]
 ) -> "Figure":
     """What a model looks at, on faces that it was not trained on."""
-    from lafs_pipeline.evaluation.settings import ReportSettings
-    from lafs_pipeline.models.attention_plot import show_attention
+    from lafs_pipeline.pipelines.parameters import ReportSettings
+    from lafs_pipeline.reporting.attention import show_attention
 
     return show_attention(model, faces, parse(ReportSettings, report_parameters, "report").attention_faces)
 
@@ -60,13 +61,14 @@ def write_report(
     **parameters: Any,
 ) -> str:
     """The page; metrics of the trainings and the few-shot study are shown where they are found."""
-    from lafs_pipeline.evaluation.embeddings import model_digest
-    from lafs_pipeline.evaluation.report import ReportData, read_study, render_report
-    from lafs_pipeline.evaluation.settings import ReportSettings
-    from lafs_pipeline.pipelines.report.facts import run_facts
-    from lafs_pipeline.training.history import read_histories
+    from lafs_pipeline.models.digest import model_digest
+    from lafs_pipeline.pipelines.parameters import ReportSettings
+    from lafs_pipeline.reporting.history import read_histories
+    from lafs_pipeline.reporting.report import ReportData, read_study, render_report
+    from lafs_pipeline.tracking.facts import run_facts
 
     options = parse(ReportSettings, parameters["report"], "report")
+    trainings = [model.provenance.training for model in (face_model, backbone) if model.provenance]
     return render_report(
         ReportData(
             facts=run_facts(seed),
@@ -81,7 +83,7 @@ def write_report(
                 "roc": roc,
                 "attention_maps": attention_maps,
             },
-            histories=read_histories(checkpoints),
+            histories=read_histories(checkpoints, trainings),
             study=read_study(options.study_runs, dataset_card["fingerprint"], model_digest(backbone)),
             parameters=parameters,
             seed=seed,

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lafs_pipeline.pipelines.parameters import parse
-from lafs_pipeline.pipelines.settings import ModelSettings
+from lafs_pipeline.pipelines.parameters import ModelSettings, parse
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,6 +33,7 @@ def pretrain_variants(
     """The teachers that methods start from: LAFS as it is, the others pretrained for as long."""
     from lafs_pipeline.evaluation.study import StudySettings, pretraining_variants
     from lafs_pipeline.pipelines.workplace import workplace
+    from lafs_pipeline.reporting.views import views_picture
     from lafs_pipeline.training.jobs import pretrain
     from lafs_pipeline.training.recipes import pretraining_start
     from lafs_pipeline.training.self_supervised import PretrainSettings
@@ -46,7 +46,7 @@ def pretrain_variants(
     for name, recipe in variants.items():
         start = pretraining_start(model.name, model.sizes, seed, network, recipe)
         place = workplace(f"pretrain_{name}", checkpoints, seed, launch)
-        backbones[name] = pretrain(start, train, recipe, place, landmarks)
+        backbones[name] = pretrain(start, train, recipe, place, landmarks, views_picture)
     return backbones
 
 
@@ -62,14 +62,15 @@ def run_study(
     **tables: pd.DataFrame,
 ) -> pd.DataFrame:
     """Every adaptation of the study as an MLflow child run; those that are finished are not run again."""
-    from lafs_pipeline.evaluation.benchmarks import BenchmarkData
-    from lafs_pipeline.evaluation.embeddings import model_digest
+    from lafs_pipeline.evaluation.evaluate import BenchmarkData
     from lafs_pipeline.evaluation.settings import EvaluateSettings
     from lafs_pipeline.evaluation.study import Study, StudySettings, plan_study, study_frame
-    from lafs_pipeline.faces.card import fingerprint
-    from lafs_pipeline.pipelines.child_runs import child_run
-    from lafs_pipeline.pipelines.tracking import active_sinks
+    from lafs_pipeline.faces.manifest import fingerprint
+    from lafs_pipeline.models.digest import model_digest
     from lafs_pipeline.pipelines.workplace import workplace
+    from lafs_pipeline.reporting.landmarks import landmarks_picture
+    from lafs_pipeline.tracking.child_runs import child_run
+    from lafs_pipeline.tracking.metric_logger import active_loggers
     from lafs_pipeline.training.recipes import AdaptSettings
 
     options = parse(StudySettings, study_parameters, "study")
@@ -81,6 +82,7 @@ def run_study(
         evaluate=parse(EvaluateSettings, evaluate_parameters, "evaluate"),
         place=workplace("study", checkpoints, seed, launch),
         steps=options.steps,
+        draw=landmarks_picture,
     )
     results = []
     runs = plan_study(options)
@@ -91,7 +93,7 @@ def run_study(
         if found is None:
             facts = {"method": run.method, "shots": run.shots, "seed": run.seed}
             with child_run(run.name, facts, study.folder(run)) as log:
-                found = study.execute(run, active_sinks("adapt", study.folder(run)))
+                found = study.execute(run, active_loggers("adapt"))
                 log({f"accuracy/{result.benchmark}": result.accuracy for result in found})
         results += found
     logger.info("study: results of every run lie in %s", Path(checkpoints) / "study")
@@ -109,7 +111,7 @@ def tabulate(runs: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]
 
 def draw(runs: pd.DataFrame) -> "Figure":
     """Accuracy over shots."""
-    from lafs_pipeline.evaluation.few_shot_plot import plot_few_shot
     from lafs_pipeline.evaluation.study import study_results
+    from lafs_pipeline.reporting.few_shot import plot_few_shot
 
     return plot_few_shot(study_results(runs))

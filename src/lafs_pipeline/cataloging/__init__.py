@@ -1,0 +1,1 @@
+"""Millions of faces: planning, intake, shards, duplicates, overlap, dataset card."""

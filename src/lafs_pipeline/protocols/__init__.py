@@ -1,0 +1,1 @@
+"""What is benchmarked: pair sets and lists, IJB trees, held-out pairs."""

@@ -1,0 +1,1 @@
+"""What people look at: every plot, the report page."""

@@ -1,0 +1,226 @@
+"""The report of a run: one page that needs no other file."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from lafs_pipeline.evaluation.few_shot import FewShotResult
+from lafs_pipeline.evaluation.hardest_pairs import FALSE_ACCEPT, FALSE_REJECT
+from lafs_pipeline.evaluation.study import study_results
+from lafs_pipeline.faces.dataset import FaceImages
+from lafs_pipeline.models.part_fvit import FViT, PartFViT
+from lafs_pipeline.reporting import tables
+from lafs_pipeline.reporting.curves import plot_metric
+from lafs_pipeline.reporting.few_shot import plot_few_shot
+from lafs_pipeline.reporting.history import History
+from lafs_pipeline.reporting.pictures import Picture, face_picture, png_picture, svg_picture
+from lafs_pipeline.runtime.errors import LafsError
+
+TEMPLATE = "report.html.j2"
+STAGES = {
+    "Stage 1": {"stage1": "stage 1"},
+    "Pretraining": {"pretrain": "LAFS", "pretrain_grid": "grid"},
+    "Adaptation": {"adapt_lafs": "LAFS", "adapt_scratch": "scratch"},
+}
+CURVES = (
+    # metric, title, factor, whether the axis starts at 0
+    ("loss", "loss", 1, False),
+    ("learning_rate", "learning rate", 1, True),
+    ("teacher_entropy", "teacher entropy, nats", 1, True),
+    ("knn_accuracy", "k-NN accuracy of the probe, %", 100, True),
+)
+ALT = {
+    "landmark_overlay": "Training faces with the landmarks that stage 1 finds on them",
+    "view_montage": "The views of one training face, with the landmarks where patches are cut",
+    "roc": "True accept rate over false accept rate of every model, one panel a benchmark",
+    "attention_maps": "Faces with a dot at every token, larger and brighter where it gets more attention",
+}
+ERRORS = {
+    FALSE_ACCEPT: ("Different people, accepted", "pairs of different people are accepted"),
+    FALSE_REJECT: ("One person, rejected", "pairs of one person are rejected"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class ReportData:
+    """What the page is made of.
+
+    Attributes:
+        facts: of the run, such as its date and versions, by name.
+        model: whose hardest pairs and attention are shown.
+        card: of :func:`lafs_pipeline.cataloging.card.describe_dataset`.
+        benchmarks: of :func:`lafs_pipeline.evaluation.results.benchmark_table`.
+        hardest: of :func:`lafs_pipeline.evaluation.hardest_pairs.find_hardest_pairs`.
+        faces: manifest, with the rows of the hardest pairs.
+        pictures: PNG files by the names of `ALT`.
+        histories: of the trainings, by name.
+        study: results of the few-shot study; None where it has not run.
+        parameters: by group.
+        seed: of the run.
+    """
+
+    facts: Mapping[str, str]
+    model: PartFViT | FViT
+    card: Mapping[str, Any]
+    benchmarks: pd.DataFrame
+    hardest: pd.DataFrame
+    faces: pd.DataFrame
+    pictures: Mapping[str, bytes]
+    histories: Mapping[str, History]
+    study: Sequence[FewShotResult] | None
+    parameters: Mapping[str, Any]
+    seed: int
+
+
+@dataclass(frozen=True)
+class HardPair:
+    """One error as it is shown; templates have no fold."""
+
+    first: Picture
+    second: Picture
+    keys: tuple[str, str]
+    similarity: str
+    threshold: str
+    fold: str | None
+
+
+def read_study(path: Path | str, faces: str, backbone: str) -> list[FewShotResult] | None:
+    """The few-shot study's results; None where there is no such file, or one of other faces or another model.
+
+    Args:
+        path: of the file.
+        faces: fingerprint of the manifest.
+        backbone: digest of the pretrained model.
+
+    Raises:
+        LafsError: the file is not one of the study pipeline.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return None
+    try:
+        runs = pd.read_parquet(path)
+        same = (runs[["faces", "backbone"]] == [faces, backbone]).all(axis=None)
+        return study_results(runs) if same else None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LafsError(
+            f"{path} (report.study_runs) cannot be read as runs of the few-shot study: {error}. "
+            "Remove it, or make it anew: kedro run --pipelines=study"
+        ) from error
+
+
+def render_report(data: ReportData) -> str:
+    """The page, HTML without scripts and with every picture inside; text from the data is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("lafs_pipeline", "reporting"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template(TEMPLATE).render(
+        facts=data.facts,
+        card=data.card,
+        model_facts=_model_facts(data.model),
+        headlines=tables.headline_table(data.benchmarks),
+        data_tables=tables.data_tables(data.card),
+        pictures={name: png_picture(png, ALT[name]) for name, png in data.pictures.items()},
+        trainings=tables.training_table(data.histories),
+        curves=dict(_curves(data.histories)),
+        scores=tables.score_tables(data.benchmarks),
+        intervals=tables.interval_notes(data.benchmarks),
+        flags=tables.flag_table(data.benchmarks),
+        compared=tables.compared_table(data.benchmarks),
+        models=tables.model_table(data.benchmarks),
+        published=tables.PUBLISHED,
+        study_tables=None if data.study is None else tables.few_shot_tables(data.study, data.seed),
+        study_plot=None if data.study is None else _study_picture(data.study),
+        hardest=_hardest(data.hardest, data.faces),
+        errors=ERRORS,
+        parameters=tables.parameter_table(data.parameters),
+    )
+    # A file name that is not UTF-8 reaches Python as lone surrogates, which no HTML file can hold.
+    return page.encode("utf-8", "replace").decode("utf-8")
+
+
+def _model_facts(model: PartFViT | FViT) -> dict[str, str]:
+    def count(module: Any) -> str:
+        return f"{sum(parameter.numel() for parameter in module.parameters()):,}"
+
+    facts = {"transformer": f"{count(model.transformer)} parameters"}
+    if isinstance(model, PartFViT):
+        facts["landmark network"] = f"{count(model.landmark_network)} parameters"
+    return facts | {name.replace("_", " "): f"{value:g}" for name, value in model.sizes.items()}
+
+
+def _curves(histories: Mapping[str, History]) -> Iterator[tuple[str, list[Picture]]]:
+    """Pictures by stage; trainings that no stage knows stand for themselves."""
+    known = {name for names in STAGES.values() for name in names}
+    stages = STAGES | {name: {name: name} for name in histories if name not in known}
+    for stage, names in stages.items():
+        present = {label: histories[name] for name, label in names.items() if name in histories}
+        pictures = [*_stage_curves(stage, present)]
+        if pictures:
+            yield stage, pictures
+
+
+def _stage_curves(stage: str, histories: Mapping[str, History]) -> Iterator[Picture]:
+    for metric, title, factor, from_zero in CURVES:
+        found = {name: history.curve(metric) for name, history in histories.items()}
+        curves = {name: (steps, factor * values) for name, (steps, values) in found.items() if len(steps)}
+        if curves:
+            limit = _uniform_entropy(histories) if metric == "teacher_entropy" else None
+            figure = plot_metric(curves, title, limit, from_zero)
+            yield svg_picture(figure, f"{stage}: {title} over optimizer steps")
+
+
+def _uniform_entropy(histories: Mapping[str, History]) -> tuple[str, float] | None:
+    """The line at log K, where all trainings have the same number K of prototypes."""
+    found = {history.configuration.get("settings", {}).get("prototypes") for history in histories.values()}
+    if len(found) != 1 or None in found:
+        return None
+    (prototypes,) = found
+    return f"log K, K = {prototypes:,}", math.log(prototypes)
+
+
+def _study_picture(study: Sequence[FewShotResult]) -> Picture:
+    named = [replace(result, method=tables.model_name(result.method)) for result in study]
+    return svg_picture(plot_few_shot(named), "Accuracy over labeled images per identity, one line per method")
+
+
+def _hardest(hardest: pd.DataFrame, faces: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """By benchmark and kind of error: how many there are, among how many pairs, and the worst."""
+    keys = pd.unique(hardest[["key_a", "key_b"]].to_numpy().ravel())
+    shown = faces[faces["key"].isin(keys)]
+    images = FaceImages(shown)
+    pictures = {key: face_picture(images[place], f"face {key}") for place, key in enumerate(images.keys)}
+    benchmarks: dict[str, dict[str, Any]] = {}
+    for (benchmark, error), rows in hardest.groupby(["benchmark", "error"], sort=False):
+        pairs = [
+            HardPair(
+                pictures[row.key_a],
+                pictures[row.key_b],
+                (
+                    _named(row.key_a, row.identity_a, row.images_a),
+                    _named(row.key_b, row.identity_b, row.images_b),
+                ),
+                f"{row.similarity:.4f}",
+                f"{row.threshold:.4f}",
+                None if pd.isna(row.fold) else str(row.fold),
+            )
+            for row in rows.itertuples()
+        ]
+        total = {"errors": int(rows["errors"].iloc[0]), "pairs": int(rows["pairs"].iloc[0])}
+        benchmarks.setdefault(benchmark, {})[error] = {**total, "worst": pairs}
+    return benchmarks
+
+
+def _named(key: str, identity: Any, images: int) -> str:
+    """Key of a face, its identity where that is known and not in the key, and what it stands for."""
+    named = key if pd.isna(identity) or str(identity) in key else f"{key} ({identity})"
+    return named if images == 1 else f"{named}, one of {images:,} images of its template"

@@ -1,0 +1,1 @@
+"""Synthetic faces: enough of a face recognition problem to run the whole pipeline without any data set."""

@@ -1,0 +1,169 @@
+"""What MLflow is told about a run besides Kedro's parameters."""
+
+import importlib.metadata
+import shutil
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
+from mlflow.data.code_dataset_source import CodeDatasetSource
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+from mlflow.utils.uri import is_http_uri
+
+from lafs_pipeline.tracking.labels import WHOLE, Labels, make_labels
+from lafs_pipeline.tracking.tracker import clean_name
+
+REPORTED_LIBRARIES = ("lafs-pipeline", "torch", "timm", "kedro")
+TAGGED_LIBRARIES = ("lafs-pipeline", "torch", "timm", "kedro", "opencv-python-headless", "numpy")
+STARTING_MODELS = ("lafs_backbone", "face_model_lafs")
+"""What adaptation, the study and evaluation start from."""
+
+
+def label(run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> Labels:
+    """How a run is called, from what it makes, or from what it is given by earlier ones."""
+    inputs = pipeline.inputs()
+    if "faces" in inputs and catalog.exists("dataset_card"):
+        sources = catalog.load("dataset_card")["sources"]
+    else:
+        wanted = catalog.load("params:cataloging.sources")
+        sources = [name for name, source in wanted.items() if source is not None]
+    return make_labels(
+        run_params.get("pipeline_names") or [WHOLE],
+        sources,
+        catalog.load("parameters"),
+        _start(inputs, catalog),
+    )
+
+
+def _start(inputs: set[str], catalog: DataCatalog) -> tuple[str, dict[str, Any]] | None:
+    """Family and sizes of the model that a run starts from; None where it makes it."""
+    name = next((name for name in STARTING_MODELS if name in inputs), None)
+    if name is None:
+        return None
+    from lafs_pipeline.interop.model_header import read_sizes
+
+    return read_sizes(saved_path(catalog, name))
+
+
+def describe(run_params: dict[str, Any], seed: int) -> dict[str, str]:
+    """Tags: seed, environment, git commit and library versions."""
+    tags = {f"version.{name}": importlib.metadata.version(name) for name in TAGGED_LIBRARIES}
+    tags["seed"] = str(seed)
+    tags["environment"] = run_params.get("env") or "base"
+    if commit := _git_commit(Path(run_params["project_path"])):
+        tags["mlflow.source.git.commit"] = commit
+    return tags
+
+
+def log_data(card: dict[str, Any]) -> None:
+    """Log the catalogd faces as the run's input."""
+    _log_input("+".join(card["sources"]), card["fingerprint"], "faces")
+
+
+def log_shots(faces: pd.DataFrame) -> None:
+    """Log the faces that adaptation sees as the run's input."""
+    from lafs_pipeline.faces.manifest import fingerprint
+
+    _log_input("+".join(sorted(faces["source"].unique())), fingerprint(faces), "adaptation")
+
+
+def log_table(table: pd.DataFrame) -> None:
+    """Log the benchmark table as metrics and as the run's description, and the benchmarks as inputs."""
+    whole = table[table["group"].isna()]
+    mlflow.log_metrics(table_metrics(whole))
+    mlflow.set_tag(MLFLOW_RUN_NOTE, table_note(whole))
+    for name, digest in whole[["benchmark", "data_fingerprint"]].drop_duplicates().itertuples(index=False):
+        _log_input(name, digest, "benchmark")
+
+
+def table_metrics(table: pd.DataFrame) -> dict[str, float]:
+    """Every value by `<metric>/<benchmark>/<model>`, so that MLflow's charts begin with the accuracies.
+
+    Names that MLflow refuses are cleaned; those that are alike then get an underscore more.
+    """
+    names = table["metric"] + "/" + table["benchmark"] + "/" + table["model"]
+    metrics: dict[str, float] = {}
+    for name, value in zip(names.map(clean_name), table["value"].astype(float), strict=True):
+        while name in metrics:
+            name += "_"
+        metrics[name] = value
+    return metrics
+
+
+def wide_table(table: pd.DataFrame) -> pd.DataFrame:
+    """One row per benchmark and model, one column per metric, both in the order of the benchmark table."""
+    rows = ["benchmark", "model"]
+    wide = table.pivot(index=rows, columns="metric", values="value").astype(float)
+    return wide.reindex(
+        pd.MultiIndex.from_frame(table[rows].drop_duplicates()), columns=table["metric"].unique()
+    )
+
+
+def table_note(table: pd.DataFrame) -> str:
+    """The wide table in Markdown."""
+    wide = wide_table(table)
+    lines = [[*wide.index.names, *wide.columns], ["---", "---", *("---:" for _ in wide.columns)]]
+    for row, values in wide.iterrows():
+        lines.append([*row, *("" if pd.isna(value) else f"{value:.4f}" for value in values)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _log_input(name: str, digest: str, context: str) -> None:
+    """Log a data set; its digest is the fingerprint of its faces."""
+    data = MetaDataset(CodeDatasetSource({"sources": name}), name=name, digest=digest)
+    mlflow.log_input(data, context=context)
+
+
+def saved_path(catalog: DataCatalog, name: str) -> Path | None:
+    """The local file or folder of an entry of the catalog; None where it has none."""
+    catalog.get(name)  # what a pattern stands for is known from then on
+    entry = catalog.to_config()[0].get(name, {})
+    while "filepath" not in entry and "path" not in entry:
+        entry = entry.get("dataset")
+        if not isinstance(entry, dict):
+            return None
+    return Path(entry.get("filepath") or entry["path"])
+
+
+def experiment_page(tracking_uri: str, ui: str, experiment: str) -> str:
+    """Where MLflow shows the charts of an experiment's runs; by itself it opens pages for chats.
+
+    Args:
+        tracking_uri: of the server, or of a store that `kedro mlflow ui` shows.
+        ui: host:port of the latter.
+        experiment: id.
+    """
+    is_server = is_http_uri(tracking_uri)
+    server = tracking_uri.rstrip("/") if is_server else f"http://{ui}"
+    page = f"{server}/#/experiments/{experiment}/runs?workflowType=machine_learning&compareRunsMode=CHART"
+    return page if is_server else f"{page} while `kedro mlflow ui` runs"
+
+
+def run_facts(seed: int) -> dict[str, str]:
+    """What a report says of its run: date, seed, versions, and the MLflow run where one is open."""
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in REPORTED_LIBRARIES)
+    facts = {"made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "seed": str(seed), "versions": versions}
+    run = mlflow.active_run()
+    if run is not None:
+        facts["MLflow run"] = f"{run.info.run_name} ({run.info.run_id})"
+    return facts
+
+
+def _git_commit(project: Path) -> str | None:
+    """The checked-out commit, marked `-dirty` where files differ from it; None outside git."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    described = subprocess.run(
+        [git, "-C", project, "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip() or None

@@ -1,0 +1,144 @@
+"""Whether this process still sends to MLflow, and what is said once it does not."""
+
+import logging
+import os
+import posixpath
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import mlflow
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+NOWHERE = "sqlite:///:memory:"
+"""Tracking URI of a process that tracks nothing."""
+REPEATING = (
+    "urllib3.connectionpool",
+    "mlflow.store.db.utils",
+    "mlflow.system_metrics.system_metrics_monitor",
+    "mlflow.utils.async_logging.async_logging_queue",
+)
+"""Loggers that report every failed request, some with a traceback; one warning of ours says it for all."""
+LONGEST_NAME = 250
+
+# MLflow would print addresses of runs with the user and password of the server.
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+for _name in REPEATING:
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a run of MLflow is, or would have been if MLflow had answered.
+
+    Attributes:
+        experiment: its name; None where it is not known.
+        run_name: its name.
+        tags: its tags, without MLflow's own.
+    """
+
+    experiment: str | None = None
+    run_name: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+class Tracker:
+    """Tracking of one `kedro run`: after the first failure nothing more is sent, and the run goes on.
+
+    Attributes:
+        is_on: whether MLflow still gets what happens.
+        has_failed: whether it was on, and MLflow failed.
+        tracking_uri: where the run is tracked; None where only MLflow knows.
+        run_id: of the run that trainings belong to when MLflow has failed; None where none was opened.
+        facts: of the run.
+    """
+
+    def __init__(self) -> None:
+        self.begin(is_on=True)
+
+    def begin(
+        self, is_on: bool, tracking_uri: str | None = None, checkpoints: Path | str | None = None
+    ) -> None:
+        """Start anew.
+
+        Args:
+            is_on: whether this process tracks at all.
+            tracking_uri: as configured; MLflow's own where that is None.
+            checkpoints: folder of all trainings, whose metrics can be replayed.
+        """
+        self.is_on, self.has_failed = is_on, False
+        self.run_id: str | None = None
+        self.facts = RunFacts()
+        self.tracking_uri, self._checkpoints, self._uri_before = tracking_uri, checkpoints, None
+        self._is_within_another = mlflow.active_run() is not None
+
+    def attempt(self, what: str, call: Callable[[], T]) -> T | None:
+        """Call MLflow while tracking is on; None where it is off, or fails.
+
+        Args:
+            what: is missing if it fails.
+            call: contacts MLflow.
+        """
+        if not self.is_on:
+            return None
+        try:
+            return call()
+        except Exception as error:
+            self.stop(what, error)
+            return None
+
+    def stop(self, what: str, error: Exception, folder: Path | str | None = None) -> None:
+        """Say once that tracking has failed, and let MLflow's calls in this process end at once from now on.
+
+        Args:
+            what: MLflow did not take.
+            error: why.
+            folder: of the training or trainings that can be replayed.
+        """
+        if not self.is_on:
+            return
+        logger.warning(
+            "MLflow failed at %s (%s). From now on it gets nothing of this run, which goes on and writes all "
+            "its files. When MLflow answers again, this brings it the curves: lafs replay %s",
+            what,
+            without_credentials(str(error).strip().partition("\n")[0] or type(error).__name__),
+            folder or self._checkpoints or "FOLDER",
+        )
+        self.pass_over_failure()
+
+    def pass_over_failure(self) -> None:
+        """Turn tracking off after a failure that another process has reported."""
+        self.is_on, self.has_failed = False, True
+        self._uri_before = mlflow.get_tracking_uri()
+        self.tracking_uri = self.tracking_uri or self._uri_before
+        mlflow.set_tracking_uri(NOWHERE)
+        while mlflow.active_run() and not self._is_within_another:
+            with suppress(Exception):  # it is removed from the open runs before MLflow looks for it
+                mlflow.end_run()
+
+    def end(self) -> None:
+        """Leave MLflow to whatever follows in this process."""
+        if self._uri_before is not None:
+            mlflow.set_tracking_uri(self._uri_before)
+            self._uri_before = None
+
+
+tracker = Tracker()
+"""Of this process."""
+
+
+def clean_name(name: str) -> str:
+    """A name as MLflow takes it: letters, digits and `/_.- :`, a path that is its own normal form."""
+    cleaned = posixpath.normpath(re.sub(r"[^/\w.\- :]", "_", name)).lstrip("/")
+    return re.sub(r"^\.+", "_", cleaned)[:LONGEST_NAME] or "_"
+
+
+def without_credentials(text: str) -> str:
+    """A text whose URIs name no user and no password."""
+    return re.sub(r"//[^/@\s]*@", "//", text)

@@ -1,0 +1,215 @@
+"""Benchmarks of every kind, from their files through cataloging and evaluation to the table."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.runner import SequentialRunner
+from tests.protocols.ijb_trees import write_tree
+
+from lafs_pipeline.faces.decode import encode_jpeg
+from lafs_pipeline.models.part_fvit import build_model
+from lafs_pipeline.models.provenance import Provenance
+from lafs_pipeline.pipelines import cataloging, evaluate
+from lafs_pipeline.sources.synthetic.faces import draw_face
+
+SIZES = {
+    "num_landmarks": 49,
+    "patch_size": 16,
+    "depth": 1,
+    "dim": 32,
+    "heads": 2,
+    "head_dim": 16,
+    "mlp_dim": 32,
+    "landmark_width": 0.25,
+}
+EVALUATE = {"batch_size": 64, "workers": 0, "resamples": 50}
+
+
+def small_model(seed: int) -> torch.nn.Module:
+    """The first comes from nowhere, the last from a backbone that is not there any more."""
+    torch.manual_seed(seed)
+    model = build_model("part_fvit_tiny_patch8_112", SIZES).eval()
+    if seed:
+        model.provenance = Provenance(training=str(seed) * 64, start="a" * 64, run=f"run{seed}")
+    return model
+
+
+class Pixels(torch.nn.Module):
+    """Embeds a face as its pixels, coarsely: of any length, and quick."""
+
+    def forward(self, images):
+        return torch.nn.functional.avg_pool2d(images, 14).flatten(1)
+
+
+def pixels(_: int) -> torch.nn.Module:
+    return Pixels()
+
+
+def run(folder, benchmarks, sources=None, exclude_overlap="images", model=pixels, backbone=None, **changes):
+    """Run both pipelines; returns what evaluation leaves."""
+    settings = {"sources": sources or {}, "benchmarks": benchmarks, "exclude_overlap": exclude_overlap}
+    parameters = {
+        "cataloging": settings | {"threads": 1},
+        "evaluate": EVALUATE | {"embeddings": str(folder / "embeddings")} | changes,
+        "launch": {"processes": 1},
+        "seed": 0,
+        "export": {},
+        "paths.packed_faces": str(folder / "faces.rec"),
+    }
+    pipeline = cataloging.create_pipeline().only_nodes("catalog_faces") + evaluate.create_pipeline()
+    datasets = {f"params:{name}": MemoryDataset(value) for name, value in parameters.items()}
+    for number, variant in enumerate(("stage1", "scratch", "lafs")):
+        datasets[f"face_model_{variant}"] = MemoryDataset(model(number), copy_mode="assign")
+    datasets["lafs_backbone_digest"] = MemoryDataset(backbone)
+    catalog = DataCatalog(datasets | {name: MemoryDataset() for name in pipeline.outputs()})
+    SequentialRunner().run(pipeline, catalog)
+    return {name: catalog.load(name) for name in ("benchmarks", "roc")}
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    """One run over an IJB tree, a pair set of ones own with groups, and held-out identities."""
+    folder = tmp_path_factory.mktemp("everything")
+    tree = write_tree(folder / "IJBC", people=10)
+    own = folder / "own"
+    own.mkdir()
+    for person in range(8):
+        for number in range(3):
+            encoded = encode_jpeg(draw_face(9, person, number).image)
+            (own / f"p{person}_{number}.jpg").write_bytes(encoded)
+    rng = np.random.default_rng(0)
+    rows = [(p, a, p, b, 1) for p in range(8) for a, b in ((0, 1), (1, 2), (0, 2))]
+    rows += [(p, 0, (p + 2 * rng.integers(1, 4)) % 8, 1, 0) for p in range(8) for _ in range(3)]
+    lines = [f"p{a}_{i}.jpg,p{b}_{j}.jpg,{same}" for a, i, b, j, same in rows]
+    (folder / "pairs.csv").write_text("\n".join(["a,b,is_same", *lines]))
+    groups = [f"p{p}_{n}.jpg,{'even' if p % 2 == 0 else 'odd'}" for p in range(8) for n in range(3)]
+    (folder / "groups.csv").write_text("\n".join(["key,group", *groups]))
+    benchmarks = {
+        "ijbc": {"kind": "ijb", "path": str(tree.root)},
+        "own": {
+            "kind": "pairs_csv",
+            "path": str(own),
+            "pairs_file": str(folder / "pairs.csv"),
+            "groups": str(folder / "groups.csv"),
+            "identity_pattern": r"^(p\d+)_",
+            "aligned": True,
+            "folds": 3,
+        },
+        "held": {"kind": "held_out", "source": "drawn", "identities": 6, "pairs": 40, "folds": 4},
+    }
+    sources = {"drawn": {"kind": "synthetic", "identities": 10, "images_per_identity": 6}}
+    return run(folder / "data", benchmarks, sources, model=small_model)
+
+
+@pytest.fixture(scope="module")
+def table(everything):
+    return everything["benchmarks"]
+
+
+def test_every_benchmark_and_group_is_in_the_table_of_every_model(table):
+    names = {"ijbc", "own", "own/even", "own/odd", "held"}
+    assert set(zip(table["model"], table["benchmark"], strict=True)) == {
+        (model, name) for model in ("stage1", "scratch", "lafs") for name in names
+    }
+    assert table["group"].dropna().unique().tolist() == ["even", "odd"]
+    assert table["value"].between(0, 1).all()
+    assert not table.duplicated(["model", "benchmark", "metric"]).any()
+
+
+def test_figures_of_each_kind(table):
+    metrics = table.groupby("benchmark")["metric"].agg(set).to_dict()
+    assert metrics["held"] == {"accuracy", "fold_std", "auc", "eer", "tar_at_far_0.1"}
+    assert metrics["own/odd"] == {"accuracy", "fold_std", "auc", "eer", "tar_at_far_0.1"}
+    searches = {"rank_1", "rank_5", "tpir_at_fpir_0.1"}
+    assert metrics["ijbc"] == {"tar_at_far_0.1", "tar_at_far_0.01"} | searches
+
+
+def test_every_row_says_how_it_came_about(table):
+    facts = table.drop_duplicates(["model", "benchmark"]).set_index("benchmark")
+    columns = ["pairs", "folds", "templates", "normalized", "detector_score", "flip", "alignment", "overlap"]
+    seen = {name: rows[columns].iloc[0].tolist() for name, rows in facts.groupby(level=0)}
+    assert seen["ijbc"] == [200, pd.NA, 30, False, True, True, "arcface-112, given points", 0]
+    assert seen["own"] == [48, 3, pd.NA, False, False, True, "arcface-112, as given", 0]
+    assert seen["own/even"][:2] == [24, 3]
+    assert seen["held"] == [40, 4, pd.NA, False, False, True, "arcface-112, as given", 0]
+    assert table.groupby("model")["model_digest"].nunique().tolist() == [1, 1, 1]
+    assert table["model_digest"].nunique() == 3
+    prints = table.groupby("benchmark")["data_fingerprint"].unique().str[0]
+    assert prints["own"] == prints["own/even"]
+    assert prints[["own", "ijbc", "held"]].nunique() == 3
+
+
+def test_every_row_names_the_training_and_its_run(table):
+    columns = ["training_digest", "start_digest", "mlflow_run"]
+    named = {
+        model: set(rows[columns].itertuples(index=False, name=None)) for model, rows in table.groupby("model")
+    }
+    assert named == {
+        "stage1": {("", "", "")},
+        "scratch": {("1" * 64, "a" * 64, "run1")},
+        "lafs": {("2" * 64, "a" * 64, "run2")},
+    }
+
+
+@pytest.mark.parametrize(("backbone", "warned"), [("b" * 64, True), ("a" * 64, False), (None, False)])
+def test_a_model_that_is_not_made_from_the_backbone_is_named(tmp_path, caplog, backbone, warned):
+    sources = {"drawn": {"kind": "synthetic", "identities": 6, "images_per_identity": 2}}
+    benchmarks = {"held": {"kind": "held_out", "source": "drawn", "identities": 4, "pairs": 8, "folds": 2}}
+    run(tmp_path, benchmarks, sources, model=small_model, backbone=backbone)
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(said) == warned
+    assert (
+        not warned or "from a backbone (aaaaaaaaaaaa) that is not lafs_backbone as it is now (bbbb" in said[0]
+    )
+
+
+def test_intervals_are_by_identity_where_people_are_known(table):
+    with_interval = table[~table["metric"].str.contains("fold_std|rank|tpir")]
+    assert with_interval["interval"].eq("95%, bootstrap by identity, 50 resamples").all()
+    assert (with_interval["low"] <= with_interval["high"]).all()
+    others = table[table["metric"].str.contains("fold_std|rank|tpir")]
+    assert others[["low", "high"]].isna().all(axis=None)
+    assert others["interval"].eq("").all()
+
+
+def test_the_curves_of_all_benchmarks_are_drawn(everything):
+    assert [axes.get_title() for axes in everything["roc"].axes] == ["ijbc", "own", "held"]
+
+
+def test_flags_change_the_templates(tmp_path):
+    tree = write_tree(tmp_path / "IJBB", "ijbb", people=8)
+    benchmarks = {"ijbb": {"kind": "ijb", "path": str(tree.root)}}
+    values = []
+    for flags in ({}, {"detector_scores": False}, {"normalize_images": True}, {"flip": False}):
+        found = run(tmp_path, benchmarks, **flags)["benchmarks"]
+        row = found.iloc[0]
+        options = {"flip": True, "normalize_images": False, "detector_scores": True} | flags
+        assert [row["flip"], row["normalized"], row["detector_score"]] == list(options.values())
+        values.append(found["value"].tolist())
+    assert len({tuple(value) for value in values}) == 4
+
+
+def test_overlap_counts_what_training_still_holds(tmp_path):
+    for home, numbers in (("bench", (0, 1)), ("train", (0, 5))):
+        for person in range(4):
+            for number in numbers:
+                path = tmp_path / home / f"{home}{person}" / f"{number}.jpg"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(encode_jpeg(draw_face(2, person, number).image))
+    rows = [f"bench{p}/0.jpg,bench{p}/1.jpg,1\nbench{p}/0.jpg,bench{(p + 1) % 4}/1.jpg,0" for p in range(4)]
+    (tmp_path / "pairs.csv").write_text("\n".join(["a,b,is_same", *rows]))
+    benchmarks = {
+        "b": {
+            "kind": "pairs_csv",
+            "path": str(tmp_path / "bench"),
+            "pairs_file": str(tmp_path / "pairs.csv"),
+            "aligned": True,
+            "folds": 2,
+        }
+    }
+    sources = {"t": {"kind": "folder", "path": str(tmp_path / "train"), "aligned": True}}
+    for rule, left in (("none", 4), ("images", 0)):
+        found = run(tmp_path / rule, benchmarks, sources, rule)["benchmarks"]
+        assert found["overlap"].unique().tolist() == [left]

@@ -1,0 +1,37 @@
+import numpy as np
+
+from lafs_pipeline.evaluation.few_shot import FewShotResult
+from lafs_pipeline.reporting.few_shot import plot_few_shot
+
+FOLDS = 10
+
+
+def made_up(gain: float, seeds: int = 5, spread: float = 0.01) -> list[FewShotResult]:
+    """LAFS is better than scratch by `gain` at 4 shots and equal at 1 shot."""
+    generator = np.random.default_rng(0)
+    results = []
+    for shots in (1, 4):
+        for seed in range(seeds):
+            difficulty = generator.normal(0.6, 0.05, FOLDS)
+            for method in ("scratch", "LAFS"):
+                own = generator.normal(0, spread, FOLDS) + gain * (method == "LAFS" and shots == 4)
+                results.append(FewShotResult(method, shots, seed, "lfw", tuple(difficulty + own)))
+    return results
+
+
+def test_the_picture_shows_every_method_and_shot():
+    figure = plot_few_shot(made_up(0.05))
+    (panel,) = figure.axes
+    assert [text.get_text() for text in panel.get_legend().get_texts()] == ["scratch", "LAFS"]
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["1", "4"]
+    assert panel.get_title() == "lfw, 5 seeds"
+
+
+def test_no_shots_stand_first_and_no_method_is_left_out():
+    methods = [f"method {number}" for number in range(8)]
+    results = [
+        FewShotResult(method, shots, 0, "lfw", (0.5, 0.6)) for shots in (4, 0, 1) for method in methods
+    ]
+    (panel,) = plot_few_shot(results).axes
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["0", "1", "4"]
+    assert [text.get_text() for text in panel.get_legend().get_texts()] == methods

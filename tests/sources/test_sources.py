@@ -1,0 +1,278 @@
+"""Sources: what they list, in which order, and what they say about bad paths."""
+
+import os
+import pickle
+import struct
+
+import numpy as np
+import pytest
+
+from lafs_pipeline.faces.decode import decode_image
+from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.seeding import derive_seed
+from lafs_pipeline.sources.folder import FolderSource
+from lafs_pipeline.sources.list import ListSource
+from lafs_pipeline.sources.open import SourceSettings, open_source
+from lafs_pipeline.sources.recordio import RecordIOWriter
+from lafs_pipeline.sources.recordio.source import RecordIOSource
+from lafs_pipeline.sources.synthetic.faces import draw_face
+
+
+def listing(source) -> list[tuple[str, str | None]]:
+    return [(source.key(index), source.identity(index)) for index in range(len(source))]
+
+
+def touch(path, content: bytes = b"x") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def test_folder_listing(tmp_path):
+    for name in (
+        "b/2.JPG",
+        "b/1.png",
+        "Zoë Ö/1.jpg",
+        "loose.webp",
+        "b/notes.txt",
+        "b/.hidden.jpg",
+        "a/deep/1.pgm",
+    ):
+        touch(tmp_path / name, name.encode())
+    source = pickle.loads(pickle.dumps(FolderSource(tmp_path)))
+    assert listing(source) == [
+        ("Zoë Ö/1.jpg", "Zoë Ö"),
+        ("a/deep/1.pgm", "a/deep"),
+        ("b/1.png", "b"),
+        ("b/2.JPG", "b"),
+        ("loose.webp", None),
+    ]
+    assert source.read(2).encoded == b"b/1.png"
+    assert {identity for _, identity in listing(FolderSource(tmp_path, labeled=False))} == {None}
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path):
+    touch(tmp_path / "elsewhere" / "1.jpg")
+    touch(tmp_path / "faces" / "a" / "1.jpg")
+    (tmp_path / "faces" / "b").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "faces" / "a" / "circle").symlink_to(tmp_path / "faces")
+    (tmp_path / "faces" / "a" / "dangling.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    source = FolderSource(tmp_path / "faces")
+    assert [key for key, _ in listing(source)] == ["a/1.jpg", "a/dangling.jpg", "b/1.jpg"]
+    with pytest.raises(LafsError, match="cannot be read"):
+        source.read(1)
+
+
+def test_names_that_are_not_utf8(tmp_path):
+    touch(tmp_path / os.fsdecode(b"caf\xe9") / "1.jpg", b"bytes")
+    source = FolderSource(tmp_path)
+    assert listing(source) == [("caf\\xe9/1.jpg", "caf\\xe9")]
+    assert source.read(0).encoded == b"bytes"
+
+
+def test_composed_and_decomposed_names_are_one_person(tmp_path):
+    touch(tmp_path / "Jose\u0301" / "1.jpg", b"nfd")
+    touch(tmp_path / "Jos\u00e9" / "1.jpg", b"nfc")
+    touch(tmp_path / "Jos\u00e9" / "2.jpg")
+    source = FolderSource(tmp_path)
+    keys, people = zip(*listing(source), strict=True)
+    assert set(people) == {"Jos\u00e9"}
+    assert len(set(keys)) == 3
+    assert {source.read(index).encoded for index in range(2)} == {b"nfd", b"nfc"}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may list every folder")
+def test_folders_that_cannot_be_listed_are_named(tmp_path):
+    touch(tmp_path / "a" / "1.jpg")
+    touch(tmp_path / "b" / "1.jpg")
+    (tmp_path / "b").chmod(0)
+    source = FolderSource(tmp_path)
+    assert [key for key, _ in listing(source)] == ["a/1.jpg", "b"]
+    with pytest.raises(LafsError):
+        source.read(1)
+
+
+def test_things_that_are_not_files(tmp_path):
+    touch(tmp_path / "a" / "1.jpg")
+    os.mkfifo(tmp_path / "a" / "2.jpg")
+    (tmp_path / "a" / "3.jpg").symlink_to("/dev/zero")
+    (tmp_path / "a" / "4.jpg").symlink_to(tmp_path / "a" / "4.jpg")
+    source = FolderSource(tmp_path)
+    assert len(source) == 4
+    for index in (1, 2, 3):
+        with pytest.raises(LafsError, match=r"not an ordinary file|cannot be read"):
+            source.read(index)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a/1.jpg Ann\nb c/2.jpg Bo\n/abs/3.jpg 7\n\n4.jpg\n",
+        "a/1.jpg\tAnn\r\nb c/2.jpg\tBo\r\n/abs/3.jpg\t7\r\n4.jpg\r\n",
+        "a/1.jpg,Ann\nb c/2.jpg,Bo\n/abs/3.jpg,7\n4.jpg\n",
+        "\ufefffile,age,identity\na/1.jpg,1,Ann\nb c/2.jpg,2,Bo\n/abs/3.jpg,3,7\n4.jpg,4,\n",
+    ],
+    ids=["blanks", "tabs", "commas", "heading"],
+)
+def test_list_forms(tmp_path, text):
+    (tmp_path / "list.txt").write_text(text, newline="")
+    touch(tmp_path / "faces" / "b c" / "2.jpg", b"two")
+    source = pickle.loads(pickle.dumps(ListSource(tmp_path / "list.txt", root=tmp_path / "faces")))
+    assert [source.key(i) for i in range(len(source))] == ["a/1.jpg", "b c/2.jpg", "/abs/3.jpg", "4.jpg"]
+    assert [source.identity(i) for i in range(3)] == ["Ann", "Bo", "7"]
+    assert source.read(1).encoded == b"two"
+    with pytest.raises(LafsError, match="No such file"):
+        source.read(0)
+
+
+def test_list_with_points_and_names_in_another_form(tmp_path):
+    touch(tmp_path / "e\u0301.jpg", b"found")
+    (tmp_path / "list.csv").write_text(
+        "path,who,x1,y1,x2,y2,x3,y3,x4,y4,x5,y5\n\u00e9.jpg,0007,1,2,3,4,5,6,7,8,9,10\nb.jpg,-1,,,,,,,,,,\n"
+        "\u00e9.jpg,nan,1,2,3,4,5,6,7,8,9,x\n"
+    )
+    source = ListSource(tmp_path / "list.csv", identity_column="who")
+    assert source.read(0).encoded == b"found"
+    assert source.read(0).points.tolist() == [[1, 2], [3, 4], [5, 6], [7, 8], [9, 10]]
+    assert source.identity(0) == "0007"
+    assert source.key(2) == "\u00e9.jpg#2"
+    with pytest.raises(LafsError, match="negative"):
+        source.identity(1)
+    with pytest.raises(LafsError, match="label is nan"):
+        source.identity(2)
+    with pytest.raises(LafsError, match="not numbers"):
+        source.read(2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "names no images"),
+        ("a.jpg,b,c\n", "line 1 has 3 fields"),
+        ("file,identity\na.jpg\n", "line 2 has 1 fields"),
+    ],
+)
+def test_bad_lists(tmp_path, text, message):
+    (tmp_path / "list.txt").write_text(text)
+    with pytest.raises(LafsError, match=rf"list\.txt.*{message}"):
+        ListSource(tmp_path / "list.txt")
+
+
+@pytest.mark.parametrize("prefix", ["", "faces/"])
+def test_points_file(tmp_path, prefix):
+    """Names relative to the folder, or to the CSV."""
+    touch(tmp_path / "faces" / "a" / "1.jpg")
+    touch(tmp_path / "faces" / "a" / "2.jpg")
+    csv = tmp_path / "points.csv"
+    csv.write_text(f"file,x1,y1,x2,y2,x3,y3,x4,y4,x5,y5\n{prefix}a/1.jpg,1,2,3,4,5,6,7,8,9,10.5\n")
+    source = FolderSource(tmp_path / "faces", points=csv)
+    assert source.read(0).points.tolist() == [[1, 2], [3, 4], [5, 6], [7, 8], [9, 10.5]]
+    assert source.read(1).points is None
+
+
+@pytest.mark.parametrize("text", ["", "file,x1\na,1\n", "file,x1,y1,x2,y2,x3,y3,x4,y4,x5,y5\na" + ",z" * 10])
+def test_bad_points_file(tmp_path, text):
+    touch(tmp_path / "1.jpg")
+    (tmp_path / "points.csv").write_text(text)
+    with pytest.raises(LafsError, match=r"points file .*points\.csv"):
+        FolderSource(tmp_path, points=tmp_path / "points.csv")
+
+
+def test_recordio_source(tmp_path):
+    with RecordIOWriter(tmp_path / "train.rec") as writer:
+        writer.write_image(0, b"", [3, 5])
+        writer.write_image(1, b"one", 12)
+        writer.write_image(2, b"two", [7, 0.5])
+        writer.write_image(3, b"", [1, 2])
+        writer.write_image(4, b"", [2, 3])
+    source = pickle.loads(pickle.dumps(RecordIOSource(tmp_path / "train.rec")))
+    assert listing(source) == [("1", "12"), ("2", "7")]
+    assert source.read(1).encoded == b"two"
+    assert listing(RecordIOSource(tmp_path / "train.rec", labeled=False)) == [("1", None), ("2", None)]
+
+
+def write_shard(path, labels) -> None:
+    with RecordIOWriter(path) as writer:
+        for key, label in enumerate(labels):
+            writer.write_image(key, b"%s %d" % (path.stem.encode(), key), label)
+
+
+def test_recordio_shards(tmp_path):
+    write_shard(tmp_path / "b.rec", [1, 2])
+    write_shard(tmp_path / "a.rec", [2])
+    expected = [("a.rec/0", "2"), ("b.rec/0", "1"), ("b.rec/1", "2")]
+    for path in (str(tmp_path), f"{tmp_path}/*.rec", [str(tmp_path / "a.rec"), str(tmp_path / "b.rec")]):
+        source = pickle.loads(pickle.dumps(RecordIOSource(path)))
+        assert listing(source) == expected
+        assert [source.read(i).encoded for i in range(3)] == [b"a 0", b"b 0", b"b 1"]
+        assert source.location(2) == (tmp_path / "b.rec", 1, 36)
+
+
+def test_labels_that_cannot_be(tmp_path):
+    write_shard(tmp_path / "a.rec", [1, float("nan"), float("inf"), -1, 0.5, 2])
+    source = RecordIOSource(tmp_path / "a.rec")
+    assert (source.identity(0), source.identity(5)) == ("1", "2")
+    for index in range(1, 5):
+        with pytest.raises(LafsError, match="its label"):
+            source.identity(index)
+
+
+def test_record_0_that_is_damaged_costs_no_image(tmp_path, caplog):
+    with RecordIOWriter(tmp_path / "train.rec") as writer:
+        writer.write_image(0, b"", [3, 4])
+        writer.write_image(1, b"one", 0)
+        writer.write_image(2, b"two", 0)
+        writer.write_image(3, b"", [1, 3])
+    data = bytearray((tmp_path / "train.rec").read_bytes())
+    for change in (b"\0\0\0\0", struct.pack("<f", 2.0), struct.pack("<f", float("nan"))):
+        place = 0 if change == b"\0\0\0\0" else 8 + 24
+        (tmp_path / "train.rec").write_bytes(data[:place] + change + data[place + 4 :])
+        caplog.clear()
+        assert listing(RecordIOSource(tmp_path / "train.rec")) == [("1", "0"), ("2", "0")]
+        assert "record 0 is damaged" in caplog.text
+
+
+def test_an_index_that_ends_early_is_reported(tmp_path, caplog):
+    write_shard(tmp_path / "a.rec", [1, 2, 3])
+    index = tmp_path / "a.idx"
+    index.write_text("".join(index.read_text().splitlines(keepends=True)[:2]))
+    assert len(RecordIOSource(tmp_path / "a.rec")) == 2
+    assert "the index ends 36 bytes before the file" in caplog.text
+    index.rename(tmp_path / "old.idx")
+    assert len(RecordIOSource(tmp_path / "a.rec")) == 3
+
+
+def test_synthetic_source_draws_what_its_seed_and_name_say():
+    settings = SourceSettings(kind="synthetic", identities=3, images_per_identity=2)
+    source = open_source("people", settings, 5)
+    assert len(set(listing(source))) == len(source) == 6
+    assert [identity for _, identity in listing(source)] == [
+        "000000",
+        "000000",
+        "000001",
+        "000001",
+        "000002",
+        "000002",
+    ]
+    expected = draw_face(derive_seed(5, "people"), 1, 1)
+    found = source.read(3)
+    np.testing.assert_array_equal(decode_image(found.encoded), expected.image)
+    np.testing.assert_array_equal(found.points, expected.points)
+    assert open_source("others", settings, 5).read(3).encoded != found.encoded
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (SourceSettings(kind="folder"), "Source 'mine': `path` is not set"),
+        (SourceSettings(kind="folder", path="nowhere"), "Source 'mine': Image folder nowhere does not exist"),
+        (SourceSettings(kind="folder", path="."), "Source 'mine': Folder . holds no images"),
+        (
+            SourceSettings(kind="recordio", path="a.rec"),
+            r"Source 'mine': a\.rec does not exist; expected a \.rec file",
+        ),
+    ],
+)
+def test_bad_paths(tmp_path, monkeypatch, settings, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LafsError, match=message):
+        open_source("mine", settings, 0)

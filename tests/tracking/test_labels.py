@@ -1,0 +1,69 @@
+"""What runs are called."""
+
+from pathlib import Path
+
+import pytest
+from kedro.framework.startup import bootstrap_project
+
+from lafs_pipeline.models.part_fvit import build_model
+from lafs_pipeline.tracking.labels import (
+    WHOLE,
+    Labels,
+    in_order,
+    make_labels,
+    size_name,
+    stage_experiment,
+)
+
+TINY = build_model("part_fvit_tiny_patch8_112", {}).sizes
+
+
+def parameters(tokens="landmarks", shots=4, **model):
+    return {
+        "pretrain": {"tokens": tokens},
+        "adapt": {"shots": shots},
+        "model": {"name": "part_fvit_small_patch8_112", "sizes": {}} | model,
+    }
+
+
+@pytest.mark.parametrize(
+    ("pipelines", "given", "name"),
+    [
+        ([WHOLE], None, "all a+b lafs small 4-shot"),
+        (["cataloging"], None, "cataloging a+b"),
+        (["cataloging", "landmarks"], None, "cataloging+landmarks a+b small"),
+        (["pretrain"], None, "pretrain a+b lafs small"),
+        (["adapt"], ("part_fvit", TINY), "adapt a+b lafs tiny 4-shot"),
+        (["adapt"], ("fvit", TINY | {"dim": 96, "depth": 2}), "adapt a+b grid 96x2 4-shot"),
+        (["evaluate"], ("fvit", TINY), "evaluate a+b grid tiny"),
+        (["study"], ("part_fvit", TINY), "study a+b tiny"),
+    ],
+)
+def test_a_name_says_what_a_run_has(pipelines, given, name):
+    labels = make_labels(pipelines, ["a", "b"], parameters(), given)
+    assert labels.run_name() == name
+    assert " ".join(labels.tags().values()) == name.removesuffix("-shot")
+
+
+def test_a_name_follows_the_parameters():
+    wanted = parameters("grid", None, name="part_fvit_tiny_patch8_112", sizes={"depth": 3})
+    labels = make_labels(["pretrain", "adapt"], ["faces"], wanted, None)
+    assert labels == Labels("pretrain+adapt", "faces", "grid", "192x3", "all")
+
+
+@pytest.mark.parametrize("size", ["base", "small", "tiny"])
+def test_registered_sizes_have_names_whatever_their_tokens(size):
+    model = build_model(f"part_fvit_{size}_patch8_112", {"num_landmarks": 49, "patch_size": 16, "dropout": 0})
+    assert size_name(model.sizes) == size
+    assert size_name(model.sizes | {"heads": 2}) == f"{model.sizes['dim']}x12"
+
+
+def test_one_pipeline_has_an_experiment_of_its_own():
+    assert stage_experiment("faces", ["adapt"]) == "faces/adapt"
+    assert stage_experiment("faces", ["adapt", "evaluate"]) == stage_experiment("faces", [WHOLE]) == "faces"
+
+
+def test_the_order_is_that_of_the_registry_not_kedros():
+    bootstrap_project(Path(__file__).parents[2])
+    assert in_order(["evaluate", "adapt", "pretrain"]) == ["pretrain", "adapt", "evaluate"]
+    assert in_order([]) == []
