@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from lafs_pipeline.pipelines.parameters import parse
+from lafs_pipeline.pipelines.parameters import group_settings, parse
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.training.self_supervised import PretrainSettings
 

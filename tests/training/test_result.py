@@ -19,6 +19,7 @@ from lafs_pipeline.interop.model_files import load_model, save_model
 from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.models.provenance import Provenance
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.metric_loggers import MetricLogger
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.folders import configuration_digest, find_trainings
 from lafs_pipeline.training.jobs import Workplace
@@ -29,7 +30,7 @@ def faces(tmp_path_factory):
     return draw_faces(tmp_path_factory.mktemp("faces"))
 
 
-class Damage:
+class Damage(MetricLogger):
     """Receives metrics, and when the training is over shortens its last checkpoint."""
 
     def __init__(self, folder):

@@ -228,7 +228,7 @@ def _members(content: mmap.mmap) -> Iterator[TarMember]:
             yield TarMember(name, start, 0, f"its length of {size} bytes goes beyond the tar file")
             following = _next_header(content, start)
             position, extended = len(content) if following is None else following, {}
-        elif header.type in (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.SOLARIZ_XHDTYPE):
+        elif header.type in (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE):
             extended = extended | _extended_header(
                 header.type, content[start : start + min(size, _MAX_NAME_BYTES)]
             )

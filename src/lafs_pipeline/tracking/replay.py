@@ -133,7 +133,7 @@ def _new_run(client: MlflowClient, folder: Path, note: TrainingNote) -> str:
     name = note.experiment or EXPERIMENT
     experiment = client.get_experiment_by_name(name)
     experiment_id = experiment.experiment_id if experiment else client.create_experiment(name)
-    run_name = " ".join(filter(None, (note.run_name, folder.parent.name)))
+    run_name = " ".join(filter(None, (note.run_name, note.prefix)))
     first = next(read_metrics(folder / METRICS_FILE), {})
     run_id = client.create_run(experiment_id, first.get("time_ms"), note.tags, run_name).info.run_id
     flat = _flatten(read_training(folder).configuration)
