@@ -6,11 +6,14 @@ to that face, since what faces have in common is all that it can learn to find. 
 2017, arXiv 1705.02193); Jakab et al. (NeurIPS 2018, arXiv 1806.07823).
 """
 
+import copy
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,9 +23,11 @@ from torch.utils.data import Dataset
 from lafs_pipeline.faces.alignment import FACE_SIZE
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.landmark_network import LandmarkNetwork, mesh_landmarks
+from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.runtime.settings import setting, settings
+from lafs_pipeline.training.jobs import Workplace, train, train_alone
 from lafs_pipeline.training.parameter_groups import decay_groups
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.stage import Part, Progress
@@ -152,10 +157,10 @@ class LandmarkStage:
         target = batch["target"]
         found = self.call(self._images(batch).contiguous(memory_format=torch.channels_last))
         inside = ((target >= 0) & (target <= FACE_SIZE)).all(dim=-1)
-        counted = inside.sum().clamp_min(1)
-        loss = (F.smooth_l1_loss(found, target, reduction="none").sum(dim=-1) * inside).sum() / counted
+        # A mean over all points, not over those inside: micro-batches weigh alike.
+        loss = (F.smooth_l1_loss(found, target, reduction="none").sum(dim=-1) * inside).mean()
         with torch.no_grad():
-            distance = ((found - target).norm(dim=-1) * inside).sum() / counted
+            distance = (found - target).norm(dim=-1)[inside].mean()
         yield loss, {"distance_px": distance}
 
     def _images(self, batch: dict[str, Tensor]) -> Tensor:
@@ -184,6 +189,45 @@ class LandmarkStage:
         return None
 
 
-def mesh_points(network: LandmarkNetwork) -> np.ndarray:
-    """The mesh (N, 2) in pixels that a network is to find on an unwarped face."""
-    return mesh_landmarks(network.sizes["num_landmarks"]).numpy()
+@dataclass(frozen=True)
+class LandmarkJob:
+    """One training of a landmark network from warps."""
+
+    model: LandmarkNetwork
+    manifest: pd.DataFrame
+    options: WarpTrainingSettings
+    place: Workplace
+    name: ClassVar[str] = LandmarkStage.name
+    result: ClassVar[str] = "average.module."
+
+    def stage(self) -> LandmarkStage:
+        """The network and its average at the start."""
+        return LandmarkStage(copy.deepcopy(self.model), self.options)
+
+    def run(self) -> Path:
+        """Train in this process; returns the training's folder."""
+        samples = WarpedFaces(
+            FaceImages(self.manifest),
+            mesh_landmarks(self.model.sizes["num_landmarks"]).numpy(),
+            self.options.warp,
+            self.place.seed,
+            on_device=processes.local_device().type == "cuda",
+        )
+        return train_alone(self, samples)
+
+
+def train_landmarks(
+    network: LandmarkNetwork, manifest: pd.DataFrame, options: WarpTrainingSettings, place: Workplace
+) -> LandmarkNetwork:
+    """Train a landmark network on faces without labels.
+
+    Args:
+        network: the start, with free coordinates.
+        manifest: the training faces.
+        options: the recipe.
+        place: where it runs.
+
+    Returns:
+        The moving average of the network, in eval mode on the CPU.
+    """
+    return train(LandmarkJob(network, manifest, options, place))
