@@ -113,8 +113,8 @@ def test_the_graph_with_its_boxes_tables_and_pictures(page, smoke, tmp_path):
 
 def test_a_box_opens_and_its_node_shows_the_parameters(page, tmp_path):
     page.click(BOX, "pretrain")
-    assert page.wait_for(NODES, "task") == ["pretrain_backbone", "view_montage"]
-    page.click(TASK, "pretrain_backbone")
-    page.wait_for(OPENED, "pretrain_backbone")
-    page.wait_for_text("params:pretrain", '"pretrain":', "kedro run --to-nodes='pretrain.pretrain_backbone'")
+    assert page.wait_for(NODES, "task") == ["pretrain_backbones", "view_montage"]
+    page.click(TASK, "pretrain_backbones")
+    page.wait_for(OPENED, "pretrain_backbones")
+    page.wait_for_text("params:pretrain", '"pretrain":', "kedro run --to-nodes='pretrain.pretrain_backbones'")
     page.screenshot(tmp_path / "node.png")

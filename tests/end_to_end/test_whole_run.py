@@ -63,19 +63,17 @@ def test_benchmark_identities_are_never_trained_on(smoke, faces):
 def test_models_rebuild_from_their_files(smoke, faces):
     network = load_model(smoke / "06_models/landmark_network.safetensors")
     assert isinstance(network, LandmarkNetwork)
-    names = ["lafs_backbone", *(f"face_model_{variant}" for variant in ("stage1", "scratch", "lafs"))]
+    names = [f"backbones/{name}" for name in ("scratch", "lafs")]
+    names += [f"face_models/{name}" for name in ("stage1", "scratch", "lafs")]
     models = {name: load_model(smoke / f"06_models/{name}.safetensors") for name in names}
     images = to_input(torch.from_numpy(np.stack([FaceImages(faces)[i] for i in range(3)])))
     assert all(isinstance(model, PartFViT) for model in models.values())
     assert all(model(images).shape == (3, 96) for model in models.values())
     weights = [model.transformer.positions for model in models.values()]
     assert not any(torch.equal(a, b) for i, a in enumerate(weights) for b in weights[:i])
-    for own, frozen in zip(
-        models["lafs_backbone"].landmark_network.state_dict().values(),
-        network.state_dict().values(),
-        strict=True,
-    ):
-        assert torch.equal(own, frozen)
+    for name in ("scratch", "lafs"):
+        own = models[f"backbones/{name}"].landmark_network
+        assert model_digest(own) == model_digest(network)
 
 
 def test_landmarks_are_those_of_the_network(smoke, faces):
@@ -140,8 +138,11 @@ def test_models_to_take_away(smoke, kedro, faces, tmp_path):
     finished = kedro(smoke, "run", "--env", "smoke", "--pipelines=export")
     assert finished.returncode == 0, finished.stderr[-3000:]
     folder = smoke / "08_reporting/models"
-    assert {path.name for path in folder.iterdir()} == {"backbone", "stage1", "scratch", "lafs"}
-    cards = {path.name: json.loads((path / "config.json").read_text()) for path in folder.iterdir()}
+    assert {path.name for path in folder.iterdir()} == {"stage1", "scratch", "lafs"}
+    folders = {path.name: path for path in folder.iterdir()} | {
+        "backbone": smoke / "08_reporting/backbones/lafs"
+    }
+    cards = {name: json.loads((path / "config.json").read_text()) for name, path in folders.items()}
     dataset_card = json.loads((smoke / "08_reporting/dataset_card.json").read_text())
     assert {card["training_data"]["fingerprint"] for card in cards.values()} == {dataset_card["fingerprint"]}
     assert cards["lafs"]["training_data"]["adaptation"]["images"] == 16 * 4
@@ -157,7 +158,7 @@ def test_models_to_take_away(smoke, kedro, faces, tmp_path):
     assert cards["backbone"]["scores"] == []
 
     model = timm.create_model(f"local-dir:{folder}/lafs", pretrained=True).eval()
-    trained = load_model(smoke / "06_models/face_model_lafs.safetensors")
+    trained = load_model(smoke / "06_models/face_models/lafs.safetensors")
     image = to_input(torch.from_numpy(FaceImages(faces)[0][None]))
     with torch.inference_mode():
         assert torch.equal(model(image), trained(image))
@@ -173,7 +174,7 @@ def test_models_to_take_away(smoke, kedro, faces, tmp_path):
 
 @pytest.mark.slow
 def test_an_exported_model_runs_without_torch(smoke, kedro, faces):
-    options = ["--pipelines=export", "--nodes=export_lafs"]
+    options = ["--pipelines=export", "--nodes=export.export_face_models"]
     finished = kedro(smoke, "run", *options)
     assert finished.returncode == 0, finished.stderr[-3000:]
     session = onnxruntime.InferenceSession(smoke / "08_reporting/models/lafs/model.onnx")
@@ -181,7 +182,7 @@ def test_an_exported_model_runs_without_torch(smoke, kedro, faces):
     images = np.float32(images) / 127.5 - 1
     (found,) = session.run(None, {"images": images})
     with torch.inference_mode():
-        expected = load_model(smoke / "06_models/face_model_lafs.safetensors")(torch.from_numpy(images))
+        expected = load_model(smoke / "06_models/face_models/lafs.safetensors")(torch.from_numpy(images))
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-4)
 
 
@@ -235,13 +236,15 @@ def test_the_run_is_tracked(smoke, mlflow_run):
     logged = run.data.metrics[f"{row['metric']}/{row['benchmark']}/{row['model']}"]
     assert logged == pytest.approx(row["value"])
     artifacts = {item.path for item in client.list_artifacts(run.info.run_id)}
-    assert {
-        "benchmarks.csv",
-        "roc.png",
-        "report.html",
-        "face_model_lafs.safetensors",
-        "landmark_network.safetensors",
-    } <= artifacts
+    assert {"benchmarks.csv", "roc.png", "report.html", "landmark_network.safetensors"} <= artifacts
+    models = {
+        folder: {item.path for item in client.list_artifacts(run.info.run_id, folder)}
+        for folder in ("backbones", "face_models")
+    }
+    assert models == {
+        "backbones": {f"backbones/{name}.safetensors" for name in ("scratch", "lafs")},
+        "face_models": {f"face_models/{name}.safetensors" for name in ("stage1", "scratch", "lafs")},
+    }
 
 
 def test_the_model_is_registered_and_embeds_as_its_file_does(smoke, mlflow_run, faces, monkeypatch):
@@ -253,7 +256,7 @@ def test_the_model_is_registered_and_embeds_as_its_file_does(smoke, mlflow_run, 
     monkeypatch.setattr(mlflow.tracking._tracking_service.utils, "_tracking_uri", database)
     images = np.stack([FaceImages(faces)[index] for index in range(3)])
     found = mlflow.pyfunc.load_model("models:/lafs_face_model/1").predict(images)
-    network = load_model(smoke / "06_models/face_model_lafs.safetensors")
+    network = load_model(smoke / "06_models/face_models/lafs.safetensors")
     np.testing.assert_array_equal(found, unit_embeddings(network, torch.from_numpy(images)))
 
 
@@ -322,26 +325,30 @@ def test_the_grid_baseline(smoke, kedro, tmp_path):
         *("--params", "pretrain.tokens=grid,pretrain.views.local_size=48"),
     )
     assert finished.returncode == 0, finished.stderr[-3000:]
-    assert isinstance(load_model(tmp_path / "grid/06_models/face_model_lafs.safetensors"), FViT)
+    folder = tmp_path / "grid/06_models/face_models"
+    families = {path.stem: type(load_model(path)) for path in folder.iterdir()}
+    assert families == {"stage1": PartFViT, "lafs": PartFViT, "scratch": FViT, "grid": FViT}
+    table = pd.read_csv(tmp_path / "grid/08_reporting/benchmarks.csv")
+    assert table["model"].unique().tolist() == ["stage1", "scratch", "grid", "lafs"]
 
 
 def test_a_face_model_names_its_backbone(smoke, mlflow_run, kedro, tmp_path):
     _, run = mlflow_run
     models = {
         name: load_model(smoke / f"06_models/{name}.safetensors")
-        for name in ("lafs_backbone", "face_model_lafs", "face_model_stage1", "landmark_network")
+        for name in ("backbones/lafs", "face_models/lafs", "face_models/stage1", "landmark_network")
     }
     origins = {name: model.provenance for name, model in models.items()}
     assert {origin.run for origin in origins.values()} == {run.info.run_id}
-    assert origins["face_model_lafs"].start == model_digest(models["lafs_backbone"])
-    assert origins["landmark_network"] == origins["face_model_stage1"]
+    assert origins["face_models/lafs"].start == model_digest(models["backbones/lafs"])
+    assert origins["landmark_network"] == origins["face_models/stage1"]
     table = pd.read_csv(smoke / "08_reporting/benchmarks.csv").set_index("model")
     for model in ("stage1", "lafs"):
         own = table.loc[model, ["training_digest", "start_digest", "mlflow_run"]].drop_duplicates()
-        assert own.to_numpy().tolist() == [list(astuple(origins[f"face_model_{model}"]))]
+        assert own.to_numpy().tolist() == [list(astuple(origins[f"face_models/{model}"]))]
     data = shutil.copytree(smoke, tmp_path / "data")
     (first,) = (data / "06_models/checkpoints/pretrain").iterdir()
-    assert first.name == origins["lafs_backbone"].training[:12]
+    assert first.name == origins["backbones/lafs"].training[:12]
     before = {path: path.stat().st_mtime_ns for path in first.rglob("*") if path.name != ".lock"}
     other = kedro(data, "run", "--env", "smoke", "--pipelines=pretrain", "--params", "seed=1")
     assert other.returncode == 0, other.stderr[-3000:]
@@ -349,4 +356,4 @@ def test_a_face_model_names_its_backbone(smoke, mlflow_run, kedro, tmp_path):
     assert len(list(first.parent.iterdir())) == 2
     evaluated = kedro(data, "run", "--env", "smoke", "--pipelines=evaluate", COLUMNS="400")
     assert evaluated.returncode == 0, evaluated.stderr[-3000:]
-    assert "that is not lafs_backbone as it is now" in evaluated.stdout
+    assert "that is not backbones/lafs as it is now" in evaluated.stdout

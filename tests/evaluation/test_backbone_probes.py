@@ -8,6 +8,7 @@ from torch import nn
 from lafs_pipeline.cataloging.catalog import catalog_faces
 from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.evaluation.backbone_probes import COLUMNS, choose_probe_faces, probe_backbones
+from lafs_pipeline.evaluation.embeddings import EmbeddingStore
 from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.subsets import select_shots
@@ -16,6 +17,7 @@ from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.views.normalize import to_input
 
 ALONE = LaunchSettings(processes=1)
+OPTIONS = EvaluateSettings(workers=0)
 
 
 class Knows(nn.Module):
@@ -47,10 +49,6 @@ def faces(tmp_path_factory) -> pd.DataFrame:
     return catalog_faces(CatalogSettings(sources={"drawn": source}, threads=1), 0, packed).manifest
 
 
-def options(folder) -> EvaluateSettings:
-    return EvaluateSettings(embeddings=str(folder), workers=0)
-
-
 def test_queries_are_the_other_training_images_of_drawn_identities(faces):
     shots = select_shots(faces, 2, seed=0)
     faces = faces.assign(split=["lfw" if key.endswith("5") else "train" for key in faces["key"]])
@@ -69,7 +67,8 @@ def test_queries_are_the_other_training_images_of_drawn_identities(faces):
 
 def test_a_row_a_model_and_probe(faces, tmp_path):
     gallery, queries = choose_probe_faces(faces, select_shots(faces, 2, seed=0), 100, seed=0)
-    table = probe_backbones({"a": Knows(faces), "b": Blind()}, gallery, queries, options(tmp_path), ALONE)
+    models, store = {"a": Knows(faces), "b": Blind()}, EmbeddingStore(tmp_path)
+    table = probe_backbones(models, gallery, queries, store, OPTIONS, ALONE)
     assert list(table.columns) == COLUMNS
     assert table[["model", "probe"]].to_numpy().tolist() == [
         ["a", "linear"],
@@ -91,7 +90,7 @@ def test_without_queries_the_table_is_empty_and_says_why(faces, tmp_path, caplog
     gallery, queries = choose_probe_faces(faces, chosen, identities, seed=0)
     assert gallery.empty
     assert queries.empty
-    table = probe_backbones({"a": Blind()}, gallery, queries, options(tmp_path), ALONE)
+    table = probe_backbones({"a": Blind()}, gallery, queries, EmbeddingStore(tmp_path), OPTIONS, ALONE)
     assert list(table.columns) == COLUMNS
     assert table.empty
     assert "no images beside their shots" in caplog.text

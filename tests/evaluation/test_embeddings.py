@@ -11,7 +11,7 @@ from torch import nn
 
 from lafs_pipeline.cataloging.catalog import catalog_faces
 from lafs_pipeline.cataloging.planning import CatalogSettings
-from lafs_pipeline.evaluation.embeddings import embed_faces
+from lafs_pipeline.evaluation.embeddings import EmbeddingStore
 from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.digest import model_digest
@@ -45,12 +45,13 @@ def small_model(seed: int = 0) -> nn.Module:
     return build_model("part_fvit_tiny_patch8_112", SIZES | {"landmark_width": 0.25}).eval()
 
 
-def options(folder, **changes) -> EvaluateSettings:
-    return EvaluateSettings(**{"embeddings": str(folder), "workers": 0, "batch_size": 4} | changes)
+def options(**changes) -> EvaluateSettings:
+    return EvaluateSettings(**{"workers": 0, "batch_size": 4} | changes)
 
 
-def embed(model, faces, chosen, launching=ALONE):
-    return embed_faces(model, model_digest(model), {"b": faces}, chosen, launching)["b"]
+def embed(model, faces, folder, **changes):
+    store = EmbeddingStore(folder)
+    return store.embed(model, model_digest(model), {"b": faces}, options(**changes), ALONE)["b"]
 
 
 class Refuses(nn.Module):
@@ -65,7 +66,7 @@ class Refuses(nn.Module):
 def test_rows_belong_to_their_keys(tmp_path, faces, flip, precision):
     shuffled = faces.sample(frac=1, random_state=0)
     model = small_model()
-    found = embed(model, shuffled, options(tmp_path, flip=flip, precision=precision))
+    found = embed(model, shuffled, tmp_path, flip=flip, precision=precision)
     assert found.vectors.dtype == precision
     assert isinstance(found.vectors, np.memmap)
     images = to_input(torch.from_numpy(np.stack([FaceImages(shuffled)[i] for i in (3, 0, 17)])))
@@ -77,42 +78,38 @@ def test_rows_belong_to_their_keys(tmp_path, faces, flip, precision):
 
 def test_what_is_there_is_read_and_not_made(tmp_path, faces):
     model = small_model()
-    digest = model_digest(model)
-    first = embed(model, faces, options(tmp_path))
+    digest, store = model_digest(model), EmbeddingStore(tmp_path)
+    first = embed(model, faces, tmp_path)
     (file,) = tmp_path.rglob("*.npy")
-    again = embed_faces(Refuses(), digest, {"b": faces[::-1]}, options(tmp_path), ALONE)["b"]
+    again = store.embed(Refuses(), digest, {"b": faces[::-1]}, options(), ALONE)["b"]
     np.testing.assert_array_equal(again.vectors, first.vectors)
     assert digest[:32] in str(file)
     assert first.fingerprint in file.name
     for change in ({"flip": False}, {"precision": "float16"}):
         with pytest.raises(AssertionError, match="embedded again"):
-            embed_faces(Refuses(), digest, {"b": faces}, options(tmp_path, **change), ALONE)
+            store.embed(Refuses(), digest, {"b": faces}, options(**change), ALONE)
     with pytest.raises(AssertionError, match="embedded again"):
-        embed_faces(Refuses(), digest, {"b": faces[1:]}, options(tmp_path), ALONE)
+        store.embed(Refuses(), digest, {"b": faces[1:]}, options(), ALONE)
     with pytest.raises(AssertionError, match="embedded again"):
-        embed_faces(Refuses(), model_digest(small_model(1)), {"b": faces}, options(tmp_path), ALONE)
+        store.embed(Refuses(), model_digest(small_model(1)), {"b": faces}, options(), ALONE)
     assert list(tmp_path.rglob("*.npy")) == [file]
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-40], lambda data: b"", lambda data: b"x" * len(data)])
 def test_a_damaged_file_is_made_anew(tmp_path, faces, damage):
     model = small_model()
-    first = np.array(embed(model, faces, options(tmp_path)).vectors)
+    first = np.array(embed(model, faces, tmp_path).vectors)
     (file,) = tmp_path.rglob("*.npy")
     file.write_bytes(damage(file.read_bytes()))
-    np.testing.assert_array_equal(embed(model, faces, options(tmp_path)).vectors, first)
+    np.testing.assert_array_equal(embed(model, faces, tmp_path).vectors, first)
 
 
 def test_two_processes_write_the_same_file(tmp_path, faces):
     model = small_model()
     tables = {"all": faces, "one": faces[:1], "some": faces[3:10]}
     alone, together = (
-        embed_faces(
-            model,
-            model_digest(model),
-            tables,
-            options(tmp_path / str(count)),
-            LaunchSettings(processes=count),
+        EmbeddingStore(tmp_path / str(count)).embed(
+            model, model_digest(model), tables, options(), LaunchSettings(processes=count)
         )
         for count in (1, 2)
     )
@@ -139,21 +136,21 @@ class InterruptsItself(nn.Module):
 def test_a_signal_stops_and_leaves_nothing_half_written(tmp_path, faces):
     model = InterruptsItself()
     with pytest.raises(Stopped, match="SIGTERM"):
-        embed(model, faces, options(tmp_path, flip=False))
+        embed(model, faces, tmp_path, flip=False)
     assert model.calls == 3
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_an_image_that_cannot_be_read(tmp_path, faces):
     with pytest.raises(LafsError, match="drawn/000000/00000"):
-        embed(small_model(), faces.assign(offset=7), options(tmp_path))
+        embed(small_model(), faces.assign(offset=7), tmp_path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_a_folder_that_cannot_be_written(tmp_path, faces):
     (tmp_path / "file").write_text("")
     with pytest.raises(LafsError, match="cannot be written"):
-        embed(small_model(), faces, options(tmp_path / "file"))
+        embed(small_model(), faces, tmp_path / "file")
 
 
 def test_digests_tell_weights_names_and_sizes_apart():

@@ -9,6 +9,7 @@ from torch import nn
 
 from lafs_pipeline.cataloging.catalog import catalog_faces
 from lafs_pipeline.cataloging.planning import CatalogSettings
+from lafs_pipeline.evaluation.embeddings import EmbeddingStore
 from lafs_pipeline.evaluation.evaluate import BenchmarkData
 from lafs_pipeline.evaluation.hardest_pairs import (
     FALSE_ACCEPT,
@@ -28,6 +29,8 @@ from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.views.normalize import to_input
 
 PAIRS = 200
+ALONE = LaunchSettings(processes=1)
+OPTIONS = EvaluateSettings(workers=0, flip=False)
 
 
 def made_up(noise: float):
@@ -106,13 +109,9 @@ def cataloged(tmp_path):
     return BenchmarkData(faces=found["manifest"], **tables)
 
 
-def options(tmp_path):
-    return EvaluateSettings(embeddings=str(tmp_path / "embeddings"), workers=0, flip=False)
-
-
 def test_a_model_s_errors_on_cataloged_faces(tmp_path, cataloged):
-    model, alone = Pixels(), LaunchSettings(processes=1)
-    found = find_hardest_pairs(model, cataloged, options(tmp_path), alone, 4)
+    model = Pixels()
+    found = find_hardest_pairs(model, cataloged, EmbeddingStore(tmp_path), OPTIONS, ALONE, 4)
     assert found.dtypes.astype(str).to_dict() == HARDEST_TYPES
     assert 1 <= len(found) <= 8
     keys = cataloged.faces["key"].tolist()
@@ -151,7 +150,7 @@ def templates(tmp_path_factory):
 
 def test_a_model_s_errors_on_templates(tmp_path, templates):
     data, embedding = templates
-    found = find_hardest_pairs(Pixels(), data, options(tmp_path), LaunchSettings(processes=1), 3)
+    found = find_hardest_pairs(Pixels(), data, EmbeddingStore(tmp_path), OPTIONS, ALONE, 3)
     assert found.dtypes.astype(str).to_dict() == HARDEST_TYPES
     assert found["fold"].isna().all()
 
@@ -195,6 +194,6 @@ def test_without_benchmarks_the_table_is_empty(tmp_path, cataloged):
     none = BenchmarkData(
         **vars(cataloged) | {"pairs": cataloged.pairs.iloc[:0], "protocols": cataloged.protocols.iloc[:0]}
     )
-    found = find_hardest_pairs(Pixels(), none, options(tmp_path), LaunchSettings(processes=1), 4)
+    found = find_hardest_pairs(Pixels(), none, EmbeddingStore(tmp_path), OPTIONS, ALONE, 4)
     assert found.empty
     assert list(found) == list(HARDEST_TYPES)

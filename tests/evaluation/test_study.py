@@ -9,6 +9,7 @@ import torch
 
 from lafs_pipeline.cataloging.catalog import catalog_faces
 from lafs_pipeline.cataloging.planning import CatalogSettings
+from lafs_pipeline.evaluation.embeddings import EmbeddingStore
 from lafs_pipeline.evaluation.evaluate import BenchmarkData, evaluate_model
 from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.evaluation.study import Study, StudyRun, StudySettings, plan_study, pretraining_variants
@@ -47,7 +48,8 @@ def study(tmp_path_factory) -> Study:
         network=lafs.landmark_network,
         data=BenchmarkData(faces=catalog.manifest, **tables),
         adapt=AdaptSettings(shots=3),
-        evaluate=EvaluateSettings(embeddings=str(folder / "embeddings"), workers=0, resamples=0),
+        evaluate=EvaluateSettings(workers=0, resamples=0),
+        store=EmbeddingStore(folder / "embeddings"),
         place=Workplace(folder / "study", 0, launch=LaunchSettings(processes=1)),
         steps=7,
     )
@@ -167,7 +169,7 @@ def test_without_shots_the_start_is_benchmarked_as_it_is(study):
     for seed in (0, 1):
         (result,) = study.execute(StudyRun("lafs", 0, seed), loggers=[])
         (expected,) = evaluate_model(
-            study.backbones["lafs"], study.data, study.evaluate, study.place.launch, seed
+            study.backbones["lafs"], study.data, study.store, study.evaluate, study.place.launch, seed
         )
         np.testing.assert_array_equal(result.fold_accuracy, expected.fold_accuracy)
         assert study.finished(StudyRun("lafs", 0, seed)) == [result]

@@ -106,7 +106,7 @@ def test_a_server_that_dies_in_a_training_and_comes_back_after_the_run(
     server.stop()
     assert run.finish() == 0, run.stderr[-3000:]
     assert (run.stdout + run.stderr).count("MLflow failed") == 1
-    assert (data / "06_models/lafs_backbone.safetensors").exists()
+    assert (data / "06_models/backbones/lafs.safetensors").exists()
     assert RunRecord(folder.parent).read() is None
     assert len(written_curve(data, "pretrain")) == 160
 

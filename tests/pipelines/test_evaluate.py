@@ -1,5 +1,7 @@
 """Benchmarks of every kind, from their files through cataloging and evaluation to the table."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,8 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 from tests.protocols.ijb_trees import write_tree
 
+from lafs_pipeline.datasets.embeddings_dataset import EmbeddingsDataset
+from lafs_pipeline.datasets.partitions_dataset import PartitionsDataset
 from lafs_pipeline.faces.decode import encode_jpeg
 from lafs_pipeline.models.part_fvit import build_model
 from lafs_pipeline.models.provenance import Provenance
@@ -24,6 +28,9 @@ SIZES = {
     "mlp_dim": 32,
     "landmark_width": 0.25,
 }
+NAMES = ("stage1", "scratch", "lafs")
+HELD_OUT = {"held": {"kind": "held_out", "source": "drawn", "identities": 4, "pairs": 8, "folds": 2}}
+DRAWN = {"drawn": {"kind": "synthetic", "identities": 6, "images_per_identity": 2}}
 EVALUATE = {"batch_size": 64, "workers": 0, "resamples": 50}
 
 
@@ -47,12 +54,21 @@ def pixels(_: int) -> torch.nn.Module:
     return Pixels()
 
 
-def run(folder, benchmarks, sources=None, exclude_overlap="images", model=pixels, backbone=None, **changes):
+def run(
+    folder,
+    benchmarks,
+    sources=None,
+    exclude_overlap="images",
+    model=pixels,
+    backbone=None,
+    names=NAMES,
+    **changes,
+):
     """Run both pipelines; returns what evaluation leaves."""
     settings = {"sources": sources or {}, "benchmarks": benchmarks, "exclude_overlap": exclude_overlap}
     parameters = {
         "cataloging": settings | {"threads": 1},
-        "evaluate": EVALUATE | {"embeddings": str(folder / "embeddings")} | changes,
+        "evaluate": EVALUATE | changes,
         "launch": {"processes": 1},
         "seed": 0,
         "export": {},
@@ -60,9 +76,15 @@ def run(folder, benchmarks, sources=None, exclude_overlap="images", model=pixels
     }
     pipeline = cataloging.create_pipeline().only_nodes("catalog_faces") + evaluate.create_pipeline()
     datasets = {f"params:{name}": MemoryDataset(value) for name, value in parameters.items()}
-    for number, variant in enumerate(("stage1", "scratch", "lafs")):
-        datasets[f"face_model_{variant}"] = MemoryDataset(model(number), copy_mode="assign")
-    datasets["lafs_backbone_digest"] = MemoryDataset(backbone)
+    models = {name: partial(model, number) for number, name in enumerate(names)}
+    datasets |= {
+        "face_models": MemoryDataset(models, copy_mode="assign"),
+        "backbone_digests": MemoryDataset({"lafs": backbone}),
+        "embeddings": EmbeddingsDataset(str(folder / "embeddings")),
+        "verification": PartitionsDataset(
+            path=str(folder / "verification"), dataset="pandas.ParquetDataset", filename_suffix=".parquet"
+        ),
+    }
     catalog = DataCatalog(datasets | {name: MemoryDataset() for name in pipeline.outputs()})
     SequentialRunner().run(pipeline, catalog)
     return {name: catalog.load(name) for name in ("benchmarks", "roc")}
@@ -155,14 +177,28 @@ def test_every_row_names_the_training_and_its_run(table):
 
 @pytest.mark.parametrize(("backbone", "warned"), [("b" * 64, True), ("a" * 64, False), (None, False)])
 def test_a_model_that_is_not_made_from_the_backbone_is_named(tmp_path, caplog, backbone, warned):
-    sources = {"drawn": {"kind": "synthetic", "identities": 6, "images_per_identity": 2}}
-    benchmarks = {"held": {"kind": "held_out", "source": "drawn", "identities": 4, "pairs": 8, "folds": 2}}
-    run(tmp_path, benchmarks, sources, model=small_model, backbone=backbone)
+    run(tmp_path, HELD_OUT, DRAWN, model=small_model, backbone=backbone)
     said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(said) == warned
-    assert (
-        not warned or "from a backbone (aaaaaaaaaaaa) that is not lafs_backbone as it is now (bbbb" in said[0]
+    expected = (
+        "face_models/lafs was adapted from a backbone (aaaaaaaaaaaa) that is not backbones/lafs as it is"
     )
+    assert not warned or said[0].startswith(f"{expected} now (bbbb")
+
+
+def test_the_table_takes_the_models_that_are_there(tmp_path):
+    found = run(tmp_path, HELD_OUT, DRAWN, names=("mine", "lafs", "grid"))
+    assert found["benchmarks"]["model"].unique().tolist() == ["grid", "lafs", "mine"]
+    labels = [text.get_text().split(":")[0] for text in found["roc"].axes[0].get_legend().get_texts()]
+    assert labels == ["grid", "LAFS", "mine"]
+
+
+def test_without_face_models_the_table_is_empty_and_says_why(tmp_path, caplog):
+    found = run(tmp_path, HELD_OUT, DRAWN, names=())
+    assert found["benchmarks"].empty
+    assert {"model", "benchmark", "value", "data_fingerprint"} <= set(found["benchmarks"])
+    assert found["roc"].texts[0].get_text() == "no results"
+    assert "no face model is there to be evaluated" in caplog.messages
 
 
 def test_intervals_are_by_identity_where_people_are_known(table):

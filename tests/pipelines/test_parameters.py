@@ -49,3 +49,11 @@ def test_an_old_name_is_refused_with_the_new_one():
     sources = {"sources": {"own": {"path": "faces", "labelled": False}}}
     with pytest.raises(LafsError, match=r"sources\.own\.labelled is called labeled now"):
         parse(group_settings("cataloging"), sources, "cataloging")
+
+
+@pytest.mark.parametrize(("group", "name"), [("evaluate", "embeddings"), ("report", "study_runs")])
+def test_a_path_that_the_catalog_says_now_is_refused_with_its_entry(group, name):
+    with pytest.raises(
+        LafsError, match=rf"{group}\.{name} is gone: the entry (earlier_)?{name} of the catalog"
+    ):
+        parse(group_settings(group), {name: "data/there"}, group)

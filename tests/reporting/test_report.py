@@ -23,7 +23,7 @@ from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.part_fvit import build_model
 from lafs_pipeline.reporting.history import History
 from lafs_pipeline.reporting.pictures import png_picture
-from lafs_pipeline.reporting.report import ALT, ReportData, read_study, render_report
+from lafs_pipeline.reporting.report import ALT, ReportData, choose_study, render_report
 from lafs_pipeline.reporting.tables import PUBLISHED, headline_table, metric_name, model_name
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.sources.open import SourceSettings
@@ -257,7 +257,7 @@ def test_hardest_pairs_are_shown_with_keys_score_and_their_own_images(page, comp
     assert "9 of 40 pairs of one person are rejected." in text
 
 
-def test_few_shot_tables_or_the_command_that_makes_them(page, complete, tmp_path):
+def test_few_shot_tables_or_the_command_that_makes_them(page, complete):
     (table,) = page.table("seeds", "shots")
     for row in few_shot_table(complete.study).itertuples():
         cells = [dict(zip(table[0], line, strict=True)) for line in table[1:] if line[1] == str(row.shots)]
@@ -267,20 +267,18 @@ def test_few_shot_tables_or_the_command_that_makes_them(page, complete, tmp_path
         assert cells[:3] == [row.benchmark, str(row.shots), "LAFS over scratch"]
         shown = [float(number) for number in re.findall(r"[+-][\d.]+", cells[3])]
         assert shown == pytest.approx([row.difference, row.low, row.high], abs=0.0051)
-    absent = Page(render_report(changed(complete, study=read_study(tmp_path / "none.parquet", "f", "b"))))
+    absent = Page(render_report(changed(complete, study=choose_study(None, "f", "b"))))
     assert absent.table("points") == []
     assert "kedro run --pipelines=study" in absent.text
 
 
-def test_the_study_s_file(complete, tmp_path):
-    path = tmp_path / "runs.parquet"
-    study_frame(complete.study, "faces", "backbone").to_parquet(path)
-    assert read_study(path, "faces", "backbone") == complete.study
-    assert read_study(path, "others", "backbone") is None
-    assert read_study(path, "faces", "another") is None
-    path.write_bytes(b"damaged")
-    with pytest.raises(LafsError, match=r"report\.study_runs.*kedro run --pipelines=study"):
-        read_study(path, "faces", "backbone")
+def test_the_study_s_runs(complete):
+    runs = study_frame(complete.study, "faces", "backbone")
+    assert choose_study(runs, "faces", "backbone") == complete.study
+    assert choose_study(runs, "others", "backbone") is None
+    assert choose_study(runs, "faces", "another") is None
+    with pytest.raises(LafsError, match=r"study_runs.*kedro run --pipelines=study"):
+        choose_study(runs.drop(columns="shots"), "faces", "backbone")
 
 
 def test_hostile_names_are_text(complete):
@@ -326,6 +324,11 @@ def test_a_run_of_little_still_has_a_page(complete):
     assert "No training has left metrics" in text
     assert "No pair was decided wrongly." in text
     assert headline_table(alone).rows[0][0] == "bench: TAR at FAR 0.001"
+
+
+def test_without_face_models_there_is_still_a_page(complete):
+    page = Page(render_report(changed(complete, model=None, benchmarks=complete.benchmarks.iloc[:0])))
+    assert "landmark network" not in page.text
 
 
 def test_the_same_data_gives_the_same_page(html, complete):

@@ -44,14 +44,14 @@ def logged(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     torch.manual_seed(1)
     network = as_trained(PartFViT(**SIZES, landmark_width=0.25)).eval()
-    save_model(network, folder / "face_model_lafs.safetensors")
+    save_model(network, folder / "lafs.safetensors")
     database, before = f"sqlite:///{folder}/mlflow.db", mlflow.get_tracking_uri()
     MlflowClient(database).create_experiment("faces", (folder / "files").as_uri())
     mlflow.set_tracking_uri(database)
     try:
         mlflow.set_experiment("faces")
         with mlflow.start_run() as run:
-            log_model(folder / "face_model_lafs.safetensors", NAME)
+            log_model(folder / "lafs.safetensors", NAME)
         yield network, database, run.info.run_id
     finally:
         mlflow.set_tracking_uri(before)

@@ -59,12 +59,14 @@ def test_what_cannot_be_saved_is_an_error_as_ever(active, tmp_path):
     assert tracker.is_on
 
 
-def test_a_partitioned_data_set_is_logged_as_a_folder(active, tmp_path):
+def test_of_a_partitioned_data_set_what_was_saved_is_logged_into_a_folder(active, tmp_path):
     inner = {"type": "partitions.PartitionedDataset", "path": str(tmp_path / "tables")}
     dataset = TrackedDataset(inner | {"dataset": "pandas.CSVDataset", "filename_suffix": ".csv"})
+    (tmp_path / "tables").mkdir()
+    shutil.copy(__file__, tmp_path / "tables/of_others.csv")
     dataset.save({"one": TABLE, "two": TABLE})
     assert artifacts(active, "tables") == ["tables/one.csv", "tables/two.csv"]
-    assert sorted(dataset.load()) == ["one", "two"]
+    assert sorted(dataset.load()) == ["of_others", "one", "two"]
 
 
 def test_versions_are_those_of_the_data_set(active, tmp_path):

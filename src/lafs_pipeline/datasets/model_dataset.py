@@ -42,11 +42,11 @@ class FaceModelDataset(AbstractDataset["nn.Module", "nn.Module"]):
         return {"filepath": str(self._filepath)}
 
 
-class ModelDigestDataset(AbstractDataset[None, str | None]):
-    """Which model lies in a file, without loading it: the digest in its header.
+class ModelDigestsDataset(AbstractDataset[None, dict[str, str | None]]):
+    """Which models lie in a folder, without loading them: the digests in their headers.
 
     Args:
-        filepath: of the `.safetensors` file, which need not exist.
+        filepath: of the folder of `.safetensors` files, which need not exist.
         metadata: for Kedro-Viz.
     """
 
@@ -54,11 +54,11 @@ class ModelDigestDataset(AbstractDataset[None, str | None]):
         self._filepath = Path(filepath)
         self.metadata = metadata
 
-    def load(self) -> str | None:
-        """SHA-256 of sizes and weights; None without a file, or where an older one does not tell."""
+    def load(self) -> dict[str, str | None]:
+        """SHA-256 of sizes and weights by name of the file; None where an older one does not tell."""
         from lafs_pipeline.interop.model_header import read_digest
 
-        return read_digest(self._filepath) if self._filepath.is_file() else None
+        return {path.stem: read_digest(path) for path in sorted(self._filepath.glob("[!.]*.safetensors"))}
 
     def save(self, data: None) -> None:
         """Refuse: the digest is written with the model.
@@ -79,7 +79,7 @@ class ModelExportDataset(AbstractDataset["ModelExport", "nn.Module"]):
     """A folder to take away: a face model with its card, and in the formats of others.
 
     Args:
-        filepath: of the folder.
+        filepath: of the `model.safetensors` in it.
         metadata: for Kedro-Viz.
     """
 
@@ -89,21 +89,18 @@ class ModelExportDataset(AbstractDataset["ModelExport", "nn.Module"]):
 
     def load(self) -> "nn.Module":
         """Rebuild the model, in eval mode on the CPU."""
-        from lafs_pipeline.interop.model_export import WEIGHTS
         from lafs_pipeline.interop.model_files import load_model
 
-        return load_model(self._filepath / WEIGHTS)
+        return load_model(self._filepath)
 
     def save(self, data: "ModelExport") -> None:
         """Write the folder."""
         from lafs_pipeline.interop.model_export import write_export
 
-        write_export(data, self._filepath)
+        write_export(data, self._filepath.parent)
 
     def _exists(self) -> bool:
-        from lafs_pipeline.interop.model_export import WEIGHTS
-
-        return (self._filepath / WEIGHTS).is_file()
+        return self._filepath.is_file()
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from lafs_pipeline.evaluation.embeddings import embed_faces
+from lafs_pipeline.evaluation.embeddings import EmbeddingStore
 from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.faces.manifest import TRAIN
 from lafs_pipeline.faces.subsets import identity_labels
@@ -49,6 +49,7 @@ def probe_backbones(
     models: Mapping[str, nn.Module],
     gallery: pd.DataFrame,
     queries: pd.DataFrame,
+    store: EmbeddingStore,
     options: EvaluateSettings,
     launching: LaunchSettings,
 ) -> pd.DataFrame:
@@ -60,7 +61,8 @@ def probe_backbones(
         models: by name; images (B, 3, 112, 112) in [-1, 1] -> (B, dim).
         gallery: rows of the manifest that the probes learn from.
         queries: rows of the same identities that they are tested on; with none the table is empty.
-        options: how embeddings are made and where they are kept.
+        store: keeps the embeddings.
+        options: how embeddings are made.
         launching: how many processes embed.
 
     Returns:
@@ -75,7 +77,7 @@ def probe_backbones(
     in_gallery = np.arange(len(both)) < len(gallery)
     rows = []
     for model_name, model in models.items():
-        found = embed_faces(
+        found = store.embed(
             model, model_digest(model), {"probes": both}, replace(options, flip=False), launching
         )
         vectors = found["probes"].vectors[found["probes"].rows[both["key"]]].astype(np.float32)

@@ -43,49 +43,60 @@ class Embeddings:
     fingerprint: str
 
 
-def embed_faces(
-    model: nn.Module,
-    digest: str,
-    tables: Mapping[str, pd.DataFrame],
-    options: EvaluateSettings,
-    launching: LaunchSettings,
-) -> dict[str, Embeddings]:
-    """Embed the faces of benchmarks, or read embeddings where this model has embedded these faces before.
+@dataclass(frozen=True)
+class EmbeddingStore:
+    """Embeddings that models have made, kept for the next time.
 
-    Files are named by the digests of model and faces, by flip and precision, and appear whole or not at all.
-    Several processes write a share of the rows each; the folder must be shared between hosts.
-
-    Args:
-        model: images (B, 3, 112, 112) in [-1, 1] -> (B, D).
-        digest: `model_digest` of it.
-        tables: by benchmark, rows of the manifest.
-        options: flip, precision, folder and sizes of the work.
-        launching: how many processes embed.
-
-    Returns:
-        By benchmark.
-
-    Raises:
-        LafsError: an image cannot be read, or the folder cannot be written.
-        Stopped: after a signal; files that are not whole are not kept.
+    Attributes:
+        folder: with a folder for each model, named by its digest; all hosts must share it.
     """
-    flags = f"{'flip' if options.flip else 'plain'}-{options.precision}"
-    folder = Path(options.embeddings) / digest[:32]
-    prints = {name: fingerprint(faces) for name, faces in tables.items()}
-    tables = {name: faces.sort_values("key", ignore_index=True) for name, faces in tables.items()}
-    paths = {name: folder / f"{prints[name]}-{flags}.npy" for name in tables}
-    absent = {path: tables[name] for name, path in paths.items() if _kept(path, len(tables[name])) is None}
-    if absent:
-        _extract_all(model.cpu(), absent, options, folder, launching)
-    found = {}
-    for name, faces in tables.items():
-        vectors = _kept(paths[name], len(faces))
-        if vectors is None:
-            raise LafsError(
-                f"{paths[name]} is not there; do all hosts share the folder `evaluate.embeddings`?"
-            )
-        found[name] = Embeddings(pd.Series(range(len(faces)), index=faces["key"]), vectors, prints[name])
-    return found
+
+    folder: Path
+
+    def embed(
+        self,
+        model: nn.Module,
+        digest: str,
+        tables: Mapping[str, pd.DataFrame],
+        options: EvaluateSettings,
+        launching: LaunchSettings,
+    ) -> dict[str, Embeddings]:
+        """Embed the faces of benchmarks, or read embeddings where this model has embedded these faces before.
+
+        Files are named by the digests of model and faces, by flip and precision, and are atomic. Several
+        processes write a share of the rows each.
+
+        Args:
+            model: images (B, 3, 112, 112) in [-1, 1] -> (B, D).
+            digest: `model_digest` of it.
+            tables: by benchmark, rows of the manifest.
+            options: flip, precision and sizes of the work.
+            launching: how many processes embed.
+
+        Returns:
+            By benchmark.
+
+        Raises:
+            LafsError: an image cannot be read, or the folder cannot be written.
+            Stopped: after a signal; files that are not whole are not kept.
+        """
+        flags = f"{'flip' if options.flip else 'plain'}-{options.precision}"
+        folder = self.folder / digest[:32]
+        prints = {name: fingerprint(faces) for name, faces in tables.items()}
+        tables = {name: faces.sort_values("key", ignore_index=True) for name, faces in tables.items()}
+        paths = {name: folder / f"{prints[name]}-{flags}.npy" for name in tables}
+        absent = {
+            path: tables[name] for name, path in paths.items() if _kept(path, len(tables[name])) is None
+        }
+        if absent:
+            _extract_all(model.cpu(), absent, options, folder, launching)
+        found = {}
+        for name, faces in tables.items():
+            vectors = _kept(paths[name], len(faces))
+            if vectors is None:
+                raise LafsError(f"{paths[name]} is not there; do all hosts share {self.folder}?")
+            found[name] = Embeddings(pd.Series(range(len(faces)), index=faces["key"]), vectors, prints[name])
+        return found
 
 
 def _extract_all(

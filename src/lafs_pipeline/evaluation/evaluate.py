@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from lafs_pipeline.evaluation.embeddings import Embeddings, embed_faces
+from lafs_pipeline.evaluation.embeddings import Embeddings, EmbeddingStore
 from lafs_pipeline.evaluation.resampling import pair_units
 from lafs_pipeline.evaluation.results import BenchmarkResult, Facts
 from lafs_pipeline.evaluation.settings import EvaluateSettings
@@ -48,7 +48,12 @@ class BenchmarkData:
 
 
 def evaluate_model(
-    model: nn.Module, data: BenchmarkData, options: EvaluateSettings, launching: LaunchSettings, seed: int
+    model: nn.Module,
+    data: BenchmarkData,
+    store: EmbeddingStore,
+    options: EvaluateSettings,
+    launching: LaunchSettings,
+    seed: int,
 ) -> list[BenchmarkResult]:
     """Run every benchmark of the catalog, each followed by its groups.
 
@@ -57,6 +62,7 @@ def evaluate_model(
     Args:
         model: images in [-1, 1] -> embeddings.
         data: the benchmarks.
+        store: keeps the embeddings.
         options: flags, intervals, sizes of the work.
         launching: how many processes embed.
         seed: of the intervals' draws.
@@ -65,7 +71,7 @@ def evaluate_model(
         LafsError: a benchmark that cannot be evaluated; names it.
     """
     digest, origin = model_digest(model), _origin(getattr(model, "provenance", None))
-    embeddings = embed_faces(model, digest, faces_of_benchmarks(data), options, launching)
+    embeddings = store.embed(model, digest, faces_of_benchmarks(data), options, launching)
     results: list[BenchmarkResult] = []
     for name, own in embeddings.items():
         facts = replace(_facts(data, name, digest, own, options), **origin)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from lafs_pipeline.evaluation.embeddings import Embeddings, embed_faces
+from lafs_pipeline.evaluation.embeddings import Embeddings, EmbeddingStore
 from lafs_pipeline.evaluation.evaluate import BenchmarkData, faces_of_benchmarks, pool_benchmark
 from lafs_pipeline.evaluation.results import OPERATING_RATE
 from lafs_pipeline.evaluation.settings import EvaluateSettings
@@ -115,9 +115,15 @@ def hardest_templates(
     return found
 
 
+def no_pairs() -> pd.DataFrame:
+    """The table of :func:`find_hardest_pairs` without rows."""
+    return typed_table(HARDEST_TYPES, [()] * len(HARDEST_TYPES))
+
+
 def find_hardest_pairs(
     model: nn.Module,
     data: BenchmarkData,
+    store: EmbeddingStore,
     options: EvaluateSettings,
     launching: LaunchSettings,
     count: int,
@@ -129,6 +135,7 @@ def find_hardest_pairs(
     Args:
         model: images in [-1, 1] -> embeddings.
         data: the benchmarks.
+        store: keeps the embeddings.
         options: of the evaluation.
         launching: how many processes embed.
         count: how many of each kind of error at most.
@@ -137,9 +144,9 @@ def find_hardest_pairs(
         As :func:`hardest_pairs` and :func:`hardest_templates`, with the identities of the shown faces.
     """
     identities = data.faces.set_index("key")["identity"]
-    found = [typed_table(HARDEST_TYPES, [()] * len(HARDEST_TYPES))]
+    found = [no_pairs()]
     tables = faces_of_benchmarks(data)
-    for name, own in embed_faces(model, model_digest(model), tables, options, launching).items():
+    for name, own in store.embed(model, model_digest(model), tables, options, launching).items():
         worst = _of_benchmark(data, name, own, options, count)
         for side in ("a", "b"):
             worst[f"identity_{side}"] = identities.reindex(worst[f"key_{side}"]).to_numpy()

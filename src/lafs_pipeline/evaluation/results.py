@@ -1,7 +1,8 @@
 """What a benchmark says of a model, and the table of many such results."""
 
+import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
@@ -59,6 +60,10 @@ class Facts:
 FACT_COLUMNS = list(Facts.__dataclass_fields__)
 DIGEST_COLUMNS = ("model_digest", "data_fingerprint", "training_digest", "start_digest", "mlflow_run")
 """Those that tell what was measured, not how."""
+MAPPINGS = ("metrics", "intervals", "facts")
+"""Fields of :class:`BenchmarkResult` that are JSON in a Parquet file."""
+ARRAYS = ("false_accept_rate", "true_accept_rate", "fold_accuracy")
+"""Those that are lists there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +137,29 @@ def benchmark_table(results: Mapping[str, Iterable[BenchmarkResult]]) -> pd.Data
     table = pd.DataFrame(rows, columns=[*TABLE_COLUMNS, *FACT_COLUMNS])
     whole = dict.fromkeys(["folds", "templates", "overlap"], "Int64")
     return table.astype(whole | dict.fromkeys(["low", "high", "threshold"], "float64"))
+
+
+def results_frame(results: Iterable[BenchmarkResult]) -> pd.DataFrame:
+    """One row per result of one model, for a Parquet file: mappings as JSON, arrays as lists."""
+    rows = []
+    for result in results:
+        row = asdict(result)
+        row |= {name: json.dumps(row[name]) for name in MAPPINGS}
+        rows.append(row | {name: row[name].tolist() for name in ARRAYS})
+    return pd.DataFrame(rows, columns=list(BenchmarkResult.__dataclass_fields__))
+
+
+def frame_results(frame: pd.DataFrame) -> list[BenchmarkResult]:
+    """The results of :func:`results_frame`."""
+    results = []
+    for row in frame.to_dict("records"):
+        row |= {name: json.loads(row[name]) for name in MAPPINGS}
+        row |= {name: np.asarray(row[name], np.float64) for name in ARRAYS}
+        row["group"] = None if pd.isna(row["group"]) else row["group"]
+        row["facts"] = Facts(**row["facts"])
+        row["intervals"] = {name: Interval(**bounds) for name, bounds in row["intervals"].items()}
+        results.append(BenchmarkResult(**row))
+    return results
 
 
 def _made(result: BenchmarkResult) -> str:

@@ -22,4 +22,3 @@ class EvaluateSettings:
     batch_size: int = setting("images a forward pass", 64, ge=1)
     workers: int = setting("processes that decode images, for each that embeds", 1, ge=0)
     precision: Literal["float32", "float16"] = setting("numbers that embeddings are kept in", "float32")
-    embeddings: str = setting("folder in which embeddings are kept for the next time")

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from lafs_pipeline.evaluation.embeddings import EmbeddingStore
 from lafs_pipeline.evaluation.evaluate import BenchmarkData, evaluate_model
 from lafs_pipeline.evaluation.few_shot import FewShotResult
 from lafs_pipeline.evaluation.settings import EvaluateSettings
@@ -149,6 +150,7 @@ class Study:
         data: training faces and benchmarks.
         adapt: the recipe; shots and seed come from the run.
         evaluate: how benchmarks are run.
+        store: keeps the embeddings.
         place: the runs' parent folder, and processes.
         steps: of every adaptation; None keeps the recipe's epochs.
         draw: as in :func:`lafs_pipeline.training.jobs.train_recognition`.
@@ -159,6 +161,7 @@ class Study:
     data: BenchmarkData
     adapt: AdaptSettings
     evaluate: EvaluateSettings
+    store: EmbeddingStore
     place: Workplace
     steps: int | None
     draw: DrawLandmarks | None = None
@@ -215,7 +218,7 @@ class Study:
         Its checkpoints are removed when the result is there.
         """
         model = self._adapt(run, loggers) if run.shots else copy.deepcopy(self.start(run))
-        found = evaluate_model(model, self.data, self.evaluate, self.place.launch, run.seed)
+        found = evaluate_model(model, self.data, self.store, self.evaluate, self.place.launch, run.seed)
         results = [
             FewShotResult(*astuple(run), result.name, tuple(map(float, result.fold_accuracy)))
             for result in found

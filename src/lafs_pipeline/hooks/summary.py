@@ -10,6 +10,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
+from lafs_pipeline.models.methods import leading
 from lafs_pipeline.tracking.facts import saved_path, wide_table
 from lafs_pipeline.tracking.labels import WHOLE, in_order
 
@@ -77,4 +78,10 @@ def _next(run_params: dict[str, Any], files: dict[str, Path]) -> str:
     if command is None:
         return TO_LOOK
     env = f" --env {run_params['env']}" if run_params["env"] else ""
-    return command.format(env=env, exported=next(iter(files.values()), "MODEL"))
+    return command.format(env=env, exported=_exported(files.get("exported_models")))
+
+
+def _exported(folder: Path | None) -> str | Path:
+    """The leading one of the models to take away."""
+    names = [] if folder is None else [path.name for path in folder.iterdir() if path.is_dir()]
+    return folder / leading(names) if names else "MODEL"

@@ -20,6 +20,7 @@ from mlflow.tracking import MlflowClient
 
 from lafs_pipeline.hooks.ending import stop_reason
 from lafs_pipeline.hooks.hosts import is_first
+from lafs_pipeline.models.methods import leading_pretrained
 from lafs_pipeline.pipelines.parameters import TrackingSettings, parse
 from lafs_pipeline.tracking.continuity import CONTINUES, RunRecord, UnfinishedRun, command_digest
 from lafs_pipeline.tracking.facts import (
@@ -169,9 +170,10 @@ class TrackingHooks:
         log = {"dataset_card": log_data, "adapt_faces": log_shots, "benchmarks": log_table}.get(dataset_name)
         if log is not None:
             tracker.attempt(dataset_name, lambda: log(data))
-        if dataset_name == SERVED:
-            path = saved_path(self._catalog, dataset_name)
-            tracker.attempt(f"the model {SERVED}", lambda: log_model(path, self._options.registered_model))
+        name = leading_pretrained(data) if dataset_name == SERVED else None
+        if name is not None:
+            path = saved_path(self._catalog, dataset_name) / f"{name}.safetensors"
+            tracker.attempt(f"the model {path}", lambda: log_model(path, self._options.registered_model))
 
     @hook_impl(wrapper=True)
     def after_pipeline_run(self) -> Iterator[None]:

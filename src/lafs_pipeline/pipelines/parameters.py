@@ -43,7 +43,6 @@ class ModelExportSettings:
 class ReportSettings:
     """What the report shows."""
 
-    study_runs: str = setting("Parquet file of the few-shot study's runs; shown where it exists")
     hardest_pairs: int = setting("false accepts and false rejects shown, of each at most", 6, ge=0)
     attention_faces: int = setting("faces with attention maps", 6, ge=1)
 
@@ -56,7 +55,8 @@ class TrackingSettings:
         "false tracks nothing: no store is contacted, metrics.jsonl is written all the same", True
     )
     registered_model: str | None = setting(
-        "name in MLflow's model registry under which face_model_lafs gets a new version; null registers none",
+        "name in MLflow's model registry under which the face model adapted from LAFS (or else from grid "
+        "DINO) gets a new version; null registers none",
         "lafs_face_model",
     )
 
@@ -85,6 +85,8 @@ RENAMED = {
     "solarise_probability": "solarize_probability",
 }
 """Names of parameters in version 0.1, and what they are called now."""
+IN_CATALOG = {"evaluate.embeddings": "embeddings", "report.study_runs": "earlier_study_runs"}
+"""Parameters that were paths, and the entries of the catalog that say them now."""
 
 
 def group_settings(group: str) -> type:
@@ -120,6 +122,11 @@ def _describe(kind: type, group: str, item: dict[str, Any]) -> str:
     path = [str(part) for part in item["loc"]]
     name = ".".join([group, *path])
     if item["type"] == "unexpected_keyword_argument":
+        if name in IN_CATALOG:
+            return (
+                f"parameter {name} is gone: the entry {IN_CATALOG[name]} of the catalog says where; "
+                "remove it from conf/"
+            )
         if path[-1] in RENAMED:
             return f"parameter {name} is called {RENAMED[path[-1]]} now; rename it in conf/"
         allowed = ", ".join(_allowed(kind, path[:-1]))

@@ -35,6 +35,15 @@ def thin(values: np.ndarray, most: int = MOST_POINTS) -> np.ndarray:
     return np.array([part.mean() for part in np.array_split(values, most)])
 
 
+def plot_nothing(reason: str) -> "Figure":
+    """A figure that says why there is none."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.4, 2.5))
+    figure.text(0.5, 0.5, reason, ha="center", va="center")
+    return figure
+
+
 def plot_metric(
     curves: Mapping[str, tuple[np.ndarray, np.ndarray]],
     title: str,

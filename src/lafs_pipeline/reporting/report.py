@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -25,7 +24,7 @@ TEMPLATE = "report.html.j2"
 STAGES = {
     "Stage 1": {"stage1": "stage 1"},
     "Pretraining": {"pretrain": "LAFS", "pretrain_grid": "grid"},
-    "Adaptation": {"adapt_lafs": "LAFS", "adapt_scratch": "scratch"},
+    "Adaptation": {"adapt_lafs": "LAFS", "adapt_grid": "grid", "adapt_scratch": "scratch"},
 }
 CURVES = (
     # metric, title, factor, whether the axis starts at 0
@@ -52,7 +51,7 @@ class ReportData:
 
     Attributes:
         facts: of the run, such as its date and versions, by name.
-        model: whose hardest pairs and attention are shown.
+        model: whose hardest pairs and attention are shown; None where there is none.
         card: of :func:`lafs_pipeline.cataloging.card.describe_dataset`.
         benchmarks: of :func:`lafs_pipeline.evaluation.results.benchmark_table`.
         hardest: of :func:`lafs_pipeline.evaluation.hardest_pairs.find_hardest_pairs`.
@@ -65,7 +64,7 @@ class ReportData:
     """
 
     facts: Mapping[str, str]
-    model: PartFViT | FViT
+    model: PartFViT | FViT | None
     card: Mapping[str, Any]
     benchmarks: pd.DataFrame
     hardest: pd.DataFrame
@@ -89,28 +88,26 @@ class HardPair:
     fold: str | None
 
 
-def read_study(path: Path | str, faces: str, backbone: str) -> list[FewShotResult] | None:
-    """The few-shot study's results; None where there is no such file, or one of other faces or another model.
+def choose_study(runs: pd.DataFrame | None, faces: str, backbone: str) -> list[FewShotResult] | None:
+    """The few-shot study's results; None where it has not run, or on other faces or another model.
 
     Args:
-        path: of the file.
+        runs: of :func:`lafs_pipeline.evaluation.study.study_frame`.
         faces: fingerprint of the manifest.
-        backbone: digest of the pretrained model.
+        backbone: digest of the model that LAFS has pretrained.
 
     Raises:
-        LafsError: the file is not one of the study pipeline.
+        LafsError: the table is not one of the study pipeline.
     """
-    path = Path(path)
-    if not path.is_file():
+    if runs is None:
         return None
     try:
-        runs = pd.read_parquet(path)
         same = (runs[["faces", "backbone"]] == [faces, backbone]).all(axis=None)
         return study_results(runs) if same else None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise LafsError(
-            f"{path} (report.study_runs) cannot be read as runs of the few-shot study: {error}. "
-            "Remove it, or make it anew: kedro run --pipelines=study"
+            f"study_runs cannot be read as runs of the few-shot study: {error}. "
+            "Remove its file, or make it anew: kedro run --pipelines=study"
         ) from error
 
 
@@ -148,7 +145,10 @@ def render_report(data: ReportData) -> str:
     return page.encode("utf-8", "replace").decode("utf-8")
 
 
-def _model_facts(model: PartFViT | FViT) -> dict[str, str]:
+def _model_facts(model: PartFViT | FViT | None) -> dict[str, str]:
+    if model is None:
+        return {}
+
     def count(module: Any) -> str:
         return f"{sum(parameter.numel() for parameter in module.parameters()):,}"
 

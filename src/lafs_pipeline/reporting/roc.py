@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lafs_pipeline.evaluation.results import BenchmarkResult
-from lafs_pipeline.reporting.curves import LINES, plain
+from lafs_pipeline.reporting.curves import LINES, plain, plot_nothing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,6 +38,8 @@ def plot_roc(results: Mapping[str, Iterable[BenchmarkResult]]) -> Figure:
         for result in benchmarks:
             if result.group is None:
                 panels.setdefault(result.benchmark, {})[model] = result
+    if not panels:
+        return plot_nothing("no results")
     columns = min(_COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(5.2 * columns, 4.8 * rows), layout="constrained")

@@ -12,7 +12,7 @@ from lafs_pipeline.evaluation.results import DIGEST_COLUMNS, FACT_COLUMNS, headl
 from lafs_pipeline.reporting.history import History
 
 Kind = Literal["text", "number", "code"]
-MODELS = {"stage1": "stage 1", "scratch": "scratch", "lafs": "LAFS"}
+MODELS = {"stage1": "stage 1", "lafs": "LAFS"}
 METRICS = {
     "accuracy": "accuracy",
     "fold_std": "accuracy, std over folds",

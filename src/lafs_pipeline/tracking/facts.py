@@ -16,12 +16,13 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from mlflow.utils.uri import is_http_uri
 
+from lafs_pipeline.models.methods import leading
 from lafs_pipeline.tracking.labels import WHOLE, Labels, make_labels
 from lafs_pipeline.tracking.tracker import clean_name
 
 REPORTED_LIBRARIES = ("lafs-pipeline", "torch", "timm", "kedro")
 TAGGED_LIBRARIES = ("lafs-pipeline", "torch", "timm", "kedro", "opencv-python-headless", "numpy")
-STARTING_MODELS = ("lafs_backbone", "face_model_lafs")
+STARTING_MODELS = ("backbones", "face_models")
 """What adaptation, the study and evaluation start from."""
 
 
@@ -42,13 +43,15 @@ def label(run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) 
 
 
 def _start(inputs: set[str], catalog: DataCatalog) -> tuple[str, dict[str, Any]] | None:
-    """Family and sizes of the model that a run starts from; None where it makes it."""
+    """Family and sizes of the leading model that a run starts from; None where it makes it."""
     name = next((name for name in STARTING_MODELS if name in inputs), None)
     if name is None:
         return None
     from lafs_pipeline.interop.model_header import read_sizes
 
-    return read_sizes(saved_path(catalog, name))
+    files = {path.stem: path for path in saved_path(catalog, name).glob("[!.]*.safetensors")}
+    model = leading(files)
+    return None if model is None else read_sizes(files[model])
 
 
 def describe(run_params: dict[str, Any], seed: int) -> dict[str, str]:
@@ -67,9 +70,11 @@ def log_data(card: dict[str, Any]) -> None:
 
 
 def log_shots(faces: pd.DataFrame) -> None:
-    """Log the faces that adaptation sees as the run's input."""
+    """Log the faces that adaptation sees as the run's input, where there are any."""
     from lafs_pipeline.faces.manifest import fingerprint
 
+    if faces.empty:
+        return
     _log_input("+".join(sorted(faces["source"].unique())), fingerprint(faces), "adaptation")
 
 

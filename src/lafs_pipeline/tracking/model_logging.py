@@ -8,8 +8,8 @@ import numpy as np
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
-SERVED = "face_model_lafs"
-"""The dataset that is logged as a model."""
+SERVED = "face_models"
+"""The entry of the catalog whose leading model is logged as a model."""
 REQUIREMENTS = ("lafs-pipeline", "torch", "timm", "safetensors", "numpy")
 
 
@@ -31,7 +31,7 @@ def log_model(path: Path, registered_name: str | None) -> None:
     images = TensorSpec(np.dtype(np.uint8), (-1, FACE_SIZE, FACE_SIZE, 3))
     embeddings = TensorSpec(np.dtype(np.float32), (-1, read_sizes(path)[1]["dim"]))
     mlflow.pyfunc.log_model(
-        name=SERVED,
+        name=f"face_model_{path.stem}",
         python_model=served_model.__file__,
         artifacts={served_model.WEIGHTS: str(path)},
         signature=ModelSignature(Schema([images]), Schema([embeddings])),

@@ -1,4 +1,4 @@
-"""Few labels adapt a face model, from LAFS and from scratch."""
+"""Few labels adapt a face model of every backbone."""
 
 from lafs_pipeline.pipelines.adapt.pipeline import create_pipeline
 

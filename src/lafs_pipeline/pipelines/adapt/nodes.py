@@ -1,5 +1,7 @@
 """Nodes of the adapt pipeline."""
 
+import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -7,53 +9,64 @@ import pandas as pd
 from lafs_pipeline.pipelines.parameters import parse
 
 if TYPE_CHECKING:
+    from lafs_pipeline.evaluation.embeddings import EmbeddingStore
     from lafs_pipeline.models.landmark_network import LandmarkNetwork
     from lafs_pipeline.models.part_fvit import FViT, PartFViT
 
+    Models = dict[str, Callable[[], PartFViT | FViT]]
+
+logger = logging.getLogger(__name__)
+
 
 def choose_shots(faces: pd.DataFrame, parameters: dict[str, Any], seed: int) -> pd.DataFrame:
-    """The labeled faces that adaptation may see."""
+    """The labeled faces that adaptation may see; none where no training face has a label."""
     from lafs_pipeline.training.recipes import AdaptSettings, choose_adaptation_faces
 
-    return choose_adaptation_faces(faces, parse(AdaptSettings, parameters, "adapt"), seed)
+    options = parse(AdaptSettings, parameters, "adapt")
+    train = faces[faces["split"] == "train"]
+    if train["identity"].isna().all():
+        return train.head(0)
+    return choose_adaptation_faces(faces, options, seed)
 
 
-def start_from_scratch(backbone: "PartFViT | FViT", seed: int) -> "PartFViT | FViT":
-    """The same model with a transformer that has learned nothing."""
-    from lafs_pipeline.training.recipes import forget_transformer
-
-    return forget_transformer(backbone, seed)
-
-
-def adapt_model(
-    start: "PartFViT | FViT",
+def adapt_models(
+    backbones: "Models",
     shots: pd.DataFrame,
     network: "LandmarkNetwork",
     parameters: dict[str, Any],
     launch: dict[str, Any],
     seed: int,
     checkpoints: str,
-    variant: str,
-) -> "PartFViT | FViT":
-    """A face model trained with a margin loss from `start`, its landmarks held near those of stage 1."""
+) -> dict[str, "PartFViT | FViT"]:
+    """A face model of every backbone, one after the other, its landmarks held near those of stage 1.
+
+    An adaptation that is finished is read from its last checkpoint when the node runs again.
+    """
     from lafs_pipeline.pipelines.workplace import workplace
     from lafs_pipeline.reporting.landmarks import landmarks_picture
     from lafs_pipeline.training.jobs import train_recognition
     from lafs_pipeline.training.recipes import AdaptSettings
 
     options = parse(AdaptSettings, parameters, "adapt")
-    place = workplace(f"adapt_{variant}", checkpoints, seed, launch)
-    return train_recognition(
-        f"adapt_{variant}", start, shots, options.recognition, place, network, landmarks_picture
-    )
+    if shots.empty:
+        logger.warning("no training face has a label: no backbone is adapted")
+        return {}
+    models = {}
+    for name, load in backbones.items():
+        stage = f"adapt_{name}"
+        place = workplace(stage, checkpoints, seed, launch)
+        models[name] = train_recognition(
+            stage, load(), shots, options.recognition, place, network, landmarks_picture
+        )
+    return models
 
 
 def probe(
-    lafs: "PartFViT | FViT",
-    scratch: "PartFViT | FViT",
-    stage1: "PartFViT",
+    backbones: "Models",
+    face_models: "Models",
     faces: pd.DataFrame,
     shots: pd.DataFrame,
+    store: "EmbeddingStore",
     parameters: dict[str, Any],
     evaluate_parameters: dict[str, Any],
     launch: dict[str, Any],
@@ -61,15 +74,17 @@ def probe(
 ) -> pd.DataFrame:
     """Linear probe and k-NN on frozen models, from the shots to the identities' other training images.
 
-    Stage 1 has seen the labels of those images: its row is what they can give at most.
+    Stage 1, where it was trained, has seen the labels of those images: its row is what they can give at most.
     """
     from lafs_pipeline.evaluation.backbone_probes import choose_probe_faces, probe_backbones
     from lafs_pipeline.evaluation.settings import EvaluateSettings
+    from lafs_pipeline.models.methods import STAGE1
     from lafs_pipeline.runtime.launch_settings import LaunchSettings
     from lafs_pipeline.training.recipes import AdaptSettings
 
     options = parse(AdaptSettings, parameters, "adapt")
     gallery, queries = choose_probe_faces(faces, shots, options.probe_identities, seed)
-    models = {"lafs": lafs, "scratch": scratch, "stage1": stage1}
+    frozen = backbones | {name: load for name, load in face_models.items() if name == STAGE1}
+    models = {name: load() for name, load in frozen.items()}
     evaluate = parse(EvaluateSettings, evaluate_parameters, "evaluate")
-    return probe_backbones(models, gallery, queries, evaluate, parse(LaunchSettings, launch, "launch"))
+    return probe_backbones(models, gallery, queries, store, evaluate, parse(LaunchSettings, launch, "launch"))

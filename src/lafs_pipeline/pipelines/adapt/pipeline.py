@@ -1,44 +1,13 @@
-"""One adaptation, twice: from the pretrained backbone and from scratch."""
+"""Few labels adapt every backbone alike: the pretrained ones and the one from scratch."""
 
 from kedro.pipeline import Node, Pipeline
 
 from lafs_pipeline.pipelines.adapt import nodes
 
-PARAMETERS = {"params:adapt", "params:launch", "params:seed", "params:paths.checkpoints"}
-
-
-def _variant(name: str, start: str) -> Pipeline:
-    adaptation = Pipeline(
-        [
-            Node(
-                nodes.adapt_model,
-                inputs={
-                    "start": "start",
-                    "shots": "adapt_faces",
-                    "network": "landmark_network",
-                    "parameters": "params:adapt",
-                    "launch": "params:launch",
-                    "seed": "params:seed",
-                    "checkpoints": "params:paths.checkpoints",
-                    "variant": "params:variant",
-                },
-                outputs="face_model",
-                name="adapt_model",
-            )
-        ]
-    )
-    return Pipeline(
-        adaptation,
-        namespace=name,
-        inputs={"start": start, "adapt_faces": "adapt_faces", "landmark_network": "landmark_network"},
-        outputs={"face_model": f"face_model_{name}"},
-        parameters=PARAMETERS,
-    )
-
 
 def create_pipeline() -> Pipeline:
-    """Faces, models of the earlier stages -> adapt_faces, face_model_lafs, face_model_scratch, probes."""
-    shared = Pipeline(
+    """Faces, landmark network and backbones -> adapt_faces, face_models, probes."""
+    return Pipeline(
         [
             Node(
                 nodes.choose_shots,
@@ -47,19 +16,27 @@ def create_pipeline() -> Pipeline:
                 name="choose_shots",
             ),
             Node(
-                nodes.start_from_scratch,
-                inputs=["lafs_backbone", "params:seed"],
-                outputs="blank_backbone",
-                name="start_from_scratch",
+                nodes.adapt_models,
+                inputs=[
+                    "backbones",
+                    "adapt_faces",
+                    "landmark_network",
+                    "params:adapt",
+                    "params:launch",
+                    "params:seed",
+                    "params:paths.checkpoints",
+                ],
+                outputs="face_models",
+                name="adapt_models",
             ),
             Node(
                 nodes.probe,
                 inputs={
-                    "lafs": "lafs_backbone",
-                    "scratch": "blank_backbone",
-                    "stage1": "face_model_stage1",
+                    "backbones": "backbones",
+                    "face_models": "face_models",
                     "faces": "faces",
                     "shots": "adapt_faces",
+                    "store": "embeddings",
                     "parameters": "params:adapt",
                     "evaluate_parameters": "params:evaluate",
                     "launch": "params:launch",
@@ -68,7 +45,6 @@ def create_pipeline() -> Pipeline:
                 outputs="probes",
                 name="probe_backbones",
             ),
-        ]
+        ],
+        tags="adapt",
     )
-    variants = _variant("lafs", "lafs_backbone") + _variant("scratch", "blank_backbone")
-    return Pipeline([shared, variants], tags="adapt")

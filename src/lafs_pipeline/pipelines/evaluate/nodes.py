@@ -1,6 +1,7 @@
 """Nodes of the evaluate pipeline."""
 
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -10,52 +11,70 @@ from lafs_pipeline.pipelines.parameters import parse
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from lafs_pipeline.evaluation.results import BenchmarkResult
+    from lafs_pipeline.evaluation.embeddings import EmbeddingStore
     from lafs_pipeline.models.part_fvit import FViT, PartFViT
 
-    Results = list[BenchmarkResult]
+Verification = dict[str, Callable[[], pd.DataFrame]]
 
 logger = logging.getLogger(__name__)
 
 
-def verify_model(
-    model: "PartFViT | FViT",
+def verify_models(
+    models: dict[str, Callable[[], "PartFViT | FViT"]],
+    backbone_digests: dict[str, str | None],
+    store: "EmbeddingStore",
     parameters: dict[str, Any],
     launch: dict[str, Any],
     seed: int,
-    backbone_digest: str | None = None,
     **tables: pd.DataFrame,
-) -> "Results":
-    """A model's result on each benchmark; `tables` are those that cataloging yields.
-
-    A model that was adapted from another backbone than the one that is there now is named in a warning.
-    """
+) -> dict[str, pd.DataFrame]:
+    """Each model's results on each benchmark; `tables` are those that cataloging yields."""
     from lafs_pipeline.evaluation.evaluate import BenchmarkData, evaluate_model
+    from lafs_pipeline.evaluation.results import results_frame
     from lafs_pipeline.evaluation.settings import EvaluateSettings
     from lafs_pipeline.runtime.launch_settings import LaunchSettings
 
-    provenance = getattr(model, "provenance", None)
-    if backbone_digest and provenance and provenance.start != backbone_digest:
-        logger.warning(
-            "face_model_lafs was adapted from a backbone (%.12s) that is not lafs_backbone as it is now "
-            "(%.12s); for the scores of the latter run: kedro run --pipelines=adapt,evaluate",
-            provenance.start,
-            backbone_digest,
-        )
-    options = parse(EvaluateSettings, parameters, "evaluate")
+    data, options = BenchmarkData(**tables), parse(EvaluateSettings, parameters, "evaluate")
     launching = parse(LaunchSettings, launch, "launch")
-    return evaluate_model(model, BenchmarkData(**tables), options, launching, seed)
+    if not models:
+        logger.warning("no face model is there to be evaluated")
+    found = {}
+    for name, load in models.items():
+        model = load()
+        _warn_of_another_start(name, model, backbone_digests.get(name))
+        found[name] = results_frame(evaluate_model(model, data, store, options, launching, seed))
+    return found
 
 
-def tabulate(stage1: "Results", scratch: "Results", lafs: "Results") -> pd.DataFrame:
-    """One row a model, benchmark and metric, with what it must be read with."""
-    from lafs_pipeline.evaluation.results import benchmark_table
+def _warn_of_another_start(name: str, model: "PartFViT | FViT", backbone: str | None) -> None:
+    """Name a model that was adapted from another backbone than the one that is there now."""
+    provenance = getattr(model, "provenance", None)
+    if backbone and provenance and provenance.start != backbone:
+        logger.warning(
+            "face_models/%s was adapted from a backbone (%.12s) that is not backbones/%s as it is now "
+            "(%.12s); for the scores of the latter run: kedro run --pipelines=adapt,evaluate",
+            name,
+            provenance.start,
+            name,
+            backbone,
+        )
 
-    return benchmark_table({"stage1": stage1, "scratch": scratch, "lafs": lafs})
+
+def tabulate(verification: Verification) -> pd.DataFrame:
+    """One row per model, benchmark and metric, with what it must be read with."""
+    from lafs_pipeline.evaluation.results import benchmark_table, frame_results
+    from lafs_pipeline.models.methods import in_order
+
+    return benchmark_table({name: frame_results(verification[name]()) for name in in_order(verification)})
 
 
-def draw_roc(stage1: "Results", scratch: "Results", lafs: "Results") -> "Figure":
-    """ROC curves of the models, one panel a benchmark."""
+def draw_roc(verification: Verification) -> "Figure":
+    """ROC curves of the models, one panel per benchmark."""
+    from lafs_pipeline.evaluation.results import frame_results
+    from lafs_pipeline.models.methods import in_order
     from lafs_pipeline.reporting.roc import plot_roc
+    from lafs_pipeline.reporting.tables import model_name
 
-    return plot_roc({"stage 1": stage1, "scratch": scratch, "LAFS": lafs})
+    return plot_roc(
+        {model_name(name): frame_results(verification[name]()) for name in in_order(verification)}
+    )

@@ -4,32 +4,29 @@ from kedro.pipeline import Node, Pipeline
 
 from lafs_pipeline.pipelines.evaluate import nodes
 
-VARIANTS = ("stage1", "scratch", "lafs")
 TABLES = ("faces", "pairs", "templates", "template_pairs", "template_subjects", "protocols", "overlap")
 
 
 def create_pipeline() -> Pipeline:
-    """Faces, the tables of the benchmarks and the face models -> benchmarks, roc."""
-    verifications = {variant: f"verification_{variant}" for variant in VARIANTS}
-    shared = {"parameters": "params:evaluate", "launch": "params:launch", "seed": "params:seed"}
+    """Faces, the tables of the benchmarks and the face models -> verification, benchmarks, roc."""
     return Pipeline(
         [
-            *(
-                Node(
-                    nodes.verify_model,
-                    inputs={
-                        "model": f"face_model_{variant}",
-                        **shared,
-                        **({"backbone_digest": "lafs_backbone_digest"} if variant == "lafs" else {}),
-                        **{name: name for name in TABLES},
-                    },
-                    outputs=verification,
-                    name=f"verify_{variant}",
-                )
-                for variant, verification in verifications.items()
+            Node(
+                nodes.verify_models,
+                inputs={
+                    "models": "face_models",
+                    "backbone_digests": "backbone_digests",
+                    "store": "embeddings",
+                    "parameters": "params:evaluate",
+                    "launch": "params:launch",
+                    "seed": "params:seed",
+                    **{name: name for name in TABLES},
+                },
+                outputs="verification",
+                name="verify_models",
             ),
-            Node(nodes.tabulate, inputs=verifications, outputs="benchmarks", name="benchmark_table"),
-            Node(nodes.draw_roc, inputs=verifications, outputs="roc", name="roc"),
+            Node(nodes.tabulate, inputs="verification", outputs="benchmarks", name="benchmark_table"),
+            Node(nodes.draw_roc, inputs="verification", outputs="roc", name="roc"),
         ],
         tags="evaluate",
     )

@@ -4,29 +4,29 @@ from kedro.pipeline import Node, Pipeline
 
 from lafs_pipeline.pipelines.export import nodes
 
-ADAPTED = ("scratch", "lafs")
-
-
-def _export(variant: str, model: str, **facts: str) -> Node:
-    shared = {"dataset_card": "dataset_card", "parameters": "params:model_export"}
-    return Node(
-        nodes.export_model,
-        inputs={"model": model, **shared, **facts},
-        outputs=f"exported_{variant}",
-        name=f"export_{variant}",
-    )
-
 
 def create_pipeline() -> Pipeline:
-    """Models, dataset_card, adapt_faces and benchmarks -> exported_{backbone,stage1,scratch,lafs}."""
-    scores = {"benchmarks": "benchmarks"}
+    """Models, dataset_card, adapt_faces and benchmarks -> exported_backbones, exported_models."""
     return Pipeline(
         [
-            _export("backbone", "lafs_backbone"),
-            _export("stage1", "face_model_stage1", **scores),
-            *(
-                _export(variant, f"face_model_{variant}", adapt_faces="adapt_faces", **scores)
-                for variant in ADAPTED
+            Node(
+                nodes.export_backbones,
+                inputs=["backbones", "dataset_card", "params:model_export"],
+                outputs="exported_backbones",
+                name="export_backbones",
+            ),
+            Node(
+                nodes.export_face_models,
+                inputs=[
+                    "face_models",
+                    "backbone_digests",
+                    "dataset_card",
+                    "adapt_faces",
+                    "benchmarks",
+                    "params:model_export",
+                ],
+                outputs="exported_models",
+                name="export_face_models",
             ),
         ],
         tags="export",

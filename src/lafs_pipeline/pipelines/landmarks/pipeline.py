@@ -6,7 +6,7 @@ from lafs_pipeline.pipelines.landmarks import nodes
 
 
 def create_pipeline() -> Pipeline:
-    """Faces -> face_model_stage1, landmark_network, landmarks, landmark_overlay, landmark_quality."""
+    """Faces -> stage1_model, landmark_network, landmarks, landmark_overlay, landmark_quality."""
     return Pipeline(
         [
             Node(
@@ -19,12 +19,12 @@ def create_pipeline() -> Pipeline:
                     "params:seed",
                     "params:paths.checkpoints",
                 ],
-                outputs="face_model_stage1",
+                outputs="stage1_model",
                 name="train_stage1",
             ),
             Node(
                 nodes.take_landmark_network,
-                inputs="face_model_stage1",
+                inputs="stage1_model",
                 outputs="landmark_network",
                 name="take_landmark_network",
             ),

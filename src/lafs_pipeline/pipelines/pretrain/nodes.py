@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lafs_pipeline.models.part_fvit import FViT, PartFViT
 
 
-def pretrain_backbone(
+def pretrain_backbones(
     faces: pd.DataFrame,
     network: "LandmarkNetwork",
     landmarks: pd.DataFrame,
@@ -22,19 +22,25 @@ def pretrain_backbone(
     launch: dict[str, Any],
     seed: int,
     checkpoints: str,
-) -> "PartFViT | FViT":
-    """The teacher of LAFS, or of plain DINO on the grid; faces are used without their labels."""
+) -> dict[str, "PartFViT | FViT"]:
+    """The teacher of LAFS, or of plain DINO on the grid, and the same model with a fresh transformer.
+
+    Faces are used without their labels.
+    """
+    from lafs_pipeline.models.methods import GRID, LAFS, SCRATCH
     from lafs_pipeline.pipelines.workplace import workplace
     from lafs_pipeline.reporting.views import views_picture
     from lafs_pipeline.training.jobs import pretrain
-    from lafs_pipeline.training.recipes import pretraining_start
+    from lafs_pipeline.training.recipes import forget_transformer, pretraining_start
     from lafs_pipeline.training.self_supervised import PretrainSettings
 
     options = parse(PretrainSettings, parameters, "pretrain")
     model = parse(ModelSettings, model_parameters, "model")
     start = pretraining_start(model.name, model.sizes, seed, network, options)
     place = workplace("pretrain", checkpoints, seed, launch)
-    return pretrain(start, faces[faces["split"] == "train"], options, place, landmarks, views_picture)
+    teacher = pretrain(start, faces[faces["split"] == "train"], options, place, landmarks, views_picture)
+    method = GRID if options.tokens == "grid" else LAFS
+    return {method: teacher, SCRATCH: forget_transformer(teacher, seed)}
 
 
 def draw_views(

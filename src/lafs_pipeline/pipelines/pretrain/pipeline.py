@@ -6,11 +6,11 @@ from lafs_pipeline.pipelines.pretrain import nodes
 
 
 def create_pipeline() -> Pipeline:
-    """Faces, landmark network and landmarks -> lafs_backbone, view_montage."""
+    """Faces, landmark network and landmarks -> backbones, view_montage."""
     return Pipeline(
         [
             Node(
-                nodes.pretrain_backbone,
+                nodes.pretrain_backbones,
                 inputs=[
                     "faces",
                     "landmark_network",
@@ -21,8 +21,8 @@ def create_pipeline() -> Pipeline:
                     "params:seed",
                     "params:paths.checkpoints",
                 ],
-                outputs="lafs_backbone",
-                name="pretrain_backbone",
+                outputs="backbones",
+                name="pretrain_backbones",
             ),
             Node(
                 nodes.draw_views,

@@ -1,5 +1,6 @@
 """Nodes of the report pipeline."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -9,45 +10,57 @@ from lafs_pipeline.pipelines.parameters import parse
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from lafs_pipeline.evaluation.embeddings import EmbeddingStore
     from lafs_pipeline.models.part_fvit import FViT, PartFViT
+
+    Models = dict[str, Callable[[], PartFViT | FViT]]
 
 
 def find_hardest(
-    model: "PartFViT | FViT",
+    face_models: "Models",
+    store: "EmbeddingStore",
     evaluate_parameters: dict[str, Any],
     report_parameters: dict[str, Any],
     launch: dict[str, Any],
     **tables: pd.DataFrame,
 ) -> pd.DataFrame:
-    """The pairs that a model is most wrong about; `tables` are those that cataloging yields."""
+    """The pairs that the leading model is most wrong about; `tables` are those that cataloging yields."""
     from lafs_pipeline.evaluation.evaluate import BenchmarkData
-    from lafs_pipeline.evaluation.hardest_pairs import find_hardest_pairs
+    from lafs_pipeline.evaluation.hardest_pairs import find_hardest_pairs, no_pairs
     from lafs_pipeline.evaluation.settings import EvaluateSettings
+    from lafs_pipeline.models.methods import leading
     from lafs_pipeline.pipelines.parameters import ReportSettings
     from lafs_pipeline.runtime.launch_settings import LaunchSettings
 
+    name = leading(face_models)
+    if name is None:
+        return no_pairs()
     return find_hardest_pairs(
-        model,
+        face_models[name](),
         BenchmarkData(**tables),
+        store,
         parse(EvaluateSettings, evaluate_parameters, "evaluate"),
         parse(LaunchSettings, launch, "launch"),
         parse(ReportSettings, report_parameters, "report").hardest_pairs,
     )
 
 
-def draw_attention(
-    model: "PartFViT | FViT", faces: pd.DataFrame, report_parameters: dict[str, Any]
-) -> "Figure":
-    """What a model looks at, on faces that it was not trained on."""
+def draw_attention(face_models: "Models", faces: pd.DataFrame, report_parameters: dict[str, Any]) -> "Figure":
+    """What the leading model looks at, on faces that it was not trained on."""
+    from lafs_pipeline.models.methods import leading
     from lafs_pipeline.pipelines.parameters import ReportSettings
     from lafs_pipeline.reporting.attention import show_attention
+    from lafs_pipeline.reporting.curves import plot_nothing
 
-    return show_attention(model, faces, parse(ReportSettings, report_parameters, "report").attention_faces)
+    options, name = parse(ReportSettings, report_parameters, "report"), leading(face_models)
+    if name is None:
+        return plot_nothing("no face model")
+    return show_attention(face_models[name](), faces, options.attention_faces)
 
 
 def write_report(
-    face_model: "PartFViT | FViT",
-    backbone: "PartFViT | FViT",
+    face_models: "Models",
+    backbones: "Models",
     dataset_card: dict[str, Any],
     benchmarks: pd.DataFrame,
     hardest: pd.DataFrame,
@@ -56,23 +69,26 @@ def write_report(
     view_montage: bytes,
     roc: bytes,
     attention_maps: bytes,
+    study_runs: pd.DataFrame | None,
     checkpoints: str,
     seed: int,
     **parameters: Any,
 ) -> str:
     """The page; metrics of the trainings and the few-shot study are shown where they are found."""
     from lafs_pipeline.models.digest import model_digest
-    from lafs_pipeline.pipelines.parameters import ReportSettings
+    from lafs_pipeline.models.methods import LAFS, leading
     from lafs_pipeline.reporting.history import read_histories
-    from lafs_pipeline.reporting.report import ReportData, read_study, render_report
+    from lafs_pipeline.reporting.report import ReportData, choose_study, render_report
     from lafs_pipeline.tracking.facts import run_facts
 
-    options = parse(ReportSettings, parameters["report"], "report")
-    trainings = [model.provenance.training for model in (face_model, backbone) if model.provenance]
+    name, starts = leading(face_models), {name: load() for name, load in backbones.items()}
+    model = None if name is None else face_models[name]()
+    origins = [model.provenance for model in (model, *starts.values()) if model is not None]
+    study_start = model_digest(starts[LAFS]) if LAFS in starts else ""
     return render_report(
         ReportData(
             facts=run_facts(seed),
-            model=face_model,
+            model=model,
             card=dataset_card,
             benchmarks=benchmarks,
             hardest=hardest,
@@ -83,8 +99,8 @@ def write_report(
                 "roc": roc,
                 "attention_maps": attention_maps,
             },
-            histories=read_histories(checkpoints, trainings),
-            study=read_study(options.study_runs, dataset_card["fingerprint"], model_digest(backbone)),
+            histories=read_histories(checkpoints, [origin.training for origin in origins if origin]),
+            study=choose_study(study_runs, dataset_card["fingerprint"], study_start),
             parameters=parameters,
             seed=seed,
         )

@@ -5,18 +5,18 @@ from kedro.pipeline import Node, Pipeline
 from lafs_pipeline.pipelines.evaluate.pipeline import TABLES
 from lafs_pipeline.pipelines.report import nodes
 
-MODEL = "face_model_lafs"
 SHOWN_PARAMETERS = ("model", "cataloging", "landmarks", "pretrain", "adapt", "evaluate", "launch", "report")
 
 
 def create_pipeline() -> Pipeline:
-    """Face model, manifest, tables and pictures -> hardest_pairs, attention_maps, report."""
+    """Face models, manifest, tables and pictures -> hardest_pairs, attention_maps, report."""
     return Pipeline(
         [
             Node(
                 nodes.find_hardest,
                 inputs={
-                    "model": MODEL,
+                    "face_models": "face_models",
+                    "store": "embeddings",
                     "evaluate_parameters": "params:evaluate",
                     "report_parameters": "params:report",
                     "launch": "params:launch",
@@ -27,21 +27,22 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 nodes.draw_attention,
-                inputs=[MODEL, "faces", "params:report"],
+                inputs=["face_models", "faces", "params:report"],
                 outputs="attention_maps",
                 name="attention_maps",
             ),
             Node(
                 nodes.write_report,
                 inputs={
-                    "face_model": MODEL,
-                    "backbone": "lafs_backbone",
                     "hardest": "hardest_pairs",
+                    "study_runs": "earlier_study_runs",
                     "checkpoints": "params:paths.checkpoints",
                     "seed": "params:seed",
                     **{
                         name: name
                         for name in (
+                            "face_models",
+                            "backbones",
                             "dataset_card",
                             "benchmarks",
                             "faces",

@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from lafs_pipeline.pipelines.parameters import ModelSettings, parse
+from lafs_pipeline.runtime.errors import LafsError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from lafs_pipeline.evaluation.embeddings import EmbeddingStore
     from lafs_pipeline.models.landmark_network import LandmarkNetwork
     from lafs_pipeline.models.part_fvit import FViT, PartFViT
+
+    Models = dict[str, Callable[[], PartFViT | FViT]]
 
 logger = logging.getLogger(__name__)
 
 
 def pretrain_variants(
-    lafs: "PartFViT | FViT",
+    pretrained: "Models",
     faces: pd.DataFrame,
     network: "LandmarkNetwork",
     landmarks: pd.DataFrame,
@@ -32,6 +36,7 @@ def pretrain_variants(
 ) -> dict[str, "PartFViT | FViT"]:
     """The teachers that methods start from: LAFS as it is, the others pretrained for as long."""
     from lafs_pipeline.evaluation.study import StudySettings, pretraining_variants
+    from lafs_pipeline.models.methods import LAFS
     from lafs_pipeline.pipelines.workplace import workplace
     from lafs_pipeline.reporting.views import views_picture
     from lafs_pipeline.training.jobs import pretrain
@@ -41,7 +46,12 @@ def pretrain_variants(
     options = parse(PretrainSettings, parameters, "pretrain")
     model = parse(ModelSettings, model_parameters, "model")
     train = faces[faces["split"] == "train"]
-    backbones = {"lafs": lafs}
+    if LAFS not in pretrained:
+        raise LafsError(
+            f"backbones holds {', '.join(pretrained) or 'nothing'}; the study starts from lafs: first run "
+            "kedro run --pipelines=pretrain with pretrain.tokens: landmarks"
+        )
+    backbones = {LAFS: pretrained[LAFS]()}
     variants = pretraining_variants(options, parse(StudySettings, study_parameters, "study"))
     for name, recipe in variants.items():
         start = pretraining_start(model.name, model.sizes, seed, network, recipe)
@@ -51,8 +61,9 @@ def pretrain_variants(
 
 
 def run_study(
-    backbones: dict[str, Callable[[], "PartFViT | FViT"]],
+    backbones: "Models",
     network: "LandmarkNetwork",
+    store: "EmbeddingStore",
     study_parameters: dict[str, Any],
     adapt_parameters: dict[str, Any],
     evaluate_parameters: dict[str, Any],
@@ -80,6 +91,7 @@ def run_study(
         data=BenchmarkData(**tables),
         adapt=parse(AdaptSettings, adapt_parameters, "adapt"),
         evaluate=parse(EvaluateSettings, evaluate_parameters, "evaluate"),
+        store=store,
         place=workplace("study", checkpoints, seed, launch),
         steps=options.steps,
         draw=landmarks_picture,

@@ -7,13 +7,13 @@ from lafs_pipeline.pipelines.study import nodes
 
 
 def create_pipeline() -> Pipeline:
-    """Faces, benchmarks, landmarks, lafs_backbone -> study_backbones, study_runs, their table and plot."""
+    """Faces, benchmarks, landmarks, backbones -> study_backbones, study_runs, their table and plot."""
     return Pipeline(
         [
             Node(
                 nodes.pretrain_variants,
                 inputs=[
-                    "lafs_backbone",
+                    "backbones",
                     "faces",
                     "landmark_network",
                     "landmarks",
@@ -32,6 +32,7 @@ def create_pipeline() -> Pipeline:
                 inputs={
                     "backbones": "study_backbones",
                     "network": "landmark_network",
+                    "store": "embeddings",
                     "study_parameters": "params:study",
                     "adapt_parameters": "params:adapt",
                     "evaluate_parameters": "params:evaluate",

@@ -1,0 +1,20 @@
+"""In which order models are shown, and which of them leads."""
+
+import pytest
+
+from lafs_pipeline.models.methods import in_order, leading, leading_pretrained
+
+
+@pytest.mark.parametrize(
+    ("names", "ordered", "first", "pretrained"),
+    [
+        (["lafs", "scratch", "stage1"], ["stage1", "scratch", "lafs"], "lafs", "lafs"),
+        (["mine", "grid", "a", "scratch"], ["scratch", "grid", "a", "mine"], "grid", "grid"),
+        (["stage1", "mine"], ["stage1", "mine"], "stage1", None),
+        (["mine", "a"], ["a", "mine"], "a", None),
+        ([], [], None, None),
+    ],
+)
+def test_names_known_and_of_a_user(names, ordered, first, pretrained):
+    assert in_order(names) == ordered
+    assert (leading(names), leading_pretrained(names)) == (first, pretrained)
