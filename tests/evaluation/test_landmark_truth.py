@@ -6,7 +6,9 @@ import pytest
 
 from lafs_pipeline.evaluation.landmark_truth import (
     AnnotatedFaces,
+    faces_with_points,
     jittered,
+    judge_landmarks,
     read_annotated_faces,
     regression_error,
 )
@@ -82,3 +84,26 @@ def test_damaged_annotations_are_named(tmp_path):
     (tmp_path / "0.pts").write_text("{\n" + "".join(f"{x} {x % 7}\n" for x in range(68)) + "}\n")
     with pytest.raises(LafsError, match=r"no image lies beside .*0\.pts"):
         read_annotated_faces(tmp_path)
+
+
+def test_a_network_that_follows_faces_is_told_from_one_that_stands_still():
+    """On drawn faces, whose points the drawing knows; half of each is one mode of shape."""
+    drawn = [draw_face(0, identity, 0) for identity in range(30)]
+    images, points = np.stack([face.image for face in drawn]), np.stack([face.points for face in drawn])
+    faces = faces_with_points(images, points)
+    lookup = {
+        image.tobytes(): own
+        for moved in (faces, jittered(faces, 4))
+        for image, own in zip(*moved[:2], strict=True)
+    }
+
+    def follow(shown):
+        return np.stack([lookup[image.tobytes()] for image in shown])
+
+    following = judge_landmarks(follow, faces, 4)
+    still = judge_landmarks(lambda shown: np.zeros((len(shown), 9, 2)), faces, 4)
+    for kind in ("", "jittered_"):
+        assert following[f"{kind}points_error"] < 0.7 * following[f"{kind}mean_shape_error"]
+        assert still[f"{kind}points_error"] == pytest.approx(still[f"{kind}mean_shape_error"])
+    points[3:] = np.nan
+    assert faces_with_points(images, points) is None

@@ -5,6 +5,7 @@ points, on faces that the regression has not seen (Thewlis et al., ICCV 2017, ar
 network that ignores the image scores what the mean shape scores.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -131,3 +132,42 @@ def regression_error(landmarks: np.ndarray, faces: AnnotatedFaces) -> tuple[floa
             cross_val_predict(Ridge(PENALTY), np.zeros((len(inputs), 1)), targets, cv=folds),
         )
     )
+
+
+def faces_with_points(images: np.ndarray, points: np.ndarray) -> AnnotatedFaces | None:
+    """Faces whose five points their source knows; None where these are too few to tell anything.
+
+    Args:
+        images: (n, 112, 112, 3) uint8 RGB.
+        points: (n, 5, 2) pixels, eyes first, NaN where not known.
+    """
+    known = np.isfinite(points).all(axis=(1, 2))
+    if known.sum() < 2 * FOLDS:
+        return None
+    images, points = images[known], points[known].astype(np.float64)
+    return AnnotatedFaces(images, points, np.linalg.norm(points[:, 0] - points[:, 1], axis=1))
+
+
+def judge_landmarks(
+    find: Callable[[np.ndarray], np.ndarray], faces: AnnotatedFaces, seed: int
+) -> dict[str, float]:
+    """Regression errors of a network's landmarks, and those of the mean shape beside them.
+
+    Args:
+        find: images (n, 112, 112, 3) uint8 RGB -> landmarks (n, N, 2) in pixels.
+        faces: aligned ones with annotated points.
+        seed: of the jitter.
+
+    Returns:
+        Shares of the faces' scale (:class:`AnnotatedFaces`): `points_error`, `mean_shape_error`, and on
+        jittered faces `jittered_points_error` and `jittered_mean_shape_error`.
+    """
+    moved = jittered(faces, seed)
+    error, mean_shape = regression_error(find(faces.images), faces)
+    jittered_error, jittered_mean_shape = regression_error(find(moved.images), moved)
+    return {
+        "points_error": error,
+        "mean_shape_error": mean_shape,
+        "jittered_points_error": jittered_error,
+        "jittered_mean_shape_error": jittered_mean_shape,
+    }

@@ -1,6 +1,7 @@
 """The recipes' settings, and the models and faces that they start from."""
 
 import copy
+from typing import Literal
 
 import pandas as pd
 import torch
@@ -12,18 +13,30 @@ from lafs_pipeline.models.part_fvit import FViT, PartFViT, build_model
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import derive_seed
 from lafs_pipeline.runtime.settings import setting, settings
+from lafs_pipeline.training.landmark_warps import WarpTrainingSettings
 from lafs_pipeline.training.self_supervised import PretrainSettings
 from lafs_pipeline.training.supervised import RecognitionSettings
 
 
 @settings
-class StageOneSettings:
-    """Stage 1: the model that learns to find landmarks while it learns identities."""
+class LandmarkSettings:
+    """How the network that finds landmarks comes about."""
 
-    initial_weights: str | None = setting(
-        "an authors' Part fViT checkpoint to take instead of training stage 1", None
+    method: Literal["warps", "identities", "weights"] = setting(
+        "warps learns from warped faces without labels; identities is the paper's stage 1, which learns from "
+        "the labels of all training faces; weights takes an authors' checkpoint",
+        "identities",
     )
-    recognition: RecognitionSettings = setting("how stage 1 is trained", RecognitionSettings())
+    weights: str | None = setting("an authors' Part fViT checkpoint, for the method weights", None)
+    warps: WarpTrainingSettings = setting("how it learns from warps", WarpTrainingSettings())
+    recognition: RecognitionSettings = setting("how it learns from identities", RecognitionSettings())
+
+    def __post_init__(self):
+        if (self.method == "weights") != (self.weights is not None):
+            raise LafsError(
+                f"method is {self.method} and weights is {self.weights}: set method to weights and weights to"
+                " the path of an authors' checkpoint, or weights to null"
+            )
 
 
 @settings
