@@ -167,6 +167,8 @@ def test_a_network_that_ignores_the_image_stands_still(manifest):
     for name in ("noise_px", "noise_nearest_px", "appearance_px", "spread_over_faces_px"):
         assert row[name] == pytest.approx(0, abs=1e-3)
     assert row["crop_px"] == pytest.approx(row["crop_if_still_px"], abs=1e-3)
+    assert row["points_error"] == pytest.approx(row["mean_shape_error"])
+    assert row["jittered_points_error"] == pytest.approx(row["jittered_mean_shape_error"])
     assert images.shape == (12, 112, 112, 3)
     assert [title[:15].split(",")[0] for title in landmarks] == ["before training", "after training"]
     for points in landmarks.values():

@@ -93,6 +93,13 @@ def test_two_sessions_in_one_process(tmp_path, runs):
     assert len({run.info.run_id for run in tracked}) == 2
 
 
+def training_of(run, data):
+    """The folder of the pretraining, as soon as it is there."""
+    parent = data / "06_models/checkpoints/pretrain"
+    run.wait_while_it_runs(lambda: any(parent.glob("*/metrics.jsonl")))
+    return next(parent.glob("*/metrics.jsonl")).parent
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_server_that_dies_in_a_training_and_comes_back_after_the_run(
@@ -101,13 +108,13 @@ def test_a_server_that_dies_in_a_training_and_comes_back_after_the_run(
     server.start()
     settings = f"--params=pretrain.training.epochs=40,launch.processes={processes}"
     run = kedro_run(data, "--pipelines=pretrain", settings, MLFLOW_TRACKING_URI=server.uri)
-    folder = data / "06_models/checkpoints/pretrain"
+    folder = training_of(run, data)
     run.wait_for_file(folder / "metrics.jsonl", lambda text: text.count("\n") > 5)
     server.stop()
     assert run.finish() == 0, run.stderr[-3000:]
     assert (run.stdout + run.stderr).count("MLflow failed") == 1
     assert (data / "06_models/backbones/lafs.safetensors").exists()
-    assert RunRecord(folder.parent).read() is None
+    assert RunRecord(data / "06_models/checkpoints").read() is None
     assert len(written_curve(data, "pretrain")) == 160
 
     server.start()
@@ -126,7 +133,7 @@ def test_a_run_that_is_killed_after_its_server_continues_with_every_point(kedro_
     server.start()
     command = ("--pipelines=pretrain", "--params=pretrain.training.epochs=40")
     run = kedro_run(data, *command, MLFLOW_TRACKING_URI=server.uri)
-    metrics = data / "06_models/checkpoints/pretrain/metrics.jsonl"
+    metrics = training_of(run, data) / "metrics.jsonl"
     run.wait_for_file(metrics, lambda text: text.count("\n") > 5)
     server.stop()
     run.wait_for("MLflow failed")

@@ -59,6 +59,17 @@ def test_the_transformer_is_its_formula():
     torch.testing.assert_close(model.encode(tokens), expected, atol=1e-5, rtol=1e-5)
 
 
+@torch.no_grad()
+def test_tokens_that_know_their_landmark_may_come_in_any_order():
+    model = as_trained(PartFViT(num_landmarks=10, **SMALL)).eval()
+    tokens, indices = torch.randn(3, 4, 192), torch.tensor([[7, 1, 3, 0], [2, 9, 4, 8], [5, 5, 6, 0]])
+    order = torch.tensor([2, 0, 3, 1])
+    known, in_order = model.encode(tokens, indices), model.encode(tokens)
+    torch.testing.assert_close(model.encode(tokens[:, order], indices[:, order]), known)
+    assert (model.encode(tokens[:, order]) - in_order).abs().max() > 0.01
+    torch.testing.assert_close(model.encode(tokens, torch.arange(4).expand(3, -1)), in_order)
+
+
 def test_landmarks_span_the_image_jointly():
     landmarks = normalize_landmarks(torch.randn(5, 20), 112)
     assert landmarks.shape == (5, 10, 2)

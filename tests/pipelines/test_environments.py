@@ -8,7 +8,7 @@ from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.models.part_fvit import build_model
 from lafs_pipeline.pipelines.parameters import GROUPS, ModelSettings, group_settings, parse
 from lafs_pipeline.settings import CONFIG_LOADER_ARGS, ProjectConfigLoader
-from lafs_pipeline.training.recipes import AdaptSettings, StageOneSettings
+from lafs_pipeline.training.recipes import AdaptSettings, LandmarkSettings
 from lafs_pipeline.training.sampling import StepBatches, plan_processes
 from lafs_pipeline.training.self_supervised import PretrainSettings
 from lafs_pipeline.training.supervised import RecognitionSettings
@@ -52,7 +52,9 @@ def test_the_published_recipes(environment):
     assert (pretrain.training.epochs, pretrain.training.warmup_epochs) == (41, 10)
     assert (pretrain.training.weight_decay, pretrain.training.final_weight_decay) == (0.04, 0.4)
     adapt = parse(AdaptSettings, values["adapt"], "adapt").recognition
-    stage1 = parse(StageOneSettings, values["landmarks"], "landmarks").recognition
+    landmarks = parse(LandmarkSettings, values["landmarks"], "landmarks")
+    assert landmarks.method == "identities"
+    stage1 = landmarks.recognition
     assert stage1 == adapt
     magnitude, mixup = {"webface4m": (1.0, 0.1), "ms1mv3": (2.0, 0.2)}[environment]
     augmentation = AugmentationSettings(randaugment_magnitude=magnitude, mixup_probability=mixup)

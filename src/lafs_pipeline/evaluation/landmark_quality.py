@@ -7,6 +7,7 @@ move from face to face. All distances are in pixels of the 112 x 112 image.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -14,8 +15,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lafs_pipeline.evaluation.landmark_truth import (
+    AnnotatedFaces,
+    faces_with_points,
+    judge_landmarks,
+    read_annotated_faces,
+)
 from lafs_pipeline.faces import FACE_SIZE
 from lafs_pipeline.faces.dataset import FaceImages
+from lafs_pipeline.faces.manifest import manifest_points
 from lafs_pipeline.faces.subsets import evenly_spaced
 from lafs_pipeline.models.embedding import map_faces
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
@@ -23,6 +31,7 @@ from lafs_pipeline.runtime.processes import local_device
 from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.views.landmarks import restore_landmarks
+from lafs_pipeline.views.normalize import to_input
 from lafs_pipeline.views.parameters import ViewParameters, ViewSettings, draw_view_parameters
 from lafs_pipeline.views.render import render_views, resized_crop
 
@@ -43,6 +52,11 @@ class LandmarkQualitySettings:
 
     faces: int = setting("training faces, evenly spaced in the manifest", 256, ge=2, le=4096)
     noise: float = setting("standard deviation of the pixel noise in gray levels of 0..255", 8.0, ge=0)
+    annotations: str | None = setting(
+        "folder of images with 68 points each in 300-W's layout (.pts) by which landmarks are judged; null "
+        "takes the five points that sources give",
+        None,
+    )
 
 
 class ChangedFaces(Dataset):
@@ -99,20 +113,39 @@ def compare_landmarks(
         seed: of noise, appearances and crops.
 
     Returns:
-        One row a network: training (its name), landmarks, faces, and the values of
-        :func:`landmark_quality`. Some of the faces (k, 112, 112, 3) uint8, and by title of a network its
-        landmarks (k, N, 2) on them in pixels.
+        One row per network: training (its name), landmarks, faces, the values of :func:`landmark_quality`
+        and, where points are known, of :func:`judge_landmarks`. Some of the faces (k, 112, 112, 3) uint8,
+        and by title of a network its landmarks (k, N, 2) on them in pixels.
     """
     chosen = manifest.iloc[evenly_spaced(len(manifest), options.faces)]
     changed = ChangedFaces(FaceImages(chosen), options.noise, seed)
     shown = evenly_spaced(len(changed), SHOWN_FACES)
+    annotated = _annotated(changed.faces, chosen, options)
     rows, overlays = [], {}
     for name, network in networks.items():
         landmarks = _find(network, changed)
         values = landmark_quality(landmarks, changed.crops())
+        if annotated is not None:
+            values |= judge_landmarks(partial(_find_in_images, network), annotated, seed)
         rows.append({"training": name, "landmarks": landmarks.shape[2], "faces": len(changed), **values})
         overlays[_title(name, values)] = landmarks[shown, 0].numpy()
     return pd.DataFrame(rows), changed.faces.stack(shown), overlays
+
+
+def _annotated(
+    faces: FaceImages, chosen: pd.DataFrame, options: LandmarkQualitySettings
+) -> AnnotatedFaces | None:
+    if options.annotations is not None:
+        return read_annotated_faces(options.annotations)
+    return faces_with_points(faces.stack(), manifest_points(chosen))
+
+
+@torch.inference_mode()
+def _find_in_images(network: LandmarkNetwork, images: np.ndarray) -> np.ndarray:
+    """Landmarks (n, N, 2) of images (n, 112, 112, 3) uint8, with the network where it is."""
+    device = next(network.parameters()).device
+    batches = torch.from_numpy(images).split(64)
+    return np.concatenate([network(to_input(batch.to(device))).cpu().numpy() for batch in batches])
 
 
 def _find(network: LandmarkNetwork, changed: ChangedFaces) -> Tensor:
@@ -131,7 +164,13 @@ def _find(network: LandmarkNetwork, changed: ChangedFaces) -> Tensor:
 
 def _title(name: str, values: dict[str, float]) -> str:
     moved = ", ".join(f"{change} {values[f'{change}_px']:.1f}" for change in CHANGES)
-    return f"{name} training, {values['covered']:.0%} of the image covered;\nmoved by {moved} px"
+    title = f"{name} training, {values['covered']:.0%} of the image covered;\nmoved by {moved} px"
+    if "points_error" in values:
+        title += (
+            f"\npoints told to {values['points_error']:.1%} of the eye distance (mean shape "
+            f"{values['mean_shape_error']:.1%})"
+        )
+    return title
 
 
 def landmark_quality(landmarks: Tensor, crops: Tensor) -> dict[str, float]:

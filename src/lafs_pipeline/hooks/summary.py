@@ -66,7 +66,7 @@ def _benchmarks(table: pd.DataFrame) -> str:
 def _listing(files: Iterable[Path]) -> str:
     """The files by folder, folders in order."""
     folders = defaultdict(list)
-    for file in files:
+    for file in set(files):
         folders[file.parent].append(file.name)
     width = max(len(str(folder)) for folder in folders)
     rows = (f"{folder!s:{width}}  {', '.join(sorted(folders[folder]))}" for folder in sorted(folders))

@@ -15,7 +15,7 @@ from lafs_pipeline.runtime.errors import LafsError
 FORMAT = "lafs_pipeline.model.1"
 
 
-def read_sizes(path: Path | str) -> tuple[str, dict[str, int | float]]:
+def read_sizes(path: Path | str) -> tuple[str, dict[str, int | float | str]]:
     """Family and sizes of the model in a file, without its weights.
 
     Raises:
@@ -56,7 +56,7 @@ def open_model_file(path: Path, framework: Literal["numpy", "pt"]) -> Iterator[A
         raise LafsError(f"model file {path} is damaged: {error}; train or copy it again") from error
 
 
-def sizes_of(path: Path, file: Any) -> tuple[str, dict[str, int | float]]:
+def sizes_of(path: Path, file: Any) -> tuple[str, dict[str, int | float | str]]:
     """Family and sizes in the header of an open file.
 
     Raises:

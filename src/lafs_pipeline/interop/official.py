@@ -154,7 +154,7 @@ def save_part_fvit(model: PartFViT, path: Path | str) -> None:
     """
     if not isinstance(model, PartFViT):
         raise LafsError(f"the authors' layout holds a Part fViT; this model is a {type(model).__name__}")
-    fixed = {"head_dim": HEAD_DIM, "landmark_width": 1.0}
+    fixed = {"head_dim": HEAD_DIM, "landmark_width": 1.0, "landmark_coordinates": "joint"}
     if wrong := [f"{name} {model.sizes[name]}" for name, size in fixed.items() if model.sizes[name] != size]:
         raise LafsError(
             f"the authors' layout cannot tell {' and '.join(wrong)}; it stands for head_dim {HEAD_DIM} and "

@@ -17,6 +17,7 @@ from torchvision.ops import Conv2dNormActivation
 
 from lafs_pipeline.faces import FACE_SIZE
 from lafs_pipeline.models.provenance import Provenance
+from lafs_pipeline.runtime.errors import LafsError
 
 BOTTLENECKS = (
     # kernel, expansion, out, squeeze-excite, activation, stride
@@ -38,6 +39,9 @@ BOTTLENECKS = (
 )
 STEM_CHANNELS = 16
 SMALLEST_SPAN = 1e-6
+MESH_BORDER = 8.0
+"""Pixels between the mesh and the border of an aligned face."""
+COORDINATES = ("joint", "free")
 
 
 class SqueezeExcite(nn.Module):
@@ -102,17 +106,27 @@ def normalize_landmarks(theta: Tensor, size: int) -> Tensor:
     return ((theta - low) / span * (size - 1)).unflatten(1, (-1, 2))
 
 
-def grid_landmarks(count: int) -> Tensor:
+def grid_landmarks(count: int, low: float = 0.0, high: float = FACE_SIZE - 1.0) -> Tensor:
     """Points row by row on a grid over the image, as square as their number allows.
 
+    Args:
+        count: of the points.
+        low: x of the first column and y of the first row in pixels of the 112 px image.
+        high: x of the last column and y of the last row.
+
     Returns:
-        Landmarks (count, 2), x and y in pixels of the 112 px image, 0 to 111.
+        Landmarks (count, 2), x and y in pixels.
     """
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
     point = torch.arange(count)
     x, y = point % columns / max(columns - 1, 1), point // columns / max(rows - 1, 1)
-    return torch.stack((x, y), dim=1) * (FACE_SIZE - 1)
+    return low + torch.stack((x, y), dim=1) * (high - low)
+
+
+def mesh_landmarks(count: int) -> Tensor:
+    """The points (count, 2) of an aligned face, in pixels, that a network with free coordinates looks for."""
+    return grid_landmarks(count, MESH_BORDER, FACE_SIZE - MESH_BORDER)
 
 
 class LandmarkNetwork(nn.Module):
@@ -124,14 +138,22 @@ class LandmarkNetwork(nn.Module):
     Args:
         num_landmarks: N.
         width: channel multiplier of the trunk; 1.0 is the published network (2.8 M parameters).
+        coordinates: `joint` scales the raw ones to span the image, as the paper; `free` takes them as pixels
+            of the 112 px image, so that landmarks may leave a view that does not show them.
+
+    Raises:
+        LafsError: `coordinates` is neither.
     """
 
     family = "landmark_network"
     provenance: Provenance | None = None
 
-    def __init__(self, num_landmarks: int = 196, width: float = 1.0) -> None:
+    def __init__(self, num_landmarks: int = 196, width: float = 1.0, coordinates: str = "joint") -> None:
         super().__init__()
-        self.sizes = {"num_landmarks": num_landmarks, "width": width}
+        if coordinates not in COORDINATES:
+            raise LafsError(f"coordinates is '{coordinates}'; expected one of {', '.join(COORDINATES)}")
+        self.sizes = {"num_landmarks": num_landmarks, "width": width, "coordinates": coordinates}
+        self.coordinates = coordinates
 
         def scaled(channels: int) -> int:
             return channels if width == 1.0 else make_divisible(channels * width, 8)
@@ -150,14 +172,18 @@ class LandmarkNetwork(nn.Module):
         self.regressor = nn.Linear(channels, 2 * num_landmarks)
         nn.init.zeros_(self.regressor.weight)
         with torch.no_grad():
-            self.regressor.bias.copy_(grid_landmarks(num_landmarks).flatten())
+            start = grid_landmarks if coordinates == "joint" else mesh_landmarks
+            self.regressor.bias.copy_(start(num_landmarks).flatten())
 
     def forward(self, images: Tensor) -> Tensor:
         """Predict landmarks; float32 from the regression on, whatever the autocast precision."""
         pooled = self.features(images).mean(dim=(2, 3))
         with torch.autocast(images.device.type, enabled=False):
             theta = self.regressor(self.dropout(pooled.float()))
-            return normalize_landmarks(theta, images.shape[-1])
+            size = images.shape[-1]
+            if self.coordinates == "free":
+                return (theta * (size / FACE_SIZE)).unflatten(1, (-1, 2))
+            return normalize_landmarks(theta, size)
 
 
 def frozen_network(network: LandmarkNetwork) -> LandmarkNetwork:

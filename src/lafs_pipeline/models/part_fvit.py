@@ -100,6 +100,7 @@ class PartFViT(nn.Module):
         dropout: probability after embedding, attention and MLP.
         drop_path: probability of skipping a branch, the same at every depth.
         landmark_width: channel multiplier of the landmark network's trunk.
+        landmark_coordinates: how the landmark network scales them, `joint` or `free`.
     """
 
     family = "part_fvit"
@@ -117,11 +118,12 @@ class PartFViT(nn.Module):
         dropout: float = 0.1,
         drop_path: float = 0.1,
         landmark_width: float = 1.0,
+        landmark_coordinates: str = "joint",
     ) -> None:
         super().__init__()
         self.sizes = {name: value for name, value in locals().items() if name in _size_names(PartFViT)}
         self.patch_size = patch_size
-        self.landmark_network = LandmarkNetwork(num_landmarks, landmark_width)
+        self.landmark_network = LandmarkNetwork(num_landmarks, landmark_width, landmark_coordinates)
         self.transformer = FaceTransformer(
             3 * patch_size**2, num_landmarks, dim, depth, heads, head_dim, mlp_dim, dropout, drop_path
         )
@@ -130,9 +132,18 @@ class PartFViT(nn.Module):
         """Landmarks (B, N, 2), x and y in pixels, differentiable."""
         return self.landmark_network(images)
 
-    def encode(self, tokens: Tensor) -> Tensor:
-        """Embeddings (B, dim) of tokens (B, n, 3 * patch_size^2), n <= N."""
-        return self.transformer(tokens)
+    def encode(self, tokens: Tensor, indices: Tensor | None = None) -> Tensor:
+        """Embed tokens cut at n <= N landmarks.
+
+        Args:
+            tokens: (B, n, 3 * patch_size^2).
+            indices: (B, n) int64, which landmark each token was cut at, whose position it gets.
+                By default tokens get the first n positions in the order given (the authors' code).
+
+        Returns:
+            Embeddings (B, dim).
+        """
+        return self.transformer(tokens, None if indices is None else self.transformer.positions_of(indices))
 
     def forward(self, images: Tensor) -> Tensor:
         """Embed images."""
@@ -156,7 +167,7 @@ def registered_name(model: PartFViT | FViT) -> str:
     return f"{model.family}_{nearest}_patch8_112"
 
 
-def build_model(name: str, sizes: dict[str, int | float]) -> PartFViT | FViT:
+def build_model(name: str, sizes: dict[str, int | float | str]) -> PartFViT | FViT:
     """Build a registered model by its timm name.
 
     Args:

@@ -98,7 +98,7 @@ class FaceTransformer(nn.Module):
 
         Args:
             tokens: (B, n, token_dim).
-            positions: (1, n + 1, dim); by default the first n + 1 learned ones.
+            positions: (1 or B, n + 1, dim); by default the first n + 1 learned ones.
         """
         if positions is None:
             positions = self.positions[:, : tokens.shape[1] + 1]
@@ -107,3 +107,8 @@ class FaceTransformer(nn.Module):
         for block in self.blocks[:-1]:
             x = checkpoint(block, x, use_reentrant=False) if self.recompute else block(x)
         return self.norm(self.blocks[-1](x, queries=1)[:, 0])
+
+    def positions_of(self, indices: Tensor) -> Tensor:
+        """Positions (B, n + 1, dim) of the class token and of the tokens numbered `indices` (B, n)."""
+        own = F.embedding(indices, self.positions[0, 1:])
+        return torch.cat((self.positions[:, :1].expand(len(indices), -1, -1), own), dim=1)

@@ -18,7 +18,7 @@ class ModelSettings:
     """Which model is trained."""
 
     name: str = setting("timm name of a Part fViT", "part_fvit_base_patch8_112")
-    sizes: dict[str, int | float] = setting("overrides of that model's sizes", {})
+    sizes: dict[str, int | float | str] = setting("overrides of that model's sizes", {})
 
 
 @settings
@@ -73,7 +73,7 @@ GROUPS = {
     "export": f"{__name__}:ExportSettings",
     "launch": "lafs_pipeline.runtime.launch_settings:LaunchSettings",
     "model": f"{__name__}:ModelSettings",
-    "landmarks": "lafs_pipeline.training.recipes:StageOneSettings",
+    "landmarks": "lafs_pipeline.training.recipes:LandmarkSettings",
     "landmark_quality": "lafs_pipeline.evaluation.landmark_quality:LandmarkQualitySettings",
     "pretrain": "lafs_pipeline.training.self_supervised:PretrainSettings",
     "adapt": "lafs_pipeline.training.recipes:AdaptSettings",
@@ -86,6 +86,7 @@ GROUPS = {
 """Where the settings of each group of `parameters*.yml` stand; a pipeline imports those it uses."""
 RENAMED = {
     "grey_probability": "gray_probability",
+    "initial_weights": "weights",
     "labelled": "labeled",
     "landmark_regularisation": "landmark_regularization",
     "normalise_images": "normalize_images",

@@ -22,6 +22,7 @@ from lafs_pipeline.runtime.errors import LafsError
 
 TEMPLATE = "report.html.j2"
 STAGES = {
+    "Landmarks": {"landmarks": "warps"},
     "Stage 1": {"stage1": "stage 1"},
     "Pretraining": {"pretrain": "LAFS", "pretrain_grid": "grid"},
     "Adaptation": {"adapt_lafs": "LAFS", "adapt_grid": "grid", "adapt_scratch": "scratch"},
@@ -30,11 +31,12 @@ CURVES = (
     # metric, title, factor, whether the axis starts at 0
     ("loss", "loss", 1, False),
     ("learning_rate", "learning rate", 1, True),
+    ("distance_px", "distance of landmarks from their moved places, px", 1, True),
     ("teacher_entropy", "teacher entropy, nats", 1, True),
     ("knn_accuracy", "k-NN accuracy of the probe, %", 100, True),
 )
 ALT = {
-    "landmark_overlay": "Training faces with the landmarks that stage 1 finds on them",
+    "landmark_overlay": "Training faces with the landmarks that are found on them",
     "view_montage": "The views of one training face, with the landmarks where patches are cut",
     "roc": "True accept rate over false accept rate of every model, one panel a benchmark",
     "attention_maps": "Faces with a dot at every token, larger and brighter where it gets more attention",
@@ -155,7 +157,10 @@ def _model_facts(model: PartFViT | FViT | None) -> dict[str, str]:
     facts = {"transformer": f"{count(model.transformer)} parameters"}
     if isinstance(model, PartFViT):
         facts["landmark network"] = f"{count(model.landmark_network)} parameters"
-    return facts | {name.replace("_", " "): f"{value:g}" for name, value in model.sizes.items()}
+    return facts | {
+        name.replace("_", " "): value if isinstance(value, str) else f"{value:g}"
+        for name, value in model.sizes.items()
+    }
 
 
 def _curves(histories: Mapping[str, History]) -> Iterator[tuple[str, list[Picture]]]:

@@ -55,7 +55,7 @@ def show_views(
     clean = to_input(torch.from_numpy(np.concatenate((views.global_clean, views.local_clean))))
     part = Part(Progress(0, 1, 1), derive_seed(seed, "shown", epoch), np.arange(1), batch_size=1)
     whole, local = augment_landmarks(predict_landmarks(network.eval(), clean), options.views, part)
-    return plot_views(views, chosen=[points.numpy() for points in (*whole, *local)])
+    return plot_views(views, chosen=[points.numpy() for points in (*whole.points, *local.points)])
 
 
 def plot_views(

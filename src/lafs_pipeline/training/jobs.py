@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.manifest import fingerprint
@@ -25,16 +26,17 @@ from lafs_pipeline.runtime.files import held_alone
 from lafs_pipeline.runtime.launch import launch
 from lafs_pipeline.runtime.launch_settings import LaunchSettings, given_ranks
 from lafs_pipeline.runtime.metric_loggers import MetricLogger
-from lafs_pipeline.runtime.seeding import derive_seed, random_generator
+from lafs_pipeline.runtime.seeding import derive_seed
 from lafs_pipeline.training.checkpoints import load_finished
 from lafs_pipeline.training.folders import configuration_digest
 from lafs_pipeline.training.loading import Samples
 from lafs_pipeline.training.loop import Run, Trainer
-from lafs_pipeline.training.probes import IdentityProbe
+from lafs_pipeline.training.probes import identity_probe
 from lafs_pipeline.training.resume import choose_start
 from lafs_pipeline.training.sampling import StepBatches, plan_processes
 from lafs_pipeline.training.self_supervised import PretrainSamples, PretrainSettings, SelfSupervisedStage
 from lafs_pipeline.training.settings import deciding_configuration
+from lafs_pipeline.training.stage import Stage
 from lafs_pipeline.training.supervised import (
     DrawLandmarks,
     RecognitionSamples,
@@ -68,13 +70,35 @@ class Workplace:
     run_id: str = ""
 
 
-@dataclass(frozen=True)
-class PretrainJob:
-    """One pretraining, as every process of it gets it.
+class Job(Protocol):
+    """One training, as every process of it gets it; can be pickled.
 
     Attributes:
+        name: of the stage.
+        model: the start, with a `family` and `sizes`.
+        manifest: the training faces.
+        options: the recipe, with a `training`.
+        place: where it runs.
         result: where the trained model stands among a checkpoint's weights.
     """
+
+    name: str
+    model: Any
+    manifest: pd.DataFrame
+    options: Any
+    place: Workplace
+    result: ClassVar[str]
+
+    def stage(self) -> Stage:
+        """What is trained, at its start."""
+
+    def run(self) -> Path:
+        """Train in this process; returns the training's folder."""
+
+
+@dataclass(frozen=True)
+class PretrainJob:
+    """One pretraining."""
 
     model: PartFViT | FViT
     manifest: pd.DataFrame
@@ -94,7 +118,7 @@ class PretrainJob:
             self.options,
             plan.total_steps,
             plan.steps_per_epoch,
-            _probe(self.manifest, self.options.probe_images, seed),
+            identity_probe(self.manifest, self.options.probe_images, seed),
             None if self.draw is None else self._show_views,
         )
 
@@ -113,16 +137,12 @@ class PretrainJob:
             on_device=device.type == "cuda",
             landmarks=_cached_landmarks(self.landmarks, self.manifest) if cached else None,
         )
-        return _train_alone(self, samples)
+        return train_alone(self, samples)
 
 
 @dataclass(frozen=True)
 class RecognitionJob:
-    """One supervised training, as every process of it gets it.
-
-    Attributes:
-        result: where the trained model stands among a checkpoint's weights.
-    """
+    """One supervised training."""
 
     name: str
     model: PartFViT | FViT
@@ -142,7 +162,7 @@ class RecognitionJob:
             len(identity_labels(self.manifest)[1]),
             self.options,
             copy.deepcopy(self.reference),
-            _probe(self.manifest, self.options.probe_images, self.place.seed),
+            identity_probe(self.manifest, self.options.probe_images, self.place.seed),
             self.draw,
         )
 
@@ -151,7 +171,7 @@ class RecognitionJob:
         augmentation = SupervisedAugmentation(self.options.augmentation)
         labels, _ = identity_labels(self.manifest)
         samples = RecognitionSamples(FaceImages(self.manifest), labels, augmentation, self.place.seed)
-        return _train_alone(self, samples)
+        return train_alone(self, samples)
 
 
 def pretrain(
@@ -175,7 +195,7 @@ def pretrain(
     Returns:
         The teacher's model, in eval mode on the CPU.
     """
-    return _train(PretrainJob(model, manifest, options, place, landmarks, draw))
+    return train(PretrainJob(model, manifest, options, place, landmarks, draw))
 
 
 def train_recognition(
@@ -201,10 +221,10 @@ def train_recognition(
     Returns:
         The trained model, in eval mode on the CPU.
     """
-    return _train(RecognitionJob(name, model, manifest, options, place, reference, draw))
+    return train(RecognitionJob(name, model, manifest, options, place, reference, draw))
 
 
-def _train(job: PretrainJob | RecognitionJob) -> PartFViT | FViT:
+def train(job: Job) -> nn.Module:
     """Train in as many processes as wanted, and read the result from the checkpoint of the last step."""
     checkpoint = load_finished(launch(_work, job, _planned(job)))
     model = copy.deepcopy(job.model)
@@ -218,7 +238,7 @@ def _train(job: PretrainJob | RecognitionJob) -> PartFViT | FViT:
     return model.eval()
 
 
-def _planned(job: PretrainJob | RecognitionJob) -> LaunchSettings:
+def _planned(job: Job) -> LaunchSettings:
     """The launch with a number of processes that can share the batch."""
     wanted, training = job.place.launch, job.options.training
     if given_ranks() is not None:
@@ -238,7 +258,7 @@ def _planned(job: PretrainJob | RecognitionJob) -> LaunchSettings:
     return replace(wanted, processes=count)
 
 
-def _train_alone(job: PretrainJob | RecognitionJob, samples: Samples) -> Path:
+def train_alone(job: Job, samples: Samples) -> Path:
     """Train while no other training may use the folder, which is returned."""
     place, training, stage = job.place, job.options.training, job.stage()
     start = choose_start(place.folder, job.name, _configuration(job), training.resume)
@@ -256,7 +276,7 @@ def _train_alone(job: PretrainJob | RecognitionJob, samples: Samples) -> Path:
     return start.folder
 
 
-def _work(job: PretrainJob | RecognitionJob) -> Path:
+def _work(job: Job) -> Path:
     return job.run()
 
 
@@ -272,7 +292,7 @@ def _cached_landmarks(landmarks: pd.DataFrame, manifest: pd.DataFrame) -> np.nda
     return np.stack(columns, axis=1).reshape(len(rows), 2, -1, 2)
 
 
-def _configuration(job: PretrainJob | RecognitionJob) -> dict[str, Any]:
+def _configuration(job: Job) -> dict[str, Any]:
     """Everything that decides the result of a training, as JSON gives it back."""
     reference = getattr(job, "reference", None)
     return {
@@ -285,21 +305,8 @@ def _configuration(job: PretrainJob | RecognitionJob) -> dict[str, Any]:
     } | ({} if reference is None else {"landmark_network": model_digest(reference)})
 
 
-def _plan(job: PretrainJob | RecognitionJob) -> StepBatches:
+def _plan(job: Job) -> StepBatches:
     training = job.options.training
     return StepBatches(
         len(job.manifest), training.batch_size, training.accumulation, training.epochs, job.place.seed
     )
-
-
-def _probe(manifest: pd.DataFrame, images: int, seed: int) -> IdentityProbe | None:
-    """A probe on whole identities, drawn until there are `images` images."""
-    labeled = manifest.dropna(subset=["identity"])
-    counts = labeled["identity"].value_counts(sort=False)
-    usable = np.sort(counts[counts > 1].index.to_numpy())
-    if images == 0 or len(usable) < 2:
-        return None
-    order = random_generator(seed, "probe").permutation(usable)
-    chosen = order[: max(2, int(np.searchsorted(counts[order].cumsum(), images, side="right")))]
-    faces = labeled[labeled["identity"].isin(chosen)]
-    return IdentityProbe(FaceImages(faces), identity_labels(faces)[0])

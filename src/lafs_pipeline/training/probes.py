@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from sklearn.base import ClassifierMixin
@@ -14,8 +15,9 @@ from sklearn.preprocessing import Normalizer, StandardScaler
 from torch import Tensor
 
 from lafs_pipeline.faces.dataset import FaceImages
-from lafs_pipeline.faces.subsets import evenly_spaced
+from lafs_pipeline.faces.subsets import evenly_spaced, identity_labels
 from lafs_pipeline.models.embedding import map_faces
+from lafs_pipeline.runtime.seeding import random_generator
 
 NEIGHBORS = 20
 
@@ -95,3 +97,16 @@ def embedding_std(embeddings: np.ndarray) -> float:
     """
     directions = F.normalize(torch.from_numpy(embeddings), dim=1)
     return float(directions.std(dim=0).mean() * directions.shape[1] ** 0.5)
+
+
+def identity_probe(manifest: pd.DataFrame, images: int, seed: int) -> IdentityProbe | None:
+    """A probe on whole identities, drawn until there are `images` images."""
+    labeled = manifest.dropna(subset=["identity"])
+    counts = labeled["identity"].value_counts(sort=False)
+    usable = np.sort(counts[counts > 1].index.to_numpy())
+    if images == 0 or len(usable) < 2:
+        return None
+    order = random_generator(seed, "probe").permutation(usable)
+    chosen = order[: max(2, int(np.searchsorted(counts[order].cumsum(), images, side="right")))]
+    faces = labeled[labeled["identity"].isin(chosen)]
+    return IdentityProbe(FaceImages(faces), identity_labels(faces)[0])

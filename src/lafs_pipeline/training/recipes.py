@@ -1,6 +1,7 @@
 """The recipes' settings, and the models and faces that they start from."""
 
 import copy
+from typing import Literal
 
 import pandas as pd
 import torch
@@ -13,21 +14,31 @@ from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import derive_seed
 from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.sources.open import keep_local
+from lafs_pipeline.training.landmark_warps import WarpTrainingSettings
 from lafs_pipeline.training.self_supervised import PretrainSettings
 from lafs_pipeline.training.supervised import RecognitionSettings
 
 
 @settings
-class StageOneSettings:
-    """Stage 1: the model that learns to find landmarks while it learns identities."""
+class LandmarkSettings:
+    """How the network that finds landmarks comes about."""
 
-    initial_weights: str | None = setting(
-        "an authors' Part fViT checkpoint to take instead of training stage 1", None
+    method: Literal["warps", "identities", "weights"] = setting(
+        "warps learns from warped faces without labels; identities is the paper's stage 1, which learns from "
+        "the labels of all training faces; weights takes an authors' checkpoint",
+        "identities",
     )
-    recognition: RecognitionSettings = setting("how stage 1 is trained", RecognitionSettings())
+    weights: str | None = setting("an authors' Part fViT checkpoint, for the method weights", None)
+    warps: WarpTrainingSettings = setting("how it learns from warps", WarpTrainingSettings())
+    recognition: RecognitionSettings = setting("how it learns from identities", RecognitionSettings())
 
     def __post_init__(self):
-        keep_local(self, "initial_weights")
+        keep_local(self, "weights")
+        if (self.method == "weights") != (self.weights is not None):
+            raise LafsError(
+                f"method is {self.method} and weights is {self.weights}: set method to weights and weights to"
+                " the path of an authors' checkpoint, or weights to null"
+            )
 
 
 @settings
@@ -48,7 +59,7 @@ class AdaptSettings:
 
 
 def fresh_model(
-    name: str, sizes: dict[str, int | float], seed: int, network: LandmarkNetwork | None = None
+    name: str, sizes: dict[str, int | float | str], seed: int, network: LandmarkNetwork | None = None
 ) -> PartFViT:
     """A Part fViT with fresh weights, or with a given landmark network.
 
@@ -56,7 +67,8 @@ def fresh_model(
         LafsError: when the name is not a Part fViT's, a size is unknown, or the network does not fit.
     """
     torch.manual_seed(derive_seed(seed, "model"))
-    model = build_model(name, sizes)
+    rule = {} if network is None else {"landmark_coordinates": network.coordinates}
+    model = build_model(name, sizes | rule)
     if not isinstance(model, PartFViT):
         raise LafsError(f"model.name is '{name}'; expected a part_fvit_* model, which has landmarks")
     if network is not None:
@@ -70,27 +82,27 @@ def fresh_model(
     return model
 
 
-def fresh_landmark_network(sizes: dict[str, int | float], seed: int) -> LandmarkNetwork:
+def fresh_landmark_network(sizes: dict[str, int | float | str], seed: int) -> LandmarkNetwork:
     """The landmark network that :func:`fresh_model` of the same seed has."""
     torch.manual_seed(derive_seed(seed, "model"))
     return LandmarkNetwork(**sizes)
 
 
-def fresh_grid_model(name: str, sizes: dict[str, int | float], seed: int) -> FViT:
+def fresh_grid_model(name: str, sizes: dict[str, int | float | str], seed: int) -> FViT:
     """The grid model whose transformer has the sizes of a Part fViT."""
     part = fresh_model(name, sizes, seed)
     torch.manual_seed(derive_seed(seed, "model"))
     return FViT(**grid_sizes(part.sizes))
 
 
-def grid_sizes(sizes: dict[str, int | float]) -> dict[str, int | float]:
+def grid_sizes(sizes: dict[str, int | float | str]) -> dict[str, int | float]:
     """The sizes of a face model that do not speak of landmarks."""
-    return {name: value for name, value in sizes.items() if name not in ("num_landmarks", "landmark_width")}
+    return {name: value for name, value in sizes.items() if "landmark" not in name}
 
 
 def pretraining_start(
     name: str,
-    sizes: dict[str, int | float],
+    sizes: dict[str, int | float | str],
     seed: int,
     network: LandmarkNetwork,
     options: PretrainSettings,

@@ -27,7 +27,12 @@ from lafs_pipeline.training.probes import IdentityProbe
 from lafs_pipeline.training.schedules import cosine_schedule, linear_schedule
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.stage import Part, Progress
-from lafs_pipeline.training.view_landmarks import augment_landmarks, move_landmarks, predict_landmarks
+from lafs_pipeline.training.view_landmarks import (
+    TokenLandmarks,
+    augment_landmarks,
+    move_landmarks,
+    predict_landmarks,
+)
 from lafs_pipeline.views.device import ViewBatch, parameter_arrays, render_batch
 from lafs_pipeline.views.normalize import to_input
 from lafs_pipeline.views.parameters import ViewSettings, draw_view_parameters
@@ -151,11 +156,11 @@ class Projector(nn.Module):
         super().__init__()
         self.model, self.head = model, head
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Embed and project."""
-        return self.head(
-            self.model.encode(inputs) if isinstance(self.model, PartFViT) else self.model(inputs)
-        )
+    def forward(self, inputs: Tensor, indices: Tensor | None = None) -> Tensor:
+        """Embed and project; `indices` (B, n) as :meth:`PartFViT.encode` takes them."""
+        if isinstance(self.model, PartFViT):
+            return self.head(self.model.encode(inputs, indices))
+        return self.head(self.model(inputs))
 
 
 class SelfSupervisedStage:
@@ -222,7 +227,7 @@ class SelfSupervisedStage:
         whole, local = self._inputs(batch, part)
         temperature = float(self.temperature[part.progress.step])
         with torch.inference_mode():
-            logits = self.teacher(whole)
+            logits = self.teacher(*whole)
             targets = self.criterion.targets(logits, temperature)
             metrics = {
                 "teacher_entropy": teacher_entropy(targets),
@@ -231,8 +236,9 @@ class SelfSupervisedStage:
             }
             mean = logits.float().mean(dim=0, keepdim=True)
         self.teacher_means.append(mean.clone())
-        for first_view, inputs in enumerate((*whole.chunk(TEACHER_VIEWS), local)[: self.partial_losses]):
-            yield self.criterion.partial(self.call(inputs), targets, first_view, self.views), metrics
+        views = (*zip(*(value.chunk(TEACHER_VIEWS) for value in whole), strict=True), local)
+        for first_view, inputs in enumerate(views[: self.partial_losses]):
+            yield self.criterion.partial(self.call(*inputs), targets, first_view, self.views), metrics
 
     def _set_modes(self) -> None:
         self.student.train()
@@ -241,22 +247,26 @@ class SelfSupervisedStage:
             if isinstance(network, PartFViT):
                 network.landmark_network.eval()
 
-    def _inputs(self, batch: dict[str, Tensor], part: Part) -> tuple[Tensor, Tensor]:
-        """What the transformer embeds, global then local, view-major: tokens, or images for the grid."""
+    def _inputs(self, batch: dict[str, Tensor], part: Part) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """What :class:`Projector` takes of the global and of the local views, all view-major."""
         views = self._views(batch)
         if self.options.tokens == "grid":
-            return views.global_appearance, views.local_appearance
-        options, patch_size = self.options.views, self.student.model.patch_size
+            return (views.global_appearance,), (views.local_appearance,)
         if self.options.landmarks == "cached":
-            landmarks = move_landmarks(batch["landmarks"], batch["boxes"], batch["flips"], options.size)
+            landmarks = move_landmarks(
+                batch["landmarks"], batch["boxes"], batch["flips"], self.options.views.size
+            )
         else:
             clean = torch.cat((views.global_clean, views.local_clean))
             landmarks = predict_landmarks(self.landmark_network.to(clean.device), clean)
-        whole, local = augment_landmarks(landmarks, options, part)
-        return (
-            sample_patches(views.global_appearance, whole, patch_size),
-            sample_patches(views.local_appearance, local, patch_size),
-        )
+        whole, local = augment_landmarks(landmarks, self.options.views, part)
+        return self._tokens(views.global_appearance, whole), self._tokens(views.local_appearance, local)
+
+    def _tokens(self, images: Tensor, landmarks: TokenLandmarks) -> tuple[Tensor, ...]:
+        """Patches, and the landmarks whose positions they get where these are not those of the order."""
+        tokens = sample_patches(images, landmarks.points, self.student.model.patch_size)
+        by_order = landmarks.indices is None or self.options.views.token_positions == "order"
+        return (tokens,) if by_order else (tokens, landmarks.indices)
 
     def _views(self, batch: dict[str, Tensor]) -> ViewBatch:
         """The views of a batch, rendered here or by the loader."""

@@ -85,10 +85,10 @@ def deciding_configuration(stage_settings: Any) -> dict[str, Any]:
     """A stage's settings as a JSON object, without those that do not change what is learned.
 
     Args:
-        stage_settings: a settings dataclass with the fields `training` and `probe_images`.
+        stage_settings: a settings dataclass with the field `training`, and perhaps `probe_images`.
     """
     values = json.loads(json.dumps(asdict(stage_settings)))
-    del values["probe_images"]
+    values.pop("probe_images", None)
     for name in OPERATIONAL:
         del values["training"][name]
     return values

@@ -1,5 +1,7 @@
 """At which landmarks the patches of every view are cut (LAFS, arXiv 2403.08161, sections 3.2 and 3.3)."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,18 @@ from lafs_pipeline.views.landmarks import (
     transform_landmarks,
 )
 from lafs_pipeline.views.parameters import ViewSettings
+
+
+class TokenLandmarks(NamedTuple):
+    """Where the tokens of some views are cut, and at which landmarks.
+
+    Attributes:
+        points: (V * b, k, 2) pixels, view-major.
+        indices: (V * b, k) int64 numbers of the landmarks; None where a view has all of them in order.
+    """
+
+    points: Tensor
+    indices: Tensor | None
 
 
 @torch.no_grad()
@@ -46,7 +60,9 @@ def move_landmarks(landmarks: Tensor, boxes: Tensor, flips: Tensor, size: int) -
     return transform_landmarks(sources.transpose(0, 1).flatten(0, 1), boxes, unmirrored, size)
 
 
-def augment_landmarks(landmarks: Tensor, options: ViewSettings, part: Part) -> tuple[Tensor, Tensor]:
+def augment_landmarks(
+    landmarks: Tensor, options: ViewSettings, part: Part
+) -> tuple[TokenLandmarks, TokenLandmarks]:
     """Perturb all landmarks, shuffle those of global views, draw a subset (or keep all) for local views.
 
     Args:
@@ -55,7 +71,7 @@ def augment_landmarks(landmarks: Tensor, options: ViewSettings, part: Part) -> t
         part: whose rows are the b samples.
 
     Returns:
-        (G * b, N, 2) and (L * b, k, 2) pixels.
+        Those of the G global views (N each) and of the L local views.
     """
     device, count = landmarks.device, landmarks.shape[1]
     whole, local, batch = options.global_views, options.local_views, part.batch_size
@@ -68,12 +84,13 @@ def augment_landmarks(landmarks: Tensor, options: ViewSettings, part: Part) -> t
     origin = torch.zeros((whole + local) * batch, count, 2, device=device)
     landmarks = landmarks + of_part(perturb_landmarks(origin, options.landmark_sigma, generator))
     whole_points, local_points = landmarks.split([whole * len(rows), local * len(rows)])
+    order = subset = None
     if options.local_landmarks is not None:
-        chosen = draw_subsets(
-            local * batch, count, options.local_landmarks, generator, options.with_replacement
+        subset = of_part(
+            draw_subsets(local * batch, count, options.local_landmarks, generator, options.with_replacement)
         )
-        local_points = take_landmarks(local_points, of_part(chosen))
+        local_points = take_landmarks(local_points, subset)
     if options.shuffle_global:
-        order = draw_subsets(whole * batch, count, count, generator, with_replacement=False)
-        whole_points = take_landmarks(whole_points, of_part(order))
-    return whole_points, local_points
+        order = of_part(draw_subsets(whole * batch, count, count, generator, with_replacement=False))
+        whole_points = take_landmarks(whole_points, order)
+    return TokenLandmarks(whole_points, order), TokenLandmarks(local_points, subset)

@@ -5,6 +5,7 @@ The draws are a few small arrays, made before anything is rendered.
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -52,6 +53,11 @@ class ViewSettings:
     )
     with_replacement: bool = setting("Draw the landmarks of a local view with replacement", True)
     shuffle_global: bool = setting("Shuffle the landmarks of the global views", False)
+    token_positions: Literal["landmark", "order"] = setting(
+        "Position embedding of a token: that of its landmark, or that of its place in the order drawn (the "
+        "authors' code)",
+        "order",
+    )
 
     def __post_init__(self):
         require_scale("global_scale", self.global_scale)

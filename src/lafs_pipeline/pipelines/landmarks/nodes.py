@@ -15,35 +15,42 @@ if TYPE_CHECKING:
 SHOWN_FACES = 18
 
 
-def train_stage1(
+def train_landmarks(
     faces: pd.DataFrame,
     model_parameters: dict[str, Any],
     parameters: dict[str, Any],
     launch: dict[str, Any],
     seed: int,
     checkpoints: str,
-) -> "PartFViT":
-    """Part fViT trained with a margin loss on the labeled faces, or read from an authors' checkpoint."""
+) -> tuple[dict[str, "PartFViT"], "LandmarkNetwork"]:
+    """The network that finds landmarks, and the face model of stage 1 where there is one.
+
+    It learns from warps of unlabeled faces, as a part of a face model that learns identities (the paper's
+    stage 1), or comes from an authors' checkpoint.
+    """
     from lafs_pipeline.interop.official import load_part_fvit
+    from lafs_pipeline.models.methods import STAGE1
     from lafs_pipeline.pipelines.workplace import workplace
     from lafs_pipeline.reporting.landmarks import landmarks_picture
     from lafs_pipeline.training.jobs import train_recognition
-    from lafs_pipeline.training.recipes import StageOneSettings, fresh_model
+    from lafs_pipeline.training.landmark_warps import train_landmarks
+    from lafs_pipeline.training.recipes import LandmarkSettings, fresh_model
 
-    options = parse(StageOneSettings, parameters, "landmarks")
-    if options.initial_weights is not None:
-        return load_part_fvit(options.initial_weights)
+    options = parse(LandmarkSettings, parameters, "landmarks")
+    if options.method == "weights":
+        stage1 = load_part_fvit(options.weights)
+        return {STAGE1: stage1}, stage1.landmark_network
     model = parse(ModelSettings, model_parameters, "model")
-    place = workplace("stage1", checkpoints, seed, launch)
-    labeled = faces[(faces["split"] == "train") & faces["identity"].notna()]
-    start = fresh_model(model.name, model.sizes, seed)
-    return train_recognition("stage1", start, labeled, options.recognition, place, draw=landmarks_picture)
-
-
-def take_landmark_network(stage1: "PartFViT") -> "LandmarkNetwork":
-    """The part of stage 1 that finds landmarks."""
+    train = faces[faces["split"] == "train"]
+    if options.method == "warps":
+        start = fresh_model(model.name, model.sizes | {"landmark_coordinates": "free"}, seed)
+        place = workplace("landmarks", checkpoints, seed, launch)
+        return {}, train_landmarks(start.landmark_network, train, options.warps, place)
+    start, place = fresh_model(model.name, model.sizes, seed), workplace(STAGE1, checkpoints, seed, launch)
+    labeled = train[train["identity"].notna()]
+    stage1 = train_recognition(STAGE1, start, labeled, options.recognition, place, draw=landmarks_picture)
     stage1.landmark_network.provenance = stage1.provenance
-    return stage1.landmark_network
+    return {STAGE1: stage1}, stage1.landmark_network
 
 
 def extract(faces: pd.DataFrame, network: "LandmarkNetwork") -> pd.DataFrame:
@@ -80,15 +87,13 @@ def draw_overlay(faces: pd.DataFrame, landmarks: pd.DataFrame) -> "Figure":
     train = faces[faces["split"] == "train"]
     shown = train.iloc[evenly_spaced(len(train), SHOWN_FACES)]
     points = np.stack(landmarks.set_index("key").loc[shown["key"], "landmarks"]).reshape(len(shown), -1, 2)
-    return plot_landmarks(
-        FaceImages(shown).stack(), {f"{points.shape[1]} landmarks of the stage-1 network": points}
-    )
+    return plot_landmarks(FaceImages(shown).stack(), {f"{points.shape[1]} landmarks": points})
 
 
 def measure_quality(
     faces: pd.DataFrame, network: "LandmarkNetwork", parameters: dict[str, Any], seed: int
 ) -> tuple[pd.DataFrame, "Figure"]:
-    """Stability and spread of the landmarks on training faces, before and after stage 1."""
+    """Stability and spread of the landmarks on training faces, before and after training."""
     from lafs_pipeline.evaluation.landmark_quality import LandmarkQualitySettings, compare_landmarks
     from lafs_pipeline.reporting.landmarks import plot_landmarks
     from lafs_pipeline.training.recipes import fresh_landmark_network

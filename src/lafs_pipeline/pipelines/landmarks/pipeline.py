@@ -1,4 +1,4 @@
-"""Stage 1 of LAFS: landmarks without landmark labels."""
+"""Landmarks without landmark labels: the network that finds them, and those of every face."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -6,11 +6,11 @@ from lafs_pipeline.pipelines.landmarks import nodes
 
 
 def create_pipeline() -> Pipeline:
-    """Faces -> stage1_model, landmark_network, landmarks, landmark_overlay, landmark_quality."""
+    """Faces -> stage1_models, landmark_network, landmarks, landmark_overlay, landmark_quality."""
     return Pipeline(
         [
             Node(
-                nodes.train_stage1,
+                nodes.train_landmarks,
                 inputs=[
                     "faces",
                     "params:model",
@@ -19,14 +19,8 @@ def create_pipeline() -> Pipeline:
                     "params:seed",
                     "params:paths.checkpoints",
                 ],
-                outputs="stage1_model",
-                name="train_stage1",
-            ),
-            Node(
-                nodes.take_landmark_network,
-                inputs="stage1_model",
-                outputs="landmark_network",
-                name="take_landmark_network",
+                outputs=["stage1_models", "landmark_network"],
+                name="train_landmarks",
             ),
             Node(
                 nodes.extract,

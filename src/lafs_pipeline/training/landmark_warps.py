@@ -1,0 +1,233 @@
+"""Landmarks without any label: a network learns where a warp moves the points of a mesh.
+
+Every face is mirrored or not, changed in color and warped; the network is to find the points of a mesh that
+is fixed on the aligned face, where the warp has moved them. Of an unwarped face it then finds the mesh fitted
+to that face, since what faces have in common is all that it can learn to find. Sources: Thewlis et al. (ICCV
+2017, arXiv 1705.02193); Jakab et al. (NeurIPS 2018, arXiv 1806.07823).
+"""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import Dataset
+
+from lafs_pipeline.faces.alignment import FACE_SIZE
+from lafs_pipeline.faces.dataset import FaceImages
+from lafs_pipeline.models.landmark_network import LandmarkNetwork, mesh_landmarks
+from lafs_pipeline.runtime import processes
+from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.seeding import random_generator
+from lafs_pipeline.runtime.settings import setting, settings
+from lafs_pipeline.training.jobs import Workplace, train, train_alone
+from lafs_pipeline.training.parameter_groups import decay_groups
+from lafs_pipeline.training.settings import TrainingSettings
+from lafs_pipeline.training.stage import Part, Progress
+from lafs_pipeline.views.device import parameter_arrays, render_batch
+from lafs_pipeline.views.normalize import to_input
+from lafs_pipeline.views.parameters import ViewParameters, ViewSettings, draw_view_parameters
+from lafs_pipeline.views.render import render_views
+from lafs_pipeline.views.warps import WarpSettings, draw_warp, warp_images
+
+APPEARANCE = ViewSettings(global_views=1, local_views=0, blur_probability=(0.5, 0.0, 0.0))
+"""Colors and blur are those of pretraining's views, and half of the faces are mirrored."""
+WHOLE = (0, 0, FACE_SIZE, FACE_SIZE)
+
+
+@settings
+class WarpTrainingSettings:
+    """How the landmark network learns from warps."""
+
+    warp: WarpSettings = setting("how faces are warped", WarpSettings())
+    regressor_rate: float = setting("learning rate of the last layer, times that of the trunk", 20.0, gt=0)
+    average: float = setting("decay of the moving average of the weights that is kept", 0.995, ge=0, lt=1)
+    training: TrainingSettings = setting(
+        "schedule and optimizer",
+        TrainingSettings(
+            epochs=16,
+            batch_size=64,
+            learning_rate=2e-3,
+            reference_batch=64,
+            warmup_epochs=1,
+            weight_decay=0.01,
+            clip_norm=None,
+        ),
+    )
+
+
+class WarpedFaces(Dataset):
+    """Faces warped by draws from (seed, epoch, index), and where the mesh went: a dict of arrays.
+
+    Args:
+        faces: n images.
+        points: (N, 2) pixels of the mesh on the unwarped face.
+        options: the warps.
+        seed: of the draws.
+        on_device: give the uint8 image and its draws, to be rendered on the training device, instead of the
+            warped `image` (H, W, 3). `target` (N, 2) in pixels is there in any case.
+    """
+
+    def __init__(
+        self, faces: FaceImages, points: np.ndarray, options: WarpSettings, seed: int, on_device: bool
+    ) -> None:
+        self.faces, self.points, self.options = faces, points, options
+        self.seed, self.on_device = seed, on_device
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    def key(self, index: int) -> str:
+        """The manifest's key of an image."""
+        return self.faces.keys[index]
+
+    def __getitem__(self, draw: tuple[int, int]) -> dict[str, Any]:
+        epoch, index = draw
+        image, generator = self.faces[index], random_generator(self.seed, "warps", epoch, index)
+        look, warp = _draw_appearance(generator), draw_warp(self.options, FACE_SIZE, generator)
+        sample = {"target": warp.move(self.points, FACE_SIZE)}
+        if self.on_device:
+            draws = {"inverse": warp.inverse, "displacement": warp.displacement}
+            return sample | {"image": image} | draws | parameter_arrays(look)
+        changed = render_views(image, look, clean=False).global_appearance[0]
+        return sample | {"image": warp.apply(changed)}
+
+
+def _draw_appearance(generator: np.random.Generator) -> ViewParameters:
+    look = draw_view_parameters(APPEARANCE, FACE_SIZE, FACE_SIZE, generator)
+    return replace(look, boxes=np.array([WHOLE], np.int64))
+
+
+class LandmarkStage:
+    """A landmark network that learns from warps.
+
+    Args:
+        network: the start; its coordinates are free.
+        options: the recipe.
+
+    Raises:
+        LafsError: the network's coordinates are scaled to span the image, which warped points do not.
+    """
+
+    name = "landmarks"
+    partial_losses = 1
+
+    def __init__(self, network: LandmarkNetwork, options: WarpTrainingSettings) -> None:
+        if network.coordinates != "free":
+            raise LafsError(
+                f"the landmark network has {network.coordinates} coordinates; learning from warps wants free "
+                "ones, since a warped point may leave the image"
+            )
+        network.dropout.p = 0.0
+        self.options = options
+        self.trained = self.call = network
+        average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(options.average), use_buffers=True)
+        self.modules = nn.ModuleDict({"network": network, "average": average})
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Trunk and regressor, each with a learning rate of its own; 1-D parameters without weight decay."""
+        decay = self.options.training.weight_decay
+        groups = decay_groups(self.trained.features, decay)
+        regressor = decay_groups(self.trained.regressor, decay)
+        return [
+            *({**group, "names": [f"features.{name}" for name in group["names"]]} for group in groups),
+            *(
+                {
+                    **group,
+                    "names": [f"regressor.{name}" for name in group["names"]],
+                    "lr_scale": self.options.regressor_rate,
+                }
+                for group in regressor
+            ),
+        ]
+
+    def compile(self) -> None:
+        """Compile the network."""
+        self.trained.compile(dynamic=False)
+
+    def losses(self, batch: dict[str, Tensor], part: Part) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+        """Smooth L1 between predicted and moved points in pixels; points outside the image do not count."""
+        target = batch["target"]
+        found = self.call(self._images(batch).contiguous(memory_format=torch.channels_last))
+        inside = ((target >= 0) & (target <= FACE_SIZE)).all(dim=-1)
+        # A mean over all points, not over those inside: micro-batches weigh alike.
+        loss = (F.smooth_l1_loss(found, target, reduction="none").sum(dim=-1) * inside).mean()
+        with torch.no_grad():
+            distance = (found - target).norm(dim=-1)[inside].mean()
+        yield loss, {"distance_px": distance}
+
+    def _images(self, batch: dict[str, Tensor]) -> Tensor:
+        if "inverse" not in batch:
+            return to_input(batch["image"])
+        looks = render_batch(batch["image"], batch, APPEARANCE, clean=False).global_appearance
+        return warp_images(looks, batch["inverse"], batch["displacement"])
+
+    def before_update(self, progress: Progress) -> None:
+        """Nothing to do."""
+
+    def after_update(self, progress: Progress) -> None:
+        """Move the average towards the network."""
+        self.modules["average"].update_parameters(self.trained)
+
+    def probe(self) -> dict[str, float]:
+        """Nothing to measure but the loss."""
+        return {}
+
+    def pictures(self, progress: Progress) -> dict[str, Any]:
+        """None."""
+        return {}
+
+    def diagnose(self, metrics: dict[str, float], progress: Progress) -> str | None:
+        """Nothing is known to go wrong."""
+        return None
+
+
+@dataclass(frozen=True)
+class LandmarkJob:
+    """One training of a landmark network from warps."""
+
+    model: LandmarkNetwork
+    manifest: pd.DataFrame
+    options: WarpTrainingSettings
+    place: Workplace
+    name: ClassVar[str] = LandmarkStage.name
+    result: ClassVar[str] = "average.module."
+
+    def stage(self) -> LandmarkStage:
+        """The network and its average at the start."""
+        return LandmarkStage(copy.deepcopy(self.model), self.options)
+
+    def run(self) -> Path:
+        """Train in this process; returns the training's folder."""
+        samples = WarpedFaces(
+            FaceImages(self.manifest),
+            mesh_landmarks(self.model.sizes["num_landmarks"]).numpy(),
+            self.options.warp,
+            self.place.seed,
+            on_device=processes.local_device().type == "cuda",
+        )
+        return train_alone(self, samples)
+
+
+def train_landmarks(
+    network: LandmarkNetwork, manifest: pd.DataFrame, options: WarpTrainingSettings, place: Workplace
+) -> LandmarkNetwork:
+    """Train a landmark network on faces without labels.
+
+    Args:
+        network: the start, with free coordinates.
+        manifest: the training faces.
+        options: the recipe.
+        place: where it runs.
+
+    Returns:
+        The moving average of the network, in eval mode on the CPU.
+    """
+    return train(LandmarkJob(network, manifest, options, place))

@@ -1,0 +1,116 @@
+"""Random warps of a face, with the places to which they move the points of a mesh.
+
+A landmark network learns from them without landmark labels: the points of a mesh that is fixed on the aligned
+face are known in every warped copy. Sources: Thewlis et al. (ICCV 2017, arXiv 1705.02193), landmarks that are
+equivariant to known warps; Jakab et al. (NeurIPS 2018, arXiv 1806.07823), the warps.
+
+Coordinates are (x, y) in pixels, and an image spans 0 to its width, as in :mod:`models.patches`.
+"""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lafs_pipeline.runtime.settings import setting, settings
+
+INVERSIONS, DAMPING = 12, 0.7
+"""Fixed-point steps that invert a warp, and the share of each that is taken: whole steps overshoot where the
+displacement falls steeply."""
+
+
+@settings
+class WarpSettings:
+    """How strongly faces are warped: a similarity about the center, then a smooth displacement."""
+
+    rotation: float = setting("Standard deviation of the rotation in degrees", 12.0, ge=0)
+    log_scale: float = setting("Standard deviation of the logarithm of the scale", 0.15, ge=0)
+    shift: float = setting("Standard deviation of the shift along each axis in pixels", 5.0, ge=0)
+    displacement: float = setting(
+        "Standard deviation of the displacement of each control point along each axis in pixels", 4.0, ge=0
+    )
+    control_points: int = setting("Control points along each side of the image", 5, ge=2)
+
+
+@dataclass(frozen=True)
+class Warp:
+    """Where every pixel of a warped image comes from.
+
+    A point q of the warped image shows the point `similarity^-1(q) + displacement(q)` of the source.
+
+    Attributes:
+        inverse: (2, 3) inverse of the similarity.
+        displacement: (k, k, 2) pixels, at control points that share out the image as pixels do; between them
+            bicubic.
+    """
+
+    inverse: np.ndarray
+    displacement: np.ndarray
+
+    def source(self, size: int) -> np.ndarray:
+        """The source (size, size, 2) of every pixel's center in a warped image."""
+        centers = np.arange(size, dtype=np.float32) + 0.5
+        grid = np.stack(np.meshgrid(centers, centers), axis=-1)
+        return grid @ self.inverse[:, :2].T + self.inverse[:, 2] + self._dense(size)
+
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """The warped image (S, S, 3) uint8 of an image (S, S, 3) uint8; its border repeats."""
+        places = (self.source(len(image)) - 0.5).astype(np.float32)
+        return cv2.remap(image, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+    def move(self, points: np.ndarray, size: int) -> np.ndarray:
+        """Where points (N, 2) of the source stand in the warped image, possibly outside it."""
+        dense = self._dense(size)
+        linear, offset = self.inverse[:, :2], self.inverse[:, 2]
+        forward = np.linalg.inv(linear)
+        moved = (points - offset) @ forward.T
+        for _ in range(INVERSIONS):
+            places = (moved - 0.5).astype(np.float32)[None]
+            displaced = cv2.remap(dense, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
+            moved += DAMPING * ((points - displaced - offset) @ forward.T - moved)
+        return moved.astype(np.float32)
+
+    def _dense(self, size: int) -> np.ndarray:
+        return cv2.resize(self.displacement, (size, size), interpolation=cv2.INTER_CUBIC)
+
+
+def draw_warp(options: WarpSettings, size: int, generator: np.random.Generator) -> Warp:
+    """Draw a warp for images of `size` pixels; the generator advances by an amount that the settings fix."""
+    angle, log_scale, *shift = generator.normal(size=4) * (
+        math.radians(options.rotation),
+        options.log_scale,
+        options.shift,
+        options.shift,
+    )
+    cosine, sine = math.cos(angle), math.sin(angle)
+    linear = math.exp(-log_scale) * np.array([[cosine, sine], [-sine, cosine]], np.float32)
+    center = np.full(2, size / 2)
+    offset = center - linear @ (center + shift)
+    count = options.control_points
+    displacement = options.displacement * generator.normal(size=(count, count, 2))
+    return Warp(np.column_stack((linear, offset)).astype(np.float32), displacement.astype(np.float32))
+
+
+@torch.no_grad()
+def warp_images(images: Tensor, inverses: Tensor, displacements: Tensor) -> Tensor:
+    """:meth:`Warp.apply` of a whole batch, on the device of `images`.
+
+    Args:
+        images: (B, 3, S, S).
+        inverses: (B, 2, 3), each warp's `inverse`.
+        displacements: (B, k, k, 2), each warp's `displacement`.
+
+    Returns:
+        (B, 3, S, S).
+    """
+    size = images.shape[-1]
+    centers = torch.arange(0.5, size, device=images.device)
+    grid = torch.stack(torch.meshgrid(centers, centers, indexing="xy"), dim=-1).flatten(0, 1)
+    places = grid @ inverses[:, :, :2].mT + inverses[:, None, :, 2]
+    dense = F.interpolate(displacements.permute(0, 3, 1, 2), size, mode="bicubic")
+    places = places.unflatten(1, (size, size)) + dense.permute(0, 2, 3, 1)
+    return F.grid_sample(images, places * (2 / size) - 1, padding_mode="border", align_corners=False)

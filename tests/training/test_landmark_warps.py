@@ -1,0 +1,130 @@
+"""Landmarks from warps alone: what is learned, and that the loop treats the stage as any other."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tests.training.small_trainings import SEED, TRAINING, draw_faces
+
+from lafs_pipeline.faces.dataset import FaceImages
+from lafs_pipeline.models.landmark_network import LandmarkNetwork, mesh_landmarks
+from lafs_pipeline.runtime.errors import LafsError, Stopped
+from lafs_pipeline.runtime.launch_settings import LaunchSettings
+from lafs_pipeline.training.jobs import Workplace
+from lafs_pipeline.training.landmark_warps import (
+    LandmarkStage,
+    WarpedFaces,
+    WarpTrainingSettings,
+    train_landmarks,
+)
+from lafs_pipeline.training.stage import Part, Progress
+from lafs_pipeline.views.normalize import to_input
+
+COUNT = 16
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    return draw_faces(tmp_path_factory.mktemp("faces"), identities=16, images=4)
+
+
+def fresh(coordinates="free"):
+    torch.manual_seed(0)
+    return LandmarkNetwork(COUNT, 0.25, coordinates)
+
+
+def samples(faces, seed=0, on_device=False):
+    points = mesh_landmarks(COUNT).numpy()
+    return WarpedFaces(FaceImages(faces), points, WarpTrainingSettings().warp, seed, on_device)
+
+
+def collated(found):
+    return {name: torch.from_numpy(np.stack([sample[name] for sample in found])) for name in found[0]}
+
+
+def test_the_target_of_a_face_that_is_not_warped_is_the_mesh(faces):
+    still = replace(WarpTrainingSettings().warp, rotation=0, log_scale=0, shift=0, displacement=0)
+    sample = WarpedFaces(FaceImages(faces), mesh_landmarks(COUNT).numpy(), still, 0, False)[0, 0]
+    line = np.linspace(8, 104, 4)
+    np.testing.assert_allclose(sample["target"], [(x, y) for y in line for x in line], atol=1e-3)
+
+
+def test_draws_depend_on_seed_epoch_and_index_alone(faces):
+    first, again = samples(faces)[3, 5], samples(faces)[3, 5]
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    others = [samples(faces)[4, 5], samples(faces)[3, 6], samples(faces, seed=1)[3, 5]]
+    assert not any(np.array_equal(first["target"], other["target"]) for other in others)
+
+
+def test_the_device_renders_what_the_loader_renders(faces):
+    draws = [(0, index) for index in range(6)]
+    stage = LandmarkStage(fresh(), WarpTrainingSettings())
+    here = to_input(collated([samples(faces)[draw] for draw in draws])["image"])
+    there = stage._images(collated([samples(faces, on_device=True)[draw] for draw in draws]))
+    difference = (here - there).abs() * 127.5
+    assert difference.mean() < 2
+    assert difference.quantile(0.99) < 12
+
+
+def test_the_loss_is_smooth_l1_of_the_points_inside(faces):
+    batch = collated([samples(faces)[0, index] for index in range(8)])
+    batch["target"][0, 0] = -50.0
+    stage = LandmarkStage(fresh().eval(), WarpTrainingSettings())
+    loss, metrics = next(stage.losses(batch, Part(Progress(0, 1, 1), 0, np.arange(8), 8)))
+    target, mesh = batch["target"].numpy(), mesh_landmarks(COUNT).numpy()
+    inside = ((target >= 0) & (target <= 112)).all(axis=-1)
+    assert not inside[0, 0]
+    off = np.abs(mesh - target) * inside[..., None]
+    expected = np.where(off < 1, off**2 / 2, off - 0.5).sum(axis=-1).mean()
+    assert loss.item() == pytest.approx(expected, rel=1e-4)
+    assert metrics["distance_px"].item() == pytest.approx(
+        np.linalg.norm(mesh - target, axis=-1)[inside].mean(), rel=1e-4
+    )
+
+
+def test_joint_coordinates_are_refused():
+    with pytest.raises(LafsError, match="joint coordinates"):
+        LandmarkStage(fresh("joint"), WarpTrainingSettings())
+
+
+def options(**changes):
+    training = replace(TRAINING, epochs=1, batch_size=16, **changes)
+    return WarpTrainingSettings(training=training)
+
+
+def test_a_training_that_is_stopped_ends_as_one_that_is_not(faces, tmp_path):
+    whole = train_landmarks(fresh(), faces, options(), Workplace(tmp_path / "whole", SEED))
+    broken = Workplace(tmp_path / "broken", SEED)
+    with pytest.raises(Stopped):
+        train_landmarks(fresh(), faces, options(max_minutes=1e-9), broken)
+    resumed = train_landmarks(fresh(), faces, options(), broken)
+    assert all(map(torch.equal, whole.state_dict().values(), resumed.state_dict().values()))
+    assert whole.coordinates == "free"
+    assert not torch.equal(whole.regressor.weight, fresh().regressor.weight)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_learns(faces, tmp_path):
+    alone = train_landmarks(fresh(), faces, options(), Workplace(tmp_path / "one", SEED))
+    pair = Workplace(tmp_path / "two", SEED, launch=LaunchSettings(processes=2))
+    together = train_landmarks(fresh(), faces, options(), pair)
+    for name, value in alone.state_dict().items():
+        torch.testing.assert_close(together.state_dict()[name], value, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_landmarks_follow_warps_that_were_not_trained_on(faces, tmp_path):
+    """A network that ignores the image would be as far off as the mean target."""
+    schedule = replace(
+        TRAINING, epochs=150, batch_size=16, learning_rate=4e-3, reference_batch=16, checkpoint_every=300
+    )
+    long = WarpTrainingSettings(average=0.9, training=schedule)
+    network = train_landmarks(fresh(), faces, long, Workplace(tmp_path, SEED))
+    unseen = draw_faces(tmp_path / "unseen", identities=8, images=4)
+    batch = collated([samples(unseen, seed=9)[0, index] for index in range(32)])
+    target = batch["target"]
+    with torch.inference_mode():
+        found = network(to_input(batch["image"]))
+    still = (target - target.mean(dim=0)).norm(dim=-1).mean()
+    assert (found - target).norm(dim=-1).mean() < 0.8 * still
