@@ -47,7 +47,8 @@ def curve(client, run_id, stage):
 
 
 def written_curve(data, stage):
-    lines = (data / f"06_models/checkpoints/{stage}/metrics.jsonl").read_text().splitlines()
+    (metrics,) = (data / f"06_models/checkpoints/{stage}").glob("*/metrics.jsonl")
+    lines = metrics.read_text().splitlines()
     return [(row["images_seen"], row["loss"]) for row in map(json.loads, lines) if "loss" in row]
 
 

@@ -120,18 +120,13 @@ def regression_error(landmarks: np.ndarray, faces: AnnotatedFaces) -> tuple[floa
     inputs = (inputs - inputs.mean(axis=0)) / max(spread, 1e-6)
     targets = faces.points.reshape(len(inputs), -1)
     folds = KFold(FOLDS, shuffle=True, random_state=0)
-    return tuple(
-        float(
-            (
-                np.linalg.norm((found - targets).reshape(faces.points.shape), axis=2).mean(axis=1)
-                / faces.scale
-            ).mean()
-        )
-        for found in (
-            cross_val_predict(Ridge(PENALTY), inputs, targets, cv=folds),
-            cross_val_predict(Ridge(PENALTY), np.zeros((len(inputs), 1)), targets, cv=folds),
-        )
-    )
+
+    def error(features: np.ndarray) -> float:
+        found = cross_val_predict(Ridge(PENALTY), features, targets, cv=folds)
+        distances = np.linalg.norm((found - targets).reshape(faces.points.shape), axis=2)
+        return float((distances.mean(axis=1) / faces.scale).mean())
+
+    return error(inputs), error(np.zeros((len(inputs), 1)))
 
 
 def faces_with_points(images: np.ndarray, points: np.ndarray) -> AnnotatedFaces | None:
