@@ -62,7 +62,7 @@ def test_what_may_be_missing(tmp_path):
     TABLE.to_parquet(path)
     pd.testing.assert_frame_equal(dataset.load(), TABLE)
     with pytest.raises(DatasetError, match="only read"):
-        dataset.save(None)
+        dataset.save(TABLE)
     path.write_bytes(b"damaged")
     with pytest.raises(DatasetError) as caught:
         dataset.load()

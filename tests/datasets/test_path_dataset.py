@@ -9,9 +9,7 @@ from kedro.io import DataCatalog, DatasetError
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lafs_pipeline.datasets.model_dataset import ModelExportDataset
-from lafs_pipeline.interop.model_card import CARD
-from lafs_pipeline.interop.model_export import ModelExport
+from lafs_pipeline.datasets.model_dataset import FaceModelDataset
 from lafs_pipeline.models.part_fvit import build_model
 
 SIZES = {"num_landmarks": 49, "patch_size": 16, "depth": 1, "dim": 32, "heads": 2, "head_dim": 16}
@@ -19,23 +17,21 @@ SIZES |= {"mlp_dim": 32, "landmark_width": 0.25}
 TYPES = {
     "model": "lafs_pipeline.datasets.model_dataset.FaceModelDataset",
     "figure": "lafs_pipeline.datasets.figure_dataset.FigureDataset",
-    "export": "lafs_pipeline.datasets.model_dataset.ModelExportDataset",
 }
-NAMES = {"model": "m.safetensors", "figure": "plot.png", "export": "folder"}
+NAMES = {"model": "m.safetensors", "figure": "plot.png"}
 
 
 @pytest.fixture(scope="module")
 def data():
     torch.manual_seed(0)
     model = build_model("part_fvit_tiny_patch8_112", SIZES).eval()
-    card = {"model_digest": "d", "preprocessing": {}, "provenance": None}
-    return {"model": model, "figure": Figure(figsize=(2, 1)), "export": ModelExport(model, card, ())}
+    return {"model": model, "figure": Figure(figsize=(2, 1))}
 
 
 def is_same(kind, loaded, saved):
     if kind == "figure":
         return Image.open(io.BytesIO(loaded)).size == (200, 100)
-    weights = (saved.model if kind == "export" else saved).state_dict()
+    weights = saved.state_dict()
     return all(torch.equal(value, weights[name]) for name, value in loaded.state_dict().items())
 
 
@@ -72,15 +68,7 @@ def test_every_save_is_a_version(root, data, kind):
         catalog.save("it", data[kind])
 
 
-def test_a_folder_without_its_last_file_is_not_there(root, data):
-    dataset = ModelExportDataset(filepath=f"{root}/folder")
-    dataset.save(data["export"])
-    files, _ = fsspec.url_to_fs(root)
-    files.rm(f"{root}/folder/{CARD}")
-    assert not dataset.exists()
-
-
 def test_home_is_expanded(data, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    ModelExportDataset(filepath="~/mine").save(data["export"])
-    assert (tmp_path / "mine" / CARD).is_file()
+    FaceModelDataset(filepath="~/mine.safetensors").save(data["model"])
+    assert (tmp_path / "mine.safetensors").is_file()

@@ -17,20 +17,17 @@ LOCAL = "file"
 
 
 class PathDataset(AbstractVersionedDataset[Saved, Loaded], Generic[Saved, Loaded]):
-    """A file or folder; where it lies on no local disk, it goes through a temporary one.
+    """A file; where it lies on no local disk, it goes through a temporary one.
 
     A subclass needs an `__init__` of its own, from whose arguments Kedro makes `catalog.to_config()`.
 
     Args:
-        filepath: of the file or folder, with a protocol such as `s3://` where it is not local.
+        filepath: of the file, with a protocol such as `s3://` where it is not local.
         version: of Kedro, for entries with `versioned: true`.
         credentials: for the file system.
         fs_args: further arguments of the file system.
         metadata: for Kedro-Viz.
     """
-
-    written_last = ""
-    """Where the data set is a folder, the file in it that tells that it is whole."""
 
     def __init__(
         self,
@@ -49,11 +46,11 @@ class PathDataset(AbstractVersionedDataset[Saved, Loaded], Generic[Saved, Loaded
 
     @abstractmethod
     def write(self, data: Saved, path: Path) -> None:
-        """Write a local file or folder, atomically."""
+        """Write a local file, atomically."""
 
     @abstractmethod
     def read(self, path: Path) -> Loaded:
-        """Read a local file or folder."""
+        """Read a local file."""
 
     def save(self, data: Saved) -> None:
         """Write it, then bring it where it belongs."""
@@ -64,10 +61,8 @@ class PathDataset(AbstractVersionedDataset[Saved, Loaded], Generic[Saved, Loaded
         with TemporaryDirectory() as folder:
             local = Path(folder, self._filepath.name)
             self.write(data, local)
-            for file in sorted(path for path in (local, *local.rglob("*")) if path.is_file()):
-                place = PurePosixPath(target, file.relative_to(local))
-                self._fs.makedirs(str(place.parent), exist_ok=True)
-                self._fs.put_file(str(file), str(place))
+            self._fs.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
+            self._fs.put_file(str(local), target)
         self._fs.invalidate_cache(target)
 
     def load(self) -> Loaded:
@@ -83,7 +78,7 @@ class PathDataset(AbstractVersionedDataset[Saved, Loaded], Generic[Saved, Loaded
             return
         with TemporaryDirectory() as folder:
             local = Path(folder, self._filepath.name)
-            self._fs.get(source, str(local), recursive=True)
+            self._fs.get_file(source, str(local))
             yield local
 
     def _exists(self) -> bool:
@@ -91,7 +86,7 @@ class PathDataset(AbstractVersionedDataset[Saved, Loaded], Generic[Saved, Loaded
             path = self._get_load_path()
         except DatasetError:
             return False
-        return self._fs.isfile(get_filepath_str(path / self.written_last, self._protocol))
+        return self._fs.isfile(get_filepath_str(path, self._protocol))
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._filepath, "protocol": self._protocol, "version": self._version}
