@@ -23,7 +23,7 @@ from lafs_pipeline.models.part_fvit import build_model
 from lafs_pipeline.training.checkpoint_writer import CheckpointWriter
 from lafs_pipeline.training.checkpoints import Checkpoint
 from lafs_pipeline.training.self_supervised import PretrainSettings, SelfSupervisedStage
-from lafs_pipeline.training.stage import Part, Progress
+from lafs_pipeline.training.stage import MicroBatch, Progress
 from lafs_pipeline.training.step import autocast
 
 BATCH, STEPS, SAVES, TOTAL = 8, 3, 3, 100
@@ -57,7 +57,7 @@ class Training:
         progress = Progress(self.step, TOTAL, TOTAL)
         self.optimizer.zero_grad(set_to_none=True)
         with autocast(self.device, "auto"):
-            for loss, _ in self.stage.losses(self.batch, Part(progress, 0, np.arange(BATCH), BATCH)):
+            for loss, _ in self.stage.losses(self.batch, MicroBatch(progress, 0, np.arange(BATCH), BATCH)):
                 loss.backward()
         self.optimizer.step()
         self.stage.after_update(progress)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lafs_pipeline.models.part_fvit import PartFViT
 from lafs_pipeline.runtime.seeding import derive_seed
 from lafs_pipeline.training.self_supervised import PretrainSettings
-from lafs_pipeline.training.stage import Part
+from lafs_pipeline.training.stage import MicroBatch
 from lafs_pipeline.views.landmarks import draw_subsets, perturb_landmarks
 
 
@@ -156,7 +156,7 @@ class ReferenceStep:
         ]
         self.optimizer = torch.optim.AdamW(groups, lr=learning_rate, foreach=False)
 
-    def tokens(self, clean: Tensor, appearance: Tensor, part: Part) -> list[Tensor]:
+    def tokens(self, clean: Tensor, appearance: Tensor, part: MicroBatch) -> list[Tensor]:
         """Patches of every view; the draws are those of the package's step.
 
         Args:
@@ -205,7 +205,7 @@ class ReferenceStep:
                 mine.mul_(teacher_momentum).add_((1 - teacher_momentum) * theirs.detach())
 
     def __call__(
-        self, clean: Tensor, appearance: Tensor, part: Part, temperature: float, momentum: float
+        self, clean: Tensor, appearance: Tensor, part: MicroBatch, temperature: float, momentum: float
     ) -> float:
         """One step from views to updated teacher; the loss."""
         self.optimizer.zero_grad()
@@ -237,6 +237,6 @@ def as_input(batch: dict[str, Tensor], kind: str) -> Tensor:
     return (views.permute(1, 0, 4, 2, 3).float() / 127.5 - 1).contiguous()
 
 
-def whole_batch(progress, seed: int, batch_size: int) -> Part:
+def whole_batch(progress, seed: int, batch_size: int) -> MicroBatch:
     """The part that is the whole batch."""
-    return Part(progress, seed, np.arange(batch_size), batch_size)
+    return MicroBatch(progress, seed, np.arange(batch_size), batch_size)

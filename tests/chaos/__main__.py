@@ -34,7 +34,7 @@ DAMAGE = 0.15
 
 
 class Book:
-    """Everything that happened, one JSON object a line, so that a run can go on from it."""
+    """Everything that happened, one JSON object a line, so that a run can resume from it."""
 
     def __init__(self, path: Path) -> None:
         self.path, self._lock = path, threading.Lock()

@@ -16,7 +16,7 @@ import pandas as pd
 from tests.training.small_trainings import SEED, STAGES, SlowLogger, SmallTraining
 
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
-from lafs_pipeline.training.jobs import Workplace
+from lafs_pipeline.training.jobs import RunContext
 
 MANIFEST = "manifest.parquet"
 SECONDS_A_STEP = 0.05
@@ -64,12 +64,12 @@ class Configuration:
             probe_images=12,
         )
 
-    def place(self, folder: Path) -> Workplace:
+    def place(self, folder: Path) -> RunContext:
         """Where it runs, in so many processes."""
         launch = LaunchSettings(
             processes=self.processes, max_restarts=self.restarts, timeout_seconds=TIMEOUT_SECONDS
         )
-        return Workplace(folder, SEED, (SlowLogger(SECONDS_A_STEP),), launch)
+        return RunContext(folder, SEED, (SlowLogger(SECONDS_A_STEP),), launch)
 
 
 CONFIGURATIONS = {

@@ -20,7 +20,7 @@ from lafs_pipeline.protocols.open import BenchmarkSettings
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.sources.open import SourceSettings
-from lafs_pipeline.training.jobs import Workplace
+from lafs_pipeline.training.jobs import RunContext
 from lafs_pipeline.training.recipes import AdaptSettings, forget_transformer
 from lafs_pipeline.training.self_supervised import PretrainSettings
 from lafs_pipeline.training.settings import TrainingSettings, deciding_configuration
@@ -50,7 +50,7 @@ def study(tmp_path_factory) -> Study:
         adapt=AdaptSettings(shots=3),
         evaluate=EvaluateSettings(workers=0, resamples=0),
         store=EmbeddingStore(folder / "embeddings"),
-        place=Workplace(folder / "study", 0, launch=LaunchSettings(processes=1)),
+        place=RunContext(folder / "study", 0, launch=LaunchSettings(processes=1)),
         steps=7,
     )
 

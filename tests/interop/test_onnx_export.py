@@ -22,7 +22,7 @@ from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.sources.synthetic.faces import draw_face
-from lafs_pipeline.training.jobs import Workplace, train_recognition
+from lafs_pipeline.training.jobs import RunContext, train_recognition
 from lafs_pipeline.training.recipes import fresh_model
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.supervised import RecognitionSettings
@@ -157,7 +157,7 @@ def briefly_trained(faces, folder):
             workers=0,
         ),
     )
-    place = Workplace(folder / "training", 0, [], LaunchSettings(processes=1))
+    place = RunContext(folder / "training", 0, [], LaunchSettings(processes=1))
     model = fresh_model("part_fvit_tiny_patch8_112", sizes, 0)
     return train_recognition("stage1", model, faces, options, place)
 

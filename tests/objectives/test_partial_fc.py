@@ -17,7 +17,7 @@ DIM, CLASSES, BATCH = 8, 40, 6
 
 
 def heads(kind: type[MarginHead], classes: int = CLASSES) -> tuple[MarginHead, PartialFC]:
-    """The whole head, and one that is dealt out to one process, with the same weights."""
+    """The whole head, and one that is sharded to one process, with the same weights."""
     torch.manual_seed(0)
     whole = kind(DIM, classes)
     torch.manual_seed(0)

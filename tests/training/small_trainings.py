@@ -20,7 +20,7 @@ from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.checkpoints import Checkpoint
 from lafs_pipeline.training.folders import find_trainings
-from lafs_pipeline.training.jobs import PretrainJob, RecognitionJob, Workplace, pretrain, train_recognition
+from lafs_pipeline.training.jobs import PretrainJob, RecognitionJob, RunContext, pretrain, train_recognition
 from lafs_pipeline.training.self_supervised import PretrainSettings
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.supervised import RecognitionSettings
@@ -102,7 +102,7 @@ class SmallTraining:
         training = replace(TRAINING, **self.training)
         return replace(options, training=training, probe_images=self.probe_images, **self.objective)
 
-    def job(self, place: Workplace) -> PretrainJob | RecognitionJob:
+    def job(self, place: RunContext) -> PretrainJob | RecognitionJob:
         """What each of its processes runs."""
         if self.stage == "pretrain":
             return PretrainJob(self.model(), self.manifest, self.options(), place, None, views_picture)
@@ -116,7 +116,7 @@ class SmallTraining:
             landmarks_picture,
         )
 
-    def run(self, place: Workplace) -> PartFViT:
+    def run(self, place: RunContext) -> PartFViT:
         """Train as a node of the pipeline does."""
         if self.stage == "pretrain":
             return pretrain(self.model(), self.manifest, self.options(), place, draw=views_picture)

@@ -30,7 +30,7 @@ from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.runtime.metric_loggers import MetricLogger
 from lafs_pipeline.sources.recordio import RecordIOReader
 from lafs_pipeline.training import checkpoints
-from lafs_pipeline.training.jobs import Workplace
+from lafs_pipeline.training.jobs import RunContext
 from lafs_pipeline.training.sampling import StepBatches
 
 RARELY = {"checkpoint_every": 100}
@@ -60,8 +60,8 @@ def kill_loaders() -> None:
         os.kill(loader.pid, signal.SIGKILL)
 
 
-def place(folder: Path, *loggers, processes: int = 1, **launch_settings) -> Workplace:
-    return Workplace(folder, SEED, loggers, LaunchSettings(processes=processes, **launch_settings))
+def place(folder: Path, *loggers, processes: int = 1, **launch_settings) -> RunContext:
+    return RunContext(folder, SEED, loggers, LaunchSettings(processes=processes, **launch_settings))
 
 
 def steps(folder: Path) -> list[int]:

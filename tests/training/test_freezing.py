@@ -7,7 +7,7 @@ from tests.training.small_trainings import SEED, SIZES, SmallTraining, draw_face
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.training import checkpoints
-from lafs_pipeline.training.jobs import Workplace
+from lafs_pipeline.training.jobs import RunContext
 from lafs_pipeline.training.parameter_groups import freeze, layer_decay_groups
 
 FIRST = ("patch_embedding", "class_token", "positions")
@@ -29,7 +29,7 @@ def is_frozen(name: str, landmark_network: bool, blocks: int) -> bool:
 def test_frozen_parts_keep_every_bit_and_the_others_learn(faces, tmp_path, stage, landmark_network, blocks):
     chosen = {"freeze_landmark_network": landmark_network, "freeze_blocks": blocks}
     training = SmallTraining(stage, faces, {"weight_decay": 0.5, "epochs": 1}, chosen)
-    before, after = training.model().state_dict(), training.run(Workplace(tmp_path, SEED)).state_dict()
+    before, after = training.model().state_dict(), training.run(RunContext(tmp_path, SEED)).state_dict()
     for name, value in before.items():
         assert torch.equal(value, after[name]) == is_frozen(name, landmark_network, blocks), name
     groups = checkpoints.load_latest(training_folder(tmp_path)).optimizer["param_groups"]
@@ -56,7 +56,7 @@ def test_a_grid_model_has_blocks_alone():
 def test_more_blocks_than_there_are_are_refused(faces, tmp_path):
     training = SmallTraining("landmarks", faces, objective={"freeze_blocks": 3})
     with pytest.raises(LafsError, match=r"freeze_blocks is 3.*has 2 blocks"):
-        training.run(Workplace(tmp_path, SEED))
+        training.run(RunContext(tmp_path, SEED))
     assert not list(tmp_path.iterdir())
 
 

@@ -11,14 +11,14 @@ from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.landmark_network import LandmarkNetwork, mesh_landmarks
 from lafs_pipeline.runtime.errors import LafsError, Stopped
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
-from lafs_pipeline.training.jobs import Workplace
+from lafs_pipeline.training.jobs import RunContext
 from lafs_pipeline.training.landmark_warps import (
     LandmarkStage,
     WarpedFaces,
     WarpTrainingSettings,
     train_landmarks,
 )
-from lafs_pipeline.training.stage import Part, Progress
+from lafs_pipeline.training.stage import MicroBatch, Progress
 from lafs_pipeline.views.normalize import to_input
 
 COUNT = 16
@@ -71,7 +71,7 @@ def test_the_loss_is_smooth_l1_of_the_points_inside(faces):
     batch = collated([samples(faces)[0, index] for index in range(8)])
     batch["target"][0, 0] = -50.0
     stage = LandmarkStage(fresh().eval(), WarpTrainingSettings())
-    loss, metrics = next(stage.losses(batch, Part(Progress(0, 1, 1), 0, np.arange(8), 8)))
+    loss, metrics = next(stage.losses(batch, MicroBatch(Progress(0, 1, 1), 0, np.arange(8), 8)))
     target, mesh = batch["target"].numpy(), mesh_landmarks(COUNT).numpy()
     inside = ((target >= 0) & (target <= 112)).all(axis=-1)
     assert not inside[0, 0]
@@ -94,8 +94,8 @@ def options(**changes):
 
 
 def test_a_training_that_is_stopped_ends_as_one_that_is_not(faces, tmp_path):
-    whole = train_landmarks(fresh(), faces, options(), Workplace(tmp_path / "whole", SEED))
-    broken = Workplace(tmp_path / "broken", SEED)
+    whole = train_landmarks(fresh(), faces, options(), RunContext(tmp_path / "whole", SEED))
+    broken = RunContext(tmp_path / "broken", SEED)
     with pytest.raises(Stopped):
         train_landmarks(fresh(), faces, options(max_minutes=1e-9), broken)
     resumed = train_landmarks(fresh(), faces, options(), broken)
@@ -106,8 +106,8 @@ def test_a_training_that_is_stopped_ends_as_one_that_is_not(faces, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns(faces, tmp_path):
-    alone = train_landmarks(fresh(), faces, options(), Workplace(tmp_path / "one", SEED))
-    pair = Workplace(tmp_path / "two", SEED, launch=LaunchSettings(processes=2))
+    alone = train_landmarks(fresh(), faces, options(), RunContext(tmp_path / "one", SEED))
+    pair = RunContext(tmp_path / "two", SEED, launch=LaunchSettings(processes=2))
     together = train_landmarks(fresh(), faces, options(), pair)
     for name, value in alone.state_dict().items():
         torch.testing.assert_close(together.state_dict()[name], value, rtol=1e-3, atol=1e-3)
@@ -120,7 +120,7 @@ def test_landmarks_follow_warps_that_were_not_trained_on(faces, tmp_path):
         TRAINING, epochs=150, batch_size=16, learning_rate=4e-3, reference_batch=16, checkpoint_every=300
     )
     long = WarpTrainingSettings(average=0.9, training=schedule)
-    network = train_landmarks(fresh(), faces, long, Workplace(tmp_path, SEED))
+    network = train_landmarks(fresh(), faces, long, RunContext(tmp_path, SEED))
     unseen = draw_faces(tmp_path / "unseen", identities=8, images=4)
     batch = collated([samples(unseen, seed=9)[0, index] for index in range(32)])
     target = batch["target"]

@@ -62,7 +62,7 @@ class Regression:
     """A stage that trains a small network with dropout, so that it depends on every draw."""
 
     name = "regression"
-    partial_losses = 1
+    losses_per_micro_batch = 1
 
     def __init__(self, fail_at=None):
         torch.manual_seed(0)

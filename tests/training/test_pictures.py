@@ -5,7 +5,7 @@ import pytest
 from tests.training.small_trainings import SEED, STAGES, SmallTraining, difference, draw_faces
 
 from lafs_pipeline.runtime.metric_loggers import MetricLogger
-from lafs_pipeline.training.jobs import Workplace
+from lafs_pipeline.training.jobs import RunContext
 from lafs_pipeline.training.stage import Progress
 
 
@@ -31,8 +31,8 @@ def manifest(tmp_path_factory):
 def test_every_probe_shows_a_picture_and_changes_nothing(stage, manifest, tmp_path):
     training = SmallTraining(stage, manifest, training={"probe_every": 1}, probe_images=16)
     album = Album()
-    training.run(Workplace(tmp_path / "shown", SEED, (album,)))
-    training.run(Workplace(tmp_path / "plain", SEED))
+    training.run(RunContext(tmp_path / "shown", SEED, (album,)))
+    training.run(RunContext(tmp_path / "plain", SEED))
     assert difference(tmp_path / "shown", tmp_path / "plain") is None
     (first, first_seen, before), (second, second_seen, after) = album.pictures
     assert first == second == ("views" if stage == "pretrain" else "landmarks")
@@ -46,5 +46,5 @@ def test_every_probe_shows_a_picture_and_changes_nothing(stage, manifest, tmp_pa
 
 
 def test_what_has_no_landmarks_or_no_probe_has_no_picture(manifest, tmp_path):
-    job = SmallTraining("landmarks", manifest).job(Workplace(tmp_path, SEED))
+    job = SmallTraining("landmarks", manifest).job(RunContext(tmp_path, SEED))
     assert job.stage().pictures(Progress(0, 4, 2)) == {}

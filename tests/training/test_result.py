@@ -22,7 +22,7 @@ from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.metric_loggers import MetricLogger
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.folders import configuration_digest, find_trainings
-from lafs_pipeline.training.jobs import Workplace
+from lafs_pipeline.training.jobs import RunContext
 
 
 @pytest.fixture(scope="module")
@@ -47,20 +47,20 @@ class Damage(MetricLogger):
 def test_a_damaged_last_checkpoint_is_no_result_and_is_trained_again(faces, tmp_path):
     training = SmallTraining("landmarks", faces)
     with pytest.raises(LafsError, match=r"no whole checkpoint of the last step, 8.* resumes from step 6"):
-        training.run(Workplace(tmp_path / "damaged", SEED, (Damage(tmp_path / "damaged"),)))
-    training.run(Workplace(tmp_path / "damaged", SEED))
-    training.run(Workplace(tmp_path / "whole", SEED))
+        training.run(RunContext(tmp_path / "damaged", SEED, (Damage(tmp_path / "damaged"),)))
+    training.run(RunContext(tmp_path / "damaged", SEED))
+    training.run(RunContext(tmp_path / "whole", SEED))
     assert difference(tmp_path / "damaged", tmp_path / "whole") is None
 
 
 def test_the_model_names_its_training_in_its_file(faces, tmp_path):
     training = SmallTraining("pretrain", faces)
-    model = training.run(Workplace(tmp_path, SEED, run_id="0123"))
+    model = training.run(RunContext(tmp_path, SEED, run_id="0123"))
     (found,) = find_trainings(tmp_path)
     expected = Provenance(configuration_digest(found.configuration), model_digest(training.model()), "0123")
     assert model.provenance == expected
     assert found.path.name == expected.training[:12]
-    assert training.run(Workplace(tmp_path, SEED, run_id="4567")).provenance == expected
+    assert training.run(RunContext(tmp_path, SEED, run_id="4567")).provenance == expected
     save_model(model, tmp_path / "model.safetensors")
     assert load_model(tmp_path / "model.safetensors").provenance == expected
     with safe_open(tmp_path / "model.safetensors", "pt") as file:
@@ -69,7 +69,7 @@ def test_the_model_names_its_training_in_its_file(faces, tmp_path):
 
 
 def test_more_epochs_on_request(faces, tmp_path):
-    short, place = SmallTraining("landmarks", faces, {"epochs": 2}), Workplace(tmp_path, SEED)
+    short, place = SmallTraining("landmarks", faces, {"epochs": 2}), RunContext(tmp_path, SEED)
     first = short.run(place)
     long = SmallTraining("landmarks", faces, {"epochs": 3, "resume": "extend"})
     second = long.run(place)

@@ -13,7 +13,7 @@ from lafs_pipeline.models.part_fvit import PartFViT
 from lafs_pipeline.runtime.seeding import derive_seed
 from lafs_pipeline.training.sampling import part_rows
 from lafs_pipeline.training.self_supervised import PretrainSettings, SelfSupervisedStage
-from lafs_pipeline.training.stage import Part, Progress
+from lafs_pipeline.training.stage import MicroBatch, Progress
 from lafs_pipeline.training.step import Stepper
 
 STEPS, BATCH = 20, 4
@@ -55,7 +55,7 @@ def test_loss_gradients_and_center_are_those_of_the_literal_step(parts):
     total = 0.0
     for index in range(parts):
         rows = part_rows(BATCH, parts, index)
-        part = Part(progress, 7, rows, BATCH)
+        part = MicroBatch(progress, 7, rows, BATCH)
         for loss, _ in stage.losses({name: value[rows] for name, value in batch.items()}, part):
             (loss / parts).backward()
             total += float(loss.detach()) / parts

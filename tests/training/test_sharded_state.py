@@ -1,4 +1,4 @@
-"""A class matrix dealt out to two processes: loss, gradients, clipping and checkpoints are those of one."""
+"""A class matrix sharded over two processes: loss, gradients, clipping and checkpoints are those of one."""
 
 import pytest
 import torch

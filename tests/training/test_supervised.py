@@ -13,7 +13,7 @@ from lafs_pipeline.objectives.margin import HEADS
 from lafs_pipeline.pipelines.parameters import parse
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.training.recipes import AdaptSettings
-from lafs_pipeline.training.stage import Part, Progress
+from lafs_pipeline.training.stage import MicroBatch, Progress
 from lafs_pipeline.training.supervised import RecognitionSettings, RecognitionStage
 from lafs_pipeline.views.normalize import to_input
 from lafs_pipeline.views.parameters import AugmentationSettings
@@ -37,7 +37,7 @@ def small_batch() -> dict[str, torch.Tensor]:
 
 
 def first_loss(stage: RecognitionStage, batch: dict[str, torch.Tensor], seed: int = 0) -> torch.Tensor:
-    (found,) = stage.losses(batch, Part(Progress(0, 10, 5), seed, np.arange(BATCH), BATCH))
+    (found,) = stage.losses(batch, MicroBatch(Progress(0, 10, 5), seed, np.arange(BATCH), BATCH))
     return found[0]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lafs_pipeline.training.stage import Part, Progress
+from lafs_pipeline.training.stage import MicroBatch, Progress
 from lafs_pipeline.training.view_landmarks import augment_landmarks
 from lafs_pipeline.views.parameters import ViewSettings
 
@@ -18,11 +18,11 @@ def landmarks() -> torch.Tensor:
     return 112 * torch.rand(VIEWS * BATCH, COUNT, 2)
 
 
-def whole_batch() -> Part:
-    return Part(Progress(0, 1, 1), 5, np.arange(BATCH), BATCH)
+def whole_batch() -> MicroBatch:
+    return MicroBatch(Progress(0, 1, 1), 5, np.arange(BATCH), BATCH)
 
 
-def all_points(landmarks: torch.Tensor, part: Part) -> torch.Tensor:
+def all_points(landmarks: torch.Tensor, part: MicroBatch) -> torch.Tensor:
     return torch.cat([chosen.points for chosen in augment_landmarks(landmarks, OPTIONS, part)])
 
 

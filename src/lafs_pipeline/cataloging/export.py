@@ -25,7 +25,7 @@ def write_pair_set(path: Path | str, images: Sequence[bytes], is_same: Sequence[
     In the `.rec`, records 2i and 2i + 1 are pair i and their label is 1 for one person, 0 for two.
 
     Args:
-        path: The file; it appears whole or not at all.
+        path: The file; it appears atomically.
         images: 2n encoded images; images 2i and 2i + 1 are pair i.
         is_same: n truths.
 

@@ -22,7 +22,7 @@ from lafs_pipeline.runtime.files import whole_file
 from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.training.checkpoints import clear
 from lafs_pipeline.training.folders import DIGITS, configuration_digest, own_folders
-from lafs_pipeline.training.jobs import Workplace, train_recognition
+from lafs_pipeline.training.jobs import RunContext, train_recognition
 from lafs_pipeline.training.recipes import (
     AdaptSettings,
     choose_adaptation_faces,
@@ -162,7 +162,7 @@ class Study:
     adapt: AdaptSettings
     evaluate: EvaluateSettings
     store: EmbeddingStore
-    place: Workplace
+    place: RunContext
     steps: int | None
     draw: DrawLandmarks | None = None
 

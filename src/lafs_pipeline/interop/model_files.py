@@ -18,7 +18,7 @@ KINDS = FAMILIES | {LandmarkNetwork.family: LandmarkNetwork}
 
 
 def save_model(model: nn.Module, path: Path | str) -> None:
-    """Write a face model or landmark network with its digest and provenance, whole or not at all."""
+    """Write a face model or landmark network with its digest and provenance, atomically."""
     header = {"format": FORMAT, "family": model.family, "sizes": json.dumps(model.sizes)}
     header["digest"] = model_digest(model)
     if model.provenance is not None:

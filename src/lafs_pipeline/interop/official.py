@@ -146,7 +146,7 @@ def load_part_fvit(path: Path | str) -> PartFViT:
 
 
 def save_part_fvit(model: PartFViT, path: Path | str) -> None:
-    """Write a Part fViT as a plain state dict in the authors' names, whole or not at all.
+    """Write a Part fViT as a plain state dict in the authors' names, atomically.
 
     Raises:
         LafsError: for a model that the layout cannot tell: on the grid, with heads of another width than 64,

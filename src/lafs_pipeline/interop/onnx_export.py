@@ -56,7 +56,7 @@ class OnnxModel:
 
 
 def export_onnx(model: PartFViT | FViT, path: Path | str, metadata: Mapping[str, str] | None = None) -> None:
-    """Write a face model as ONNX, whole or not at all, after onnxruntime has given the same embeddings.
+    """Write a face model as ONNX, atomically, after onnxruntime has given the same embeddings.
 
     The graph takes `images` (B, 3, 112, 112) float32 in [-1, 1] for any B and gives `embeddings` (B, dim).
     All weights lie in the one file.

@@ -1,4 +1,4 @@
-"""Margin loss over millions of classes: their matrix is dealt out, and a step compares with a sample of them.
+"""Margin loss over millions of classes: their matrix is sharded, and a step compares with a sample of them.
 
 Source: Partial FC, An et al. 2021 (arXiv 2010.05222) and 2022 (arXiv 2203.15565).
 """
@@ -16,7 +16,7 @@ from lafs_pipeline.runtime import processes
 
 
 class PartialFC(nn.Module):
-    """The loss of a margin head whose class matrix is dealt out to the processes.
+    """The loss of a margin head whose class matrix is sharded over the processes.
 
     Every process compares its classes with the embeddings of all processes; the softmax takes two all-reduces
     of one number a sample. At `sample_rate` 1 it is the loss of the whole head. Below, a step compares with

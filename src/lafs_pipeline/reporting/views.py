@@ -12,7 +12,7 @@ from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.reporting.pictures import pixels
 from lafs_pipeline.runtime.seeding import derive_seed, random_generator
 from lafs_pipeline.training.self_supervised import PretrainSettings
-from lafs_pipeline.training.stage import Part, Progress
+from lafs_pipeline.training.stage import MicroBatch, Progress
 from lafs_pipeline.training.view_landmarks import augment_landmarks, predict_landmarks
 from lafs_pipeline.views.normalize import to_input
 from lafs_pipeline.views.render import LafsViews, MultiView
@@ -53,7 +53,7 @@ def show_views(
     if not with_landmarks:
         return plot_views(views)
     clean = to_input(torch.from_numpy(np.concatenate((views.global_clean, views.local_clean))))
-    part = Part(Progress(0, 1, 1), derive_seed(seed, "shown", epoch), np.arange(1), batch_size=1)
+    part = MicroBatch(Progress(0, 1, 1), derive_seed(seed, "shown", epoch), np.arange(1), batch_size=1)
     whole, local = augment_landmarks(predict_landmarks(network.eval(), clean), options.views, part)
     return plot_views(views, chosen=[points.numpy() for points in (*whole.points, *local.points)])
 

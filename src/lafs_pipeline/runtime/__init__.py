@@ -1,1 +1,1 @@
-"""What every room needs: errors, settings, seeds, whole-or-nothing files, metric loggers, launching."""
+"""What every room needs: errors, settings, seeds, atomic files, metric loggers, launching."""

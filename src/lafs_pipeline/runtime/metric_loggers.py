@@ -93,7 +93,7 @@ def _not_written(path: Path, error: OSError) -> LafsError:
     """What to tell the user when a file of metrics cannot be written."""
     return LafsError(
         f"metrics could not be written to {path}: {error}. Make room or make the folder writable, then start "
-        "the same run again: it goes on from the newest checkpoint"
+        "the same run again: it resumes from the newest checkpoint"
     )
 
 

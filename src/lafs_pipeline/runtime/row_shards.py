@@ -1,4 +1,4 @@
-"""Matrices whose rows are dealt out to the processes of a group."""
+"""Matrices whose rows are sharded over the processes of a group."""
 
 from dataclasses import dataclass
 from typing import Self

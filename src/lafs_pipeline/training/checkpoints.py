@@ -269,7 +269,7 @@ def _refusal(folder: Path, checkpoint: Checkpoint, error: Exception) -> str:
     return (
         f"the checkpoint of step {checkpoint.step} could not be written to {folder}: {reason}. It needs "
         f"{needed:,} bytes, {shutil.disk_usage(existing).free:,} are free. Make room or make the folder "
-        "writable, then start the same run again: it goes on from the newest checkpoint that is there"
+        "writable, then start the same run again: it resumes from the newest checkpoint that is there"
     )
 
 

@@ -52,7 +52,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Workplace:
+class RunContext:
     """Where a training writes and reports, and how many processes share it.
 
     Attributes:
@@ -86,7 +86,7 @@ class Job(Protocol):
     model: Any
     manifest: pd.DataFrame
     options: Any
-    place: Workplace
+    place: RunContext
     result: ClassVar[str]
 
     def stage(self) -> Stage:
@@ -103,7 +103,7 @@ class PretrainJob:
     model: PartFViT | FViT
     manifest: pd.DataFrame
     options: PretrainSettings
-    place: Workplace
+    place: RunContext
     landmarks: pd.DataFrame | None
     draw: DrawViews | None = None
     name: ClassVar[str] = SelfSupervisedStage.name
@@ -148,7 +148,7 @@ class RecognitionJob:
     model: PartFViT | FViT
     manifest: pd.DataFrame
     options: RecognitionSettings
-    place: Workplace
+    place: RunContext
     reference: LandmarkNetwork | None
     draw: DrawLandmarks | None = None
     result: ClassVar[str] = "recognizer.model."
@@ -178,7 +178,7 @@ def pretrain(
     model: PartFViT | FViT,
     manifest: pd.DataFrame,
     options: PretrainSettings,
-    place: Workplace,
+    place: RunContext,
     landmarks: pd.DataFrame | None = None,
     draw: DrawViews | None = None,
 ) -> PartFViT | FViT:
@@ -203,7 +203,7 @@ def train_recognition(
     model: PartFViT | FViT,
     manifest: pd.DataFrame,
     options: RecognitionSettings,
-    place: Workplace,
+    place: RunContext,
     reference: LandmarkNetwork | None = None,
     draw: DrawLandmarks | None = None,
 ) -> PartFViT | FViT:

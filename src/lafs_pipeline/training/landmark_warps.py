@@ -7,7 +7,6 @@ to that face, since what faces have in common is all that it can learn to find. 
 """
 
 import copy
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,10 +26,10 @@ from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.runtime.settings import setting, settings
-from lafs_pipeline.training.jobs import Workplace, train, train_alone
+from lafs_pipeline.training.jobs import RunContext, train, train_alone
 from lafs_pipeline.training.parameter_groups import decay_groups
 from lafs_pipeline.training.settings import TrainingSettings
-from lafs_pipeline.training.stage import Part, Progress
+from lafs_pipeline.training.stage import Losses, MicroBatch, Progress
 from lafs_pipeline.views.device import parameter_arrays, render_batch
 from lafs_pipeline.views.normalize import to_input
 from lafs_pipeline.views.parameters import ViewParameters, ViewSettings, draw_view_parameters
@@ -117,7 +116,7 @@ class LandmarkStage:
     """
 
     name = "landmarks"
-    partial_losses = 1
+    losses_per_micro_batch = 1
 
     def __init__(self, network: LandmarkNetwork, options: WarpTrainingSettings) -> None:
         if network.coordinates != "free":
@@ -152,7 +151,7 @@ class LandmarkStage:
         """Compile the network."""
         self.trained.compile(dynamic=False)
 
-    def losses(self, batch: dict[str, Tensor], part: Part) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    def losses(self, batch: dict[str, Tensor], part: MicroBatch) -> Losses:
         """Smooth L1 between predicted and moved points in pixels; points outside the image do not count."""
         target = batch["target"]
         found = self.call(self._images(batch).contiguous(memory_format=torch.channels_last))
@@ -196,7 +195,7 @@ class LandmarkJob:
     model: LandmarkNetwork
     manifest: pd.DataFrame
     options: WarpTrainingSettings
-    place: Workplace
+    place: RunContext
     name: ClassVar[str] = LandmarkStage.name
     result: ClassVar[str] = "average.module."
 
@@ -217,7 +216,7 @@ class LandmarkJob:
 
 
 def train_landmarks(
-    network: LandmarkNetwork, manifest: pd.DataFrame, options: WarpTrainingSettings, place: Workplace
+    network: LandmarkNetwork, manifest: pd.DataFrame, options: WarpTrainingSettings, place: RunContext
 ) -> LandmarkNetwork:
     """Train a landmark network on faces without labels.
 

@@ -73,7 +73,7 @@ def loaded(
         raise LafsError(
             "a process that loads the images ended unexpectedly, often killed by the kernel for want of "
             f"memory ({error}); lower training.workers, or give the job more memory; the same command "
-            "goes on from its checkpoint"
+            "resumes from its checkpoint"
         ) from error
     finally:
         # The traceback keeps the loader from ending them, and when this process ends it would wait for them.

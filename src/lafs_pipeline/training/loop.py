@@ -83,7 +83,7 @@ class Trainer:
         self.skipped = SkippedSteps(settings.max_skipped, stage.name, self._keys)
         self._advice_given: set[str] = set()
         self.start = self._resume()
-        self.stepper.share()
+        self.stepper.wrap_ddp()
 
     def _batches(self, start: int) -> StepBatches:
         settings = self.settings
@@ -237,7 +237,7 @@ class Trainer:
             raise failure
         raise Stopped(
             f"{self.stage.name} stopped at step {step} of {self.total_steps} ({agreed}); the same command "
-            f"goes on from its checkpoint in {self.run.folder}"
+            f"resumes from its checkpoint in {self.run.folder}"
         )
 
     def _progress(self, step: int) -> Progress:

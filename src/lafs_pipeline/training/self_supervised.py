@@ -4,7 +4,7 @@ Source: LAFS (CVPR 2024, arXiv 2403.08161), section 3; DINO (arXiv 2104.14294).
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -26,7 +26,7 @@ from lafs_pipeline.training.parameter_groups import decay_groups
 from lafs_pipeline.training.probes import IdentityProbe
 from lafs_pipeline.training.schedules import cosine_schedule, linear_schedule
 from lafs_pipeline.training.settings import TrainingSettings
-from lafs_pipeline.training.stage import Part, Progress
+from lafs_pipeline.training.stage import Losses, MicroBatch, Progress
 from lafs_pipeline.training.view_landmarks import (
     TokenLandmarks,
     augment_landmarks,
@@ -149,7 +149,7 @@ def _view_major(views: Tensor) -> Tensor:
     return to_input(views.transpose(0, 1).flatten(0, 1))
 
 
-class Projector(nn.Module):
+class StudentTeacherMember(nn.Module):
     """A face model and its DINO head: tokens, or images for the grid, -> logits (B, K)."""
 
     def __init__(self, model: PartFViT | FViT, head: DINOHead) -> None:
@@ -191,7 +191,7 @@ class SelfSupervisedStage:
         head = DINOHead(
             model.transformer.dim, options.prototypes, options.head_hidden_dim, options.head_bottleneck_dim
         )
-        self.student = self.trained = self.call = Projector(model, head)
+        self.student = self.trained = self.call = StudentTeacherMember(model, head)
         if isinstance(model, PartFViT):
             model.landmark_network.requires_grad_(False)
             self.landmark_network = frozen_network(model.landmark_network)
@@ -201,7 +201,7 @@ class SelfSupervisedStage:
             {"student": self.student, "teacher": self.teacher, "criterion": self.criterion}
         )
         self.views = TEACHER_VIEWS + options.views.local_views
-        self.partial_losses = TEACHER_VIEWS + (options.views.local_views > 0)
+        self.losses_per_micro_batch = TEACHER_VIEWS + (options.views.local_views > 0)
         self.teacher_means: list[Tensor] = []
         warmup = min(options.teacher_temperature_epochs * steps_per_epoch, total_steps)
         self.temperature = linear_schedule(
@@ -218,7 +218,7 @@ class SelfSupervisedStage:
         self.student.compile(dynamic=False)
         self.teacher.compile(dynamic=False)
 
-    def losses(self, batch: dict[str, Tensor], part: Part) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    def losses(self, batch: dict[str, Tensor], part: MicroBatch) -> Losses:
         """DINO's loss in three parts: that of each global view, and that of all local views.
 
         A loss of one view needs the activations of that view alone.
@@ -237,7 +237,7 @@ class SelfSupervisedStage:
             mean = logits.float().mean(dim=0, keepdim=True)
         self.teacher_means.append(mean.clone())
         views = (*zip(*(value.chunk(TEACHER_VIEWS) for value in whole), strict=True), local)
-        for first_view, inputs in enumerate(views[: self.partial_losses]):
+        for first_view, inputs in enumerate(views[: self.losses_per_micro_batch]):
             yield self.criterion.partial(self.call(*inputs), targets, first_view, self.views), metrics
 
     def _set_modes(self) -> None:
@@ -247,8 +247,10 @@ class SelfSupervisedStage:
             if isinstance(network, PartFViT):
                 network.landmark_network.eval()
 
-    def _inputs(self, batch: dict[str, Tensor], part: Part) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """What :class:`Projector` takes of the global and of the local views, all view-major."""
+    def _inputs(
+        self, batch: dict[str, Tensor], part: MicroBatch
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """What :class:`StudentTeacherMember` takes of the global and of the local views, all view-major."""
         views = self._views(batch)
         if self.options.tokens == "grid":
             return (views.global_appearance,), (views.local_appearance,)

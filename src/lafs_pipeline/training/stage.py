@@ -7,6 +7,9 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor, nn
 
+Losses = Iterator[tuple[Tensor, dict[str, Tensor]]]
+"""Losses that sum to the mean loss of a micro-batch, each with scalar metrics."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -28,7 +31,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Part:
+class MicroBatch:
     """The part of a step's batch that one process computes at once.
 
     Draws that belong to a sample are made from `seed` for the whole batch and taken at `rows`, so that they
@@ -55,14 +58,14 @@ class Stage(Protocol):
         modules: everything that a checkpoint holds.
         trained: the module, among those, whose parameters all processes have and get the same gradients for.
         call: `trained`, or what stands for it when several processes train it; losses go through it.
-        partial_losses: how many losses a part has.
+        losses_per_micro_batch: how many losses a part has.
     """
 
     name: str
     modules: nn.ModuleDict
     trained: nn.Module
     call: Callable[..., Any]
-    partial_losses: int
+    losses_per_micro_batch: int
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Optimizer groups with `params`, `names`, `weight_decay` and `lr_scale`."""
@@ -70,7 +73,7 @@ class Stage(Protocol):
     def compile(self) -> None:
         """Compile what computes a step."""
 
-    def losses(self, batch: dict[str, Tensor], part: Part) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    def losses(self, batch: dict[str, Tensor], part: MicroBatch) -> Losses:
         """Losses that sum to the part's mean loss, with scalar metrics of the part.
 
         Each loss is differentiated before the next is asked for, so that activations of one lie in memory

@@ -17,7 +17,7 @@ from lafs_pipeline.runtime.seeding import derive_seed
 from lafs_pipeline.training.schedules import cosine_schedule
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.sharded_state import find_shards
-from lafs_pipeline.training.stage import Part, Progress, Stage
+from lafs_pipeline.training.stage import MicroBatch, Progress, Stage
 from lafs_pipeline.training.sync_batch_norm import synchronize_batch_norm
 
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -73,7 +73,7 @@ class Stepper:
             else cosine_schedule(settings.weight_decay, final_decay, total_steps) / settings.weight_decay
         )
 
-    def share(self) -> None:
+    def wrap_ddp(self) -> None:
         """Let all processes train one set of weights; to be called when those are in place."""
         if processes.world_size() > 1:
             on_cpu = self.device.type == "cpu"
@@ -147,15 +147,15 @@ class Stepper:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Add the gradients of all parts up; processes exchange theirs with the last loss."""
         stage, total, metrics = self.stage, torch.zeros((), device=self.device), {}
-        last = len(self.rows) * stage.partial_losses
+        last = len(self.rows) * stage.losses_per_micro_batch
         done = 0
         for rows, batch in zip(self.rows, batches, strict=True):
             batch = {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
             # Not before: loading a batch may draw from the same generator.
             torch.manual_seed(derive_seed(seed, "part", int(rows[0])))
-            part = Part(progress, seed, rows, self.settings.batch_size)
+            part = MicroBatch(progress, seed, rows, self.settings.batch_size)
             losses = stage.losses(batch, part)
-            for _ in range(stage.partial_losses):
+            for _ in range(stage.losses_per_micro_batch):
                 done += 1
                 with self._exchange(done == last):
                     with autocast(self.device, self.settings.precision):

@@ -3,7 +3,7 @@
 Source: Part fViT (arXiv 2212.00057), section 4; LAFS (arXiv 2403.08161), section 3.4 and 4.1.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -26,7 +26,7 @@ from lafs_pipeline.training.health import spread_warning
 from lafs_pipeline.training.parameter_groups import freeze, layer_decay_groups
 from lafs_pipeline.training.probes import IdentityProbe
 from lafs_pipeline.training.settings import TrainingSettings
-from lafs_pipeline.training.stage import Part, Progress
+from lafs_pipeline.training.stage import Losses, MicroBatch, Progress
 from lafs_pipeline.views.normalize import to_input
 from lafs_pipeline.views.supervised import AugmentationSettings, SupervisedAugmentation, mixup
 
@@ -67,12 +67,12 @@ class RecognitionSettings:
         ge=0,
     )
     shard_classes: bool = setting(
-        "deal the class matrix out to the processes (Partial FC); worth it from some 100,000 identities",
+        "shard the class matrix over the processes (Partial FC); worth it from some 100,000 identities",
         False,
     )
     class_sample_rate: float = setting(
         "share of the classes a step compares with, those of its images always among them; below 1 the class "
-        "matrix is dealt out",
+        "matrix is sharded",
         1.0,
         gt=0,
         le=1,
@@ -102,7 +102,7 @@ class RecognitionSettings:
                 "take cosface"
             )
 
-    def deals_classes_out(self) -> bool:
+    def shards_classes(self) -> bool:
         """Whether every process holds some rows of the class matrix instead of all."""
         return self.shard_classes or self.class_sample_rate < 1
 
@@ -162,7 +162,7 @@ class Recognizer(Encoder):
 class RecognitionStage:
     """A face model trained to tell identities apart.
 
-    A class matrix that is dealt out to the processes stands beside what they train in common: its gradients
+    A class matrix that is sharded over the processes stands beside what they train in common: its gradients
     are not averaged over them.
 
     Args:
@@ -178,7 +178,7 @@ class RecognitionStage:
         LafsError: more blocks are to be frozen than the model has.
     """
 
-    partial_losses = 1
+    losses_per_micro_batch = 1
 
     def __init__(
         self,
@@ -192,7 +192,7 @@ class RecognitionStage:
     ) -> None:
         self.name, self.options, self.probe_set, self.draw = name, options, probe, draw
         model.transformer.recompute = options.training.recompute_activations
-        shard = RowShard.own(classes) if options.deals_classes_out() else None
+        shard = RowShard.own(classes) if options.shards_classes() else None
         head = HEADS[options.loss](model.transformer.dim, classes, options.scale, options.margin, shard)
         freeze(model, options.freeze_landmark_network, options.freeze_blocks)
         self.classes = None if shard is None else PartialFC(head, options.class_sample_rate)
@@ -217,7 +217,7 @@ class RecognitionStage:
         """Compile the model, and its head where that is whole."""
         self.trained.compile(dynamic=False)
 
-    def losses(self, batch: dict[str, Tensor], part: Part) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    def losses(self, batch: dict[str, Tensor], part: MicroBatch) -> Losses:
         """Cross-entropy of the margin logits, plus the landmark regularizer."""
         if self.options.freeze_landmark_network and isinstance(self.trained.model, PartFViT):
             self.trained.model.landmark_network.eval()
@@ -243,7 +243,7 @@ class RecognitionStage:
                 metrics["landmark_distance"] = distance.detach()
         yield loss, metrics
 
-    def _loss(self, images: Tensor, labels: MixedLabels, part: Part) -> tuple[Tensor, Tensor | None]:
+    def _loss(self, images: Tensor, labels: MixedLabels, part: MicroBatch) -> tuple[Tensor, Tensor | None]:
         if self.classes is None:
             return self.call(images, labels)
         embeddings, landmarks = self.call(images)

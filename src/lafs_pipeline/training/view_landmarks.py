@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.runtime.seeding import derive_seed
-from lafs_pipeline.training.stage import Part
+from lafs_pipeline.training.stage import MicroBatch
 from lafs_pipeline.views.landmarks import (
     draw_subsets,
     perturb_landmarks,
@@ -61,7 +61,7 @@ def move_landmarks(landmarks: Tensor, boxes: Tensor, flips: Tensor, size: int) -
 
 
 def augment_landmarks(
-    landmarks: Tensor, options: ViewSettings, part: Part
+    landmarks: Tensor, options: ViewSettings, part: MicroBatch
 ) -> tuple[TokenLandmarks, TokenLandmarks]:
     """Perturb all landmarks, shuffle those of global views, draw a subset (or keep all) for local views.
 

@@ -42,7 +42,7 @@ def adapt_models(
 
     An adaptation that is finished is read from its last checkpoint when the node runs again.
     """
-    from lafs_pipeline.pipelines.workplace import workplace
+    from lafs_pipeline.pipelines.run_context import run_context
     from lafs_pipeline.reporting.landmarks import landmarks_picture
     from lafs_pipeline.training.jobs import train_recognition
     from lafs_pipeline.training.recipes import AdaptSettings
@@ -54,7 +54,7 @@ def adapt_models(
     models = {}
     for name, load in backbones.items():
         stage = f"adapt_{name}"
-        place = workplace(stage, checkpoints, seed, launch)
+        place = run_context(stage, checkpoints, seed, launch)
         models[name] = train_recognition(
             stage, load(), shots, options.recognition, place, network, landmarks_picture
         )

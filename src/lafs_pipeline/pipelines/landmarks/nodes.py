@@ -30,7 +30,7 @@ def train_landmarks(
     """
     from lafs_pipeline.interop.official import load_part_fvit
     from lafs_pipeline.models.methods import STAGE1
-    from lafs_pipeline.pipelines.workplace import workplace
+    from lafs_pipeline.pipelines.run_context import run_context
     from lafs_pipeline.reporting.landmarks import landmarks_picture
     from lafs_pipeline.training.jobs import train_recognition
     from lafs_pipeline.training.landmark_warps import train_landmarks
@@ -44,9 +44,9 @@ def train_landmarks(
     train = faces[faces["split"] == "train"]
     if options.method == "warps":
         start = fresh_model(model.name, model.sizes | {"landmark_coordinates": "free"}, seed)
-        place = workplace("landmarks", checkpoints, seed, launch)
+        place = run_context("landmarks", checkpoints, seed, launch)
         return {}, train_landmarks(start.landmark_network, train, options.warps, place)
-    start, place = fresh_model(model.name, model.sizes, seed), workplace(STAGE1, checkpoints, seed, launch)
+    start, place = fresh_model(model.name, model.sizes, seed), run_context(STAGE1, checkpoints, seed, launch)
     labeled = train[train["identity"].notna()]
     stage1 = train_recognition(STAGE1, start, labeled, options.recognition, place, draw=landmarks_picture)
     stage1.landmark_network.provenance = stage1.provenance

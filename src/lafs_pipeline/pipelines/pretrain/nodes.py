@@ -28,7 +28,7 @@ def pretrain_backbones(
     Faces are used without their labels.
     """
     from lafs_pipeline.models.methods import GRID, LAFS, SCRATCH
-    from lafs_pipeline.pipelines.workplace import workplace
+    from lafs_pipeline.pipelines.run_context import run_context
     from lafs_pipeline.reporting.views import views_picture
     from lafs_pipeline.training.jobs import pretrain
     from lafs_pipeline.training.recipes import forget_transformer, pretraining_start
@@ -37,7 +37,7 @@ def pretrain_backbones(
     options = parse(PretrainSettings, parameters, "pretrain")
     model = parse(ModelSettings, model_parameters, "model")
     start = pretraining_start(model.name, model.sizes, seed, network, options)
-    place = workplace("pretrain", checkpoints, seed, launch)
+    place = run_context("pretrain", checkpoints, seed, launch)
     teacher = pretrain(start, faces[faces["split"] == "train"], options, place, landmarks, views_picture)
     method = GRID if options.tokens == "grid" else LAFS
     return {method: teacher, SCRATCH: forget_transformer(teacher, seed)}

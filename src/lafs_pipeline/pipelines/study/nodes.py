@@ -37,7 +37,7 @@ def pretrain_variants(
     """The teachers that methods start from: LAFS as it is, the others pretrained for as long."""
     from lafs_pipeline.evaluation.study import StudySettings, pretraining_variants
     from lafs_pipeline.models.methods import LAFS
-    from lafs_pipeline.pipelines.workplace import workplace
+    from lafs_pipeline.pipelines.run_context import run_context
     from lafs_pipeline.reporting.views import views_picture
     from lafs_pipeline.training.jobs import pretrain
     from lafs_pipeline.training.recipes import pretraining_start
@@ -55,7 +55,7 @@ def pretrain_variants(
     variants = pretraining_variants(options, parse(StudySettings, study_parameters, "study"))
     for name, recipe in variants.items():
         start = pretraining_start(model.name, model.sizes, seed, network, recipe)
-        place = workplace(f"pretrain_{name}", checkpoints, seed, launch)
+        place = run_context(f"pretrain_{name}", checkpoints, seed, launch)
         backbones[name] = pretrain(start, train, recipe, place, landmarks, views_picture)
     return backbones
 
@@ -78,7 +78,7 @@ def run_study(
     from lafs_pipeline.evaluation.study import Study, StudySettings, plan_study, study_frame
     from lafs_pipeline.faces.manifest import fingerprint
     from lafs_pipeline.models.digest import model_digest
-    from lafs_pipeline.pipelines.workplace import workplace
+    from lafs_pipeline.pipelines.run_context import run_context
     from lafs_pipeline.reporting.landmarks import landmarks_picture
     from lafs_pipeline.tracking.child_runs import child_run
     from lafs_pipeline.tracking.metric_logger import active_loggers
@@ -92,7 +92,7 @@ def run_study(
         adapt=parse(AdaptSettings, adapt_parameters, "adapt"),
         evaluate=parse(EvaluateSettings, evaluate_parameters, "evaluate"),
         store=store,
-        place=workplace("study", checkpoints, seed, launch),
+        place=run_context("study", checkpoints, seed, launch),
         steps=options.steps,
         draw=landmarks_picture,
     )

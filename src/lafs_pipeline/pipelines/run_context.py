@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 from lafs_pipeline.pipelines.parameters import parse
 
 if TYPE_CHECKING:
-    from lafs_pipeline.training.jobs import Workplace
+    from lafs_pipeline.training.jobs import RunContext
 
 
-def workplace(name: str, checkpoints: str, seed: int, launch: dict[str, Any]) -> "Workplace":
+def run_context(name: str, checkpoints: str, seed: int, launch: dict[str, Any]) -> "RunContext":
     """The folder, processes and metric loggers of a training.
 
     Args:
@@ -20,9 +20,9 @@ def workplace(name: str, checkpoints: str, seed: int, launch: dict[str, Any]) ->
     """
     from lafs_pipeline.runtime.launch_settings import LaunchSettings
     from lafs_pipeline.tracking.metric_logger import active_loggers, active_run_id
-    from lafs_pipeline.training.jobs import Workplace
+    from lafs_pipeline.training.jobs import RunContext
 
-    return Workplace(
+    return RunContext(
         Path(checkpoints) / name,
         seed,
         active_loggers(name),
