@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import Dataset
 
 from lafs_pipeline.faces.alignment import FACE_SIZE
@@ -127,7 +127,13 @@ class LandmarkStage:
         network.dropout.p = 0.0
         self.options = options
         self.trained = self.call = network
-        average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(options.average), use_buffers=True)
+
+        def average_of(average: Tensor, value: Tensor, seen: Tensor) -> Tensor:
+            # A short training must not keep a share of the weights that it started from.
+            share = float(1 - min(options.average, (1 + seen) / (10 + seen)))
+            return average.lerp(value, share) if average.is_floating_point() else value
+
+        average = AveragedModel(network, avg_fn=average_of, use_buffers=True)
         self.modules = nn.ModuleDict({"network": network, "average": average})
 
     def parameter_groups(self) -> list[dict[str, Any]]:
