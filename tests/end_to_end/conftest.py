@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from mlflow.tracking import MlflowClient
 
 PROJECT = Path(__file__).parents[2]
 
@@ -41,3 +43,16 @@ def smoke(kedro, tmp_path_factory) -> Path:
     finished = kedro(data, "run", "--env", "smoke")
     assert finished.returncode == 0, finished.stderr[-3000:]
     return data
+
+
+@pytest.fixture(scope="session")
+def faces(smoke):
+    return pd.read_parquet(smoke / "03_primary/faces.parquet")
+
+
+@pytest.fixture(scope="session")
+def mlflow_run(smoke):
+    client = MlflowClient(f"sqlite:///{smoke}/mlflow.db")
+    experiment = client.get_experiment_by_name("lafs_pipeline")
+    runs = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
+    return client, runs[0]

@@ -1,24 +1,10 @@
 import numpy as np
 import pytest
 from scipy import stats
+from tests.evaluation.few_shot_results import made_up
 
-from lafs_pipeline.evaluation.few_shot import FewShotResult, few_shot_table, paired_differences
+from lafs_pipeline.evaluation.few_shot import few_shot_table, paired_differences
 from lafs_pipeline.runtime.errors import LafsError
-
-FOLDS = 10
-
-
-def made_up(gain: float, seeds: int = 5, spread: float = 0.01) -> list[FewShotResult]:
-    """LAFS is better than scratch by `gain` at 4 shots and equal at 1 shot."""
-    generator = np.random.default_rng(0)
-    results = []
-    for shots in (1, 4):
-        for seed in range(seeds):
-            difficulty = generator.normal(0.6, 0.05, FOLDS)
-            for method in ("scratch", "LAFS"):
-                own = generator.normal(0, spread, FOLDS) + gain * (method == "LAFS" and shots == 4)
-                results.append(FewShotResult(method, shots, seed, "lfw", tuple(difficulty + own)))
-    return results
 
 
 def test_the_table_is_mean_and_standard_deviation_over_seeds():

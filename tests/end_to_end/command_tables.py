@@ -1,0 +1,86 @@
+"""Every command of the documents: which are typed by a test, and which run elsewhere."""
+
+from lafs_pipeline.runtime.launch_settings import ADDRESS
+
+ACTIVATE = "source .venv/bin/activate"
+LEAVES = {
+    "kedro run": "08_reporting/report.html",
+    "kedro run --params adapt.shots=4": "05_model_input/adapt_faces.parquet",
+    "kedro run --pipeline=cataloging": "03_primary/faces.parquet",
+    "kedro run --pipeline=landmarks": "06_models/landmark_network.safetensors",
+    "kedro run --pipeline=pretrain": "06_models/backbones/lafs.safetensors",
+    "kedro run --pipeline=adapt": "06_models/face_models/lafs.safetensors",
+    "kedro run --pipeline=evaluate": "08_reporting/benchmarks.csv",
+    "kedro run --pipeline=report": "08_reporting/report.html",
+    "kedro run --pipeline=study": "08_reporting/study_table.csv",
+    "kedro run --pipeline=export": "08_reporting/models/lafs/config.json",
+    "kedro run --pipelines=adapt,evaluate": "08_reporting/benchmarks.csv",
+    "kedro run --namespaces=pretrain": "06_models/backbones/lafs.safetensors",
+    "kedro run --tags=adapt": "06_models/face_models/scratch.safetensors",
+    "kedro run --from-nodes=report.report": "08_reporting/report.html",
+    "kedro run --to-outputs=landmarks": "04_feature/landmarks.parquet",
+}
+"""Commands that run after the demo, and what they write anew in the data folder."""
+TWO_PROCESSES = "kedro run --pipelines=pretrain --params launch.processes=2"
+TWO_HOSTS = [
+    "kedro run --pipelines=pretrain --params "
+    f"launch.nodes=2,launch.node_rank={number},launch.rendezvous=10.0.0.1:29500"
+    for number in (0, 1)
+]
+OWN_FACES = [
+    "kedro run --env folder --params faces_folder=FACES,benchmark_folder=LFW,benchmark_pairs=LFW/pairs.txt",
+    "kedro run --env folder",
+]
+OWN_STUDY = "kedro run --env folder --pipelines=study --params study.steps=200"
+OWN_FILE, MISSING = "kedro run --config study.yml", "kedro run --only-missing-outputs"
+PACKAGE = "kedro package"
+ELSEWHERE = [
+    "lafs-pipeline --conf-source conf-lafs_pipeline.tar.gz --env smoke",
+    "lafs-pipeline --conf-source conf --namespaces=pretrain",
+]
+SERVERS = {"kedro viz run": "Kedro-Viz", "kedro mlflow ui": "MLflow"}
+EMBED, COMPARE = "lafs embed FOLDER --model M", "lafs compare A B --model M"
+RUN_HERE = {
+    *("make demo", "make docs", ACTIVATE, EMBED, COMPARE, TWO_PROCESSES, OWN_FILE, MISSING, PACKAGE),
+    *(*LEAVES, *TWO_HOSTS, *OWN_FACES, OWN_STUDY, *SERVERS, *ELSEWHERE, "kedro registry list"),
+}
+BENCHMARKS, LAUNCH = "tests/benchmarks/test_pretrain_step.py", "tests/runtime/test_launch.py"
+REPLAY = "tests/tracking/test_replay.py"
+CHECKPOINTS = "tests/commands/test_checkpoints.py"
+RUN_ELSEWHERE = {
+    "make check": "Makefile: check",
+    "make test": "Makefile: test",
+    "make test-slow": "Makefile: test-slow",
+    "make format": "Makefile: format",
+    "make coverage": "Makefile: coverage",
+    "make clean": "tests/end_to_end/test_makefile.py: test_clean_leaves_what_is_a_users",
+    "python -m docs.figure": "tests/end_to_end/test_site.py: test_the_figure_is_drawn",
+    "LAFS_WEBFACE4M=FOLDER kedro run --env webface4m": (
+        "tests/pipelines/test_environments.py: test_the_published_recipes"
+    ),
+    "make bench-gpu": f"{BENCHMARKS}: test_benchmarks_end_with_a_line_of_json",
+    "make profile": f"{BENCHMARKS}: test_the_profile_is_written",
+    **{
+        f"python -m benchmarks.{name}": "Makefile: bench"
+        for name in ("cataloging", "evaluation", "loading", "pretrain_step", "startup", "views")
+    },
+    "kedro run --params tracking.enabled=false": (
+        "tests/hooks/test_tracking.py: test_tracking_can_be_turned_off"
+    ),
+    **{
+        f"lafs replay{folder}": f"{REPLAY}: test_a_run_gets_what_it_lacks_and_the_status_that_it_missed"
+        for folder in ("", " FOLDER", " data/06_models/checkpoints")
+    },
+    "kedro run --pipelines=pretrain --params pretrain.training.epochs=120,pretrain.training.resume=extend": (
+        "tests/training/test_result.py: test_more_epochs_on_request"
+    ),
+    "lafs checkpoints": f"{CHECKPOINTS}: test_every_training_is_listed_with_what_tells_it_from_its_siblings",
+    "lafs checkpoints --delete NAME": (
+        f"{CHECKPOINTS}: test_only_what_is_named_is_deleted_after_it_was_shown_and_confirmed"
+    ),
+    "srun kedro run --pipelines=pretrain": f"{LAUNCH}: test_the_tasks_of_a_slurm_step_are_taken_as_they_are",
+    "srun torchrun --nnodes=2 --nproc-per-node=4 --rdzv-backend=c10d --rdzv-endpoint=$MASTER_ADDR:29500 "
+    "-m kedro run": f"{LAUNCH}: test_torchruns_processes_are_taken_as_they_are",
+    **dict.fromkeys(ADDRESS.values(), f"{LAUNCH}: test_a_slurm_step_without_a_variable_is_refused"),
+}
+"""Commands that take hours, a cluster or this test itself, and the test or target that runs what they run."""
