@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.training.small_trainings import SEED, TRAINING, draw_faces
+from tests.training.small_trainings import SEED, TRAINING, draw_faces, losses
 
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.landmark_network import LandmarkNetwork, mesh_landmarks
@@ -106,11 +106,13 @@ def test_a_training_that_is_stopped_ends_as_one_that_is_not(faces, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns(faces, tmp_path):
-    alone = train_landmarks(fresh(), faces, options(), RunContext(tmp_path / "one", SEED))
+    """By the losses of the steps: AdamW turns a gradient near 0 into a whole step, whatever its sign."""
+    train_landmarks(fresh(), faces, options(), RunContext(tmp_path / "one", SEED))
     pair = RunContext(tmp_path / "two", SEED, launch=LaunchSettings(processes=2))
-    together = train_landmarks(fresh(), faces, options(), pair)
-    for name, value in alone.state_dict().items():
-        torch.testing.assert_close(together.state_dict()[name], value, rtol=1e-3, atol=1e-3)
+    train_landmarks(fresh(), faces, options(), pair)
+    alone, together = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert len(alone) == 4
+    assert together == pytest.approx(alone, rel=1e-3)
 
 
 @pytest.mark.slow
