@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from kedro.io import DatasetError
+from kedro.io import DataCatalog, DatasetError
 
 from lafs_pipeline.datasets.optional_dataset import OptionalDataset
 from lafs_pipeline.datasets.partitions_dataset import PartitionsDataset
@@ -68,3 +68,27 @@ def test_what_may_be_missing(tmp_path):
         dataset.load()
     assert isinstance(caught.value.__cause__, LafsError)
     assert f"{path} cannot be read" in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [
+        ("embeddings_dataset.EmbeddingsDataset", {"filepath": "s3://bucket/embeddings"}),
+        ("model_dataset.ModelDigestsDataset", {"filepath": "memory://models"}),
+        ("model_dataset.ModelExportDataset", {"filepath": "s3://bucket/lafs/model.safetensors"}),
+        (
+            "optional_dataset.OptionalDataset",
+            {"dataset": {"type": "pandas.ParquetDataset", "filepath": "s3://bucket/runs.parquet"}},
+        ),
+        (
+            "partitions_dataset.PartitionsDataset",
+            {"path": "s3://bucket", "filename_suffix": ".parquet", "dataset": "pandas.ParquetDataset"},
+        ),
+    ],
+)
+def test_an_address_is_refused_where_the_data_must_be_local(tmp_path, monkeypatch, kind, place):
+    """And does not become a folder of that name."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((DatasetError, LafsError), match="must be a local path"):
+        DataCatalog.from_config({"it": {"type": f"lafs_pipeline.datasets.{kind}", **place}}).get("it")
+    assert not list(tmp_path.iterdir())

@@ -1,15 +1,14 @@
 """Embeddings in the catalog. Kedro makes every data set at start; torch is imported when one is used."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kedro.io import AbstractDataset, DatasetError
+from lafs_pipeline.datasets.read_only_dataset import ReadOnlyDataset
 
 if TYPE_CHECKING:
     from lafs_pipeline.evaluation.embeddings import EmbeddingStore
 
 
-class EmbeddingsDataset(AbstractDataset[None, "EmbeddingStore"]):
+class EmbeddingsDataset(ReadOnlyDataset["EmbeddingStore"]):
     """A folder of embeddings, partitioned by model: one folder for each, named by the model's digest.
 
     Nodes get the store and no arrays: several processes and hosts write one file together, which is then
@@ -21,26 +20,13 @@ class EmbeddingsDataset(AbstractDataset[None, "EmbeddingStore"]):
         metadata: for Kedro-Viz.
     """
 
+    written_by = "the store that is loaded"
+
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
-        self.metadata = metadata
+        super().__init__(filepath, metadata)
 
     def load(self) -> "EmbeddingStore":
         """The store."""
         from lafs_pipeline.evaluation.embeddings import EmbeddingStore
 
-        return EmbeddingStore(self._filepath)
-
-    def save(self, data: None) -> None:
-        """Refuse: the store writes for itself.
-
-        Raises:
-            DatasetError: always.
-        """
-        raise DatasetError("embeddings are written by the store that is loaded")
-
-    def _exists(self) -> bool:
-        return True
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
+        return EmbeddingStore(self.filepath)

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kedro.io import AbstractDataset, DatasetError, Version
+from kedro.io import AbstractDataset, Version
 
 from lafs_pipeline.datasets.path_dataset import PathDataset
+from lafs_pipeline.datasets.read_only_dataset import ReadOnlyDataset
+from lafs_pipeline.runtime.files import local_path
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,7 +41,7 @@ class FaceModelDataset(PathDataset["nn.Module", "nn.Module"]):
         save_model(data, path)
 
 
-class ModelDigestsDataset(AbstractDataset[None, dict[str, str | None]]):
+class ModelDigestsDataset(ReadOnlyDataset[dict[str, str | None]]):
     """Which models lie in a folder, without loading them: the digests in their headers.
 
     Args:
@@ -47,29 +49,16 @@ class ModelDigestsDataset(AbstractDataset[None, dict[str, str | None]]):
         metadata: for Kedro-Viz.
     """
 
+    written_by = "the data set of the models"
+
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
-        self.metadata = metadata
+        super().__init__(filepath, metadata)
 
     def load(self) -> dict[str, str | None]:
         """SHA-256 of sizes and weights by name of the file; None where an older one does not tell."""
         from lafs_pipeline.interop.model_header import read_digest
 
-        return {path.stem: read_digest(path) for path in sorted(self._filepath.glob("[!.]*.safetensors"))}
-
-    def save(self, data: None) -> None:
-        """Refuse: the digest is written with the model.
-
-        Raises:
-            DatasetError: always.
-        """
-        raise DatasetError("a model's digest is written with the model")
-
-    def _exists(self) -> bool:
-        return True
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
+        return {path.stem: read_digest(path) for path in sorted(self.filepath.glob("[!.]*.safetensors"))}
 
 
 class ModelExportDataset(AbstractDataset["ModelExport", "nn.Module"]):
@@ -78,10 +67,13 @@ class ModelExportDataset(AbstractDataset["ModelExport", "nn.Module"]):
     Args:
         filepath: of the `model.safetensors` in it.
         metadata: for Kedro-Viz.
+
+    Raises:
+        LafsError: `filepath` is an address on another file system.
     """
 
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
+        self._filepath = Path(local_path(filepath, "the data set's filepath"))
         self.metadata = metadata
 
     def load(self) -> "nn.Module":

@@ -1,14 +1,14 @@
 """What a node shows where it is there, and does without where it is not."""
 
-from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
 
+from lafs_pipeline.datasets.read_only_dataset import ReadOnlyDataset
 from lafs_pipeline.runtime.errors import LafsError
 
 
-class OptionalDataset(AbstractDataset[None, Any]):
+class OptionalDataset(ReadOnlyDataset[Any]):
     """Another pipeline's data set, read where its file exists: Kedro has no inputs that may be missing.
 
     Args:
@@ -16,8 +16,10 @@ class OptionalDataset(AbstractDataset[None, Any]):
         metadata: for Kedro-Viz.
     """
 
+    written_by = "the pipeline that makes it"
+
     def __init__(self, dataset: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
-        self.filepath, self.metadata = Path(dataset["filepath"]), metadata
+        super().__init__(dataset["filepath"], metadata)
         self._dataset = AbstractDataset.from_config("dataset", dataset)
 
     def load(self) -> Any:
@@ -34,17 +36,3 @@ class OptionalDataset(AbstractDataset[None, Any]):
             raise LafsError(
                 f"{self.filepath} cannot be read: {error.__cause__}. Remove it, or make it anew"
             ) from error
-
-    def save(self, data: None) -> None:
-        """Refuse: the pipeline that makes the file has an entry of its own for it.
-
-        Raises:
-            DatasetError: always.
-        """
-        raise DatasetError(f"{self.filepath} is only read here")
-
-    def _exists(self) -> bool:
-        return True
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self.filepath), "dataset": str(self._dataset)}

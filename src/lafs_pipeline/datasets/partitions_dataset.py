@@ -6,6 +6,8 @@ from typing import Any
 
 from kedro_datasets.partitions import PartitionedDataset
 
+from lafs_pipeline.runtime.files import local_path
+
 
 class PartitionsDataset(PartitionedDataset):
     """A folder with a file for each partition; a node that leaves nothing leaves it empty.
@@ -17,9 +19,13 @@ class PartitionsDataset(PartitionedDataset):
         path: of the folder.
         filename_suffix: of the files; their names without it name the partitions.
         arguments: others of PartitionedDataset.
+
+    Raises:
+        LafsError: `path` is an address on another file system.
     """
 
     def __init__(self, *, path: str, filename_suffix: str, **arguments: Any) -> None:
+        path = local_path(path, "the data set's path")
         super().__init__(path=path, filename_suffix=filename_suffix, **arguments)
         self.folder, self.suffix = Path(path), filename_suffix
 

@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
-from torch.utils.data import Dataset
 
 from lafs_pipeline.faces.alignment import FACE_SIZE
 from lafs_pipeline.faces.dataset import FaceImages
@@ -27,6 +26,7 @@ from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.training.jobs import RunContext, train, train_alone
+from lafs_pipeline.training.loading import FaceSamples
 from lafs_pipeline.training.parameter_groups import decay_groups
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.stage import Losses, MicroBatch, Progress
@@ -62,7 +62,7 @@ class WarpTrainingSettings:
     )
 
 
-class WarpedFaces(Dataset):
+class WarpedFaces(FaceSamples):
     """Faces warped by draws from (seed, epoch, index), and where the mesh went: a dict of arrays.
 
     Args:
@@ -77,15 +77,9 @@ class WarpedFaces(Dataset):
     def __init__(
         self, faces: FaceImages, points: np.ndarray, options: WarpSettings, seed: int, on_device: bool
     ) -> None:
-        self.faces, self.points, self.options = faces, points, options
+        super().__init__(faces)
+        self.points, self.options = points, options
         self.seed, self.on_device = seed, on_device
-
-    def __len__(self) -> int:
-        return len(self.faces)
-
-    def key(self, index: int) -> str:
-        """The manifest's key of an image."""
-        return self.faces.keys[index]
 
     def __getitem__(self, draw: tuple[int, int]) -> dict[str, Any]:
         epoch, index = draw

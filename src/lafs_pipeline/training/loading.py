@@ -8,8 +8,9 @@ from collections.abc import Generator
 from typing import Any, Protocol
 
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
+from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.training.sampling import StepBatches
@@ -24,6 +25,24 @@ class Samples(Protocol):
 
     def key(self, index: int) -> str:
         """The name of an image, for messages."""
+
+
+class FaceSamples(Dataset):
+    """What is drawn from (epoch, index) of the faces of a manifest; a subclass draws it.
+
+    Args:
+        faces: n images.
+    """
+
+    def __init__(self, faces: FaceImages) -> None:
+        self.faces = faces
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    def key(self, index: int) -> str:
+        """The manifest's key of an image."""
+        return self.faces.keys[index]
 
 
 def loaded(

@@ -10,7 +10,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.dino_head import DINOHead
@@ -22,6 +21,7 @@ from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.training.health import entropy_warning, spread_warning
+from lafs_pipeline.training.loading import FaceSamples
 from lafs_pipeline.training.parameter_groups import decay_groups
 from lafs_pipeline.training.probes import IdentityProbe
 from lafs_pipeline.training.schedules import cosine_schedule, linear_schedule
@@ -97,7 +97,7 @@ class PretrainSettings:
         return self.tokens == "landmarks" and self.landmarks == "per_view"
 
 
-class PretrainSamples(Dataset):
+class PretrainSamples(FaceSamples):
     """What the views of an image are made of, drawn from (seed, epoch, index); a dict of arrays.
 
     Args:
@@ -117,16 +117,10 @@ class PretrainSamples(Dataset):
         on_device: bool,
         landmarks: np.ndarray | None,
     ) -> None:
-        self.faces, self.options, self.seed = faces, options.views, seed
+        super().__init__(faces)
+        self.options, self.seed = options.views, seed
         self.on_device, self.landmarks = on_device, landmarks
         self.views = LafsViews(options.views, clean=options.needs_clean_views())
-
-    def __len__(self) -> int:
-        return len(self.faces)
-
-    def key(self, index: int) -> str:
-        """The manifest's key of an image."""
-        return self.faces.keys[index]
 
     def __getitem__(self, draw: tuple[int, int]) -> dict[str, Any]:
         epoch, index = draw

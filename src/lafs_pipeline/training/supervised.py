@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.landmark_network import LandmarkNetwork, frozen_network
@@ -23,6 +22,7 @@ from lafs_pipeline.runtime.row_shards import RowShard
 from lafs_pipeline.runtime.seeding import derive_seed, random_generator
 from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.training.health import spread_warning
+from lafs_pipeline.training.loading import FaceSamples
 from lafs_pipeline.training.parameter_groups import freeze, layer_decay_groups
 from lafs_pipeline.training.probes import IdentityProbe
 from lafs_pipeline.training.settings import TrainingSettings
@@ -107,20 +107,14 @@ class RecognitionSettings:
         return self.shard_classes or self.class_sample_rate < 1
 
 
-class RecognitionSamples(Dataset):
+class RecognitionSamples(FaceSamples):
     """An augmented image and its label, drawn from (seed, epoch, index)."""
 
     def __init__(
         self, faces: FaceImages, labels: np.ndarray, augmentation: SupervisedAugmentation, seed: int
     ) -> None:
-        self.faces, self.labels, self.augmentation, self.seed = faces, labels, augmentation, seed
-
-    def __len__(self) -> int:
-        return len(self.faces)
-
-    def key(self, index: int) -> str:
-        """The manifest's key of an image."""
-        return self.faces.keys[index]
+        super().__init__(faces)
+        self.labels, self.augmentation, self.seed = labels, augmentation, seed
 
     def __getitem__(self, draw: tuple[int, int]) -> dict[str, Any]:
         epoch, index = draw
