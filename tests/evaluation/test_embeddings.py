@@ -141,9 +141,11 @@ def test_a_signal_stops_and_leaves_nothing_half_written(tmp_path, faces):
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_an_image_that_cannot_be_read(tmp_path, faces):
-    with pytest.raises(LafsError, match="drawn/000000/00000"):
-        embed(small_model(), faces.assign(offset=7), tmp_path)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_cannot_be_read(tmp_path, faces, workers):
+    with pytest.raises(LafsError, match="drawn/000000/00000") as refused:
+        embed(small_model(), faces.assign(offset=7), tmp_path, workers=workers)
+    assert "\n" not in str(refused.value)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 

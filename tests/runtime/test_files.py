@@ -1,5 +1,7 @@
+import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -24,6 +26,32 @@ def test_a_file_appears_whole_or_stays_as_it_was(tmp_path):
         (temporary.write_text("second"), (tmp_path / "nowhere").read_text())
     assert path.read_text() == "first"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_files_get_the_permissions_of_this_process_and_those_of_other_threads_keep_theirs(tmp_path):
+    modes, over = set(), threading.Event()
+
+    def write_beside() -> None:
+        for number in range(100_000):
+            if over.is_set():
+                return
+            path = tmp_path / f"beside{number}"
+            path.touch()
+            modes.add(path.stat().st_mode & 0o777)
+
+    mask = os.umask(0o027)
+    thread = threading.Thread(target=write_beside)
+    try:
+        thread.start()
+        for _ in range(200):
+            with whole_file(tmp_path / "whole.txt") as temporary:
+                temporary.write_text("whole")
+    finally:
+        over.set()
+        thread.join()
+        os.umask(mask)
+    assert (tmp_path / "whole.txt").stat().st_mode & 0o777 == 0o640
+    assert modes == {0o640}
 
 
 def test_a_folder_is_held_by_one_process_and_let_go_when_that_is_killed(tmp_path):

@@ -22,6 +22,7 @@ from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.errors import LafsError, Stopped
 from lafs_pipeline.runtime.launch import launch
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
+from lafs_pipeline.runtime.loading import batches_of
 from lafs_pipeline.runtime.stop_signals import StopSignals
 from lafs_pipeline.views.normalize import to_input
 
@@ -115,7 +116,7 @@ def _extract_all(
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise LafsError(f"embeddings cannot be written to {folder} ({error.strerror})") from error
+        raise LafsError(f"embeddings cannot be written to {folder} ({error.strerror or error})") from error
 
 
 def _kept(path: Path, count: int) -> np.ndarray | None:
@@ -183,7 +184,7 @@ def _write_share(
     first, end = bounds[processes.rank()], bounds[processes.rank() + 1]
     steps = -(-int(np.diff(bounds).max()) // options.batch_size)
     images = FaceImages(faces.iloc[first:end])
-    batches = iter(DataLoader(images, batch_size=options.batch_size, num_workers=options.workers))
+    batches = batches_of(DataLoader(images, batch_size=options.batch_size, num_workers=options.workers))
     hidden = None if processes.is_main() else True
     with open(path, "r+b") as stream:  # noqa: PTH123
         stream.seek(offset + int(first) * width * np.dtype(options.precision).itemsize)

@@ -16,6 +16,7 @@ from lafs_pipeline.faces.decode import decode_image
 from lafs_pipeline.models.embedding import unit_embeddings
 from lafs_pipeline.runtime.cores import usable_cores
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.loading import batches_of
 from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.sources.source import EncodedFace, Source
 
@@ -96,7 +97,7 @@ def embed_loose_faces(
     workers = min(MOST_WORKERS, usable_cores() - 1) if len(faces) > BATCH_SIZE else 0
     batches = DataLoader(faces, batch_size=BATCH_SIZE, num_workers=workers)
     with tqdm(total=len(faces), desc="embeddings", unit="image", disable=None) as progress:
-        for keys, images, reasons in batches:
+        for keys, images, reasons in batches_of(batches):
             usable = [not reason for reason in reasons]
             vectors = unit_embeddings(embed, images[usable].to(device)) if any(usable) else np.zeros((0, 0))
             progress.update(len(keys))

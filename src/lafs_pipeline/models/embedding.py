@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from lafs_pipeline.runtime.loading import batches_of
 from lafs_pipeline.views.normalize import to_input
 
 
@@ -35,10 +36,8 @@ def map_faces(
         (n, ...) float32.
     """
     loader = DataLoader(faces, batch_size=batch_size, num_workers=workers)
-    parts = [
-        function(to_input(images.to(device))).float().cpu().numpy()
-        for images in tqdm(loader, desc=title, unit="batch", disable=True if title is None else None)
-    ]
+    bar = tqdm(batches_of(loader), desc=title, total=len(loader), unit="batch", disable=title is None or None)
+    parts = [function(to_input(images.to(device))).float().cpu().numpy() for images in bar]
     return np.concatenate(parts)
 
 

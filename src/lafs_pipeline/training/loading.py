@@ -1,9 +1,7 @@
 """Loading samples beside the training, and what may go wrong with it."""
 
-import multiprocessing
 import signal
 import sys
-import threading
 from collections.abc import Generator
 from typing import Any, Protocol
 
@@ -12,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.runtime import processes
-from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.loading import batches_of
 from lafs_pipeline.training.sampling import StepBatches
 
 
@@ -59,8 +57,7 @@ def loaded(
     Raises:
         LafsError: raised by a sample, or a loading process was killed.
     """
-    others = multiprocessing.active_children()
-    loader = iter(
+    yield from batches_of(
         DataLoader(
             samples,
             batch_sampler=batches,
@@ -70,34 +67,6 @@ def loaded(
             multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
         )
     )
-    started = set(multiprocessing.active_children()).difference(others)
-    if workers and threading.current_thread() is threading.main_thread():
-        # torch's handler would raise anywhere, amid a step; without it the loader itself finds out.
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    failed = True
-    try:
-        yield from loader
-        failed = False
-    except GeneratorExit:
-        failed = False
-    except LafsError as error:
-        # torch puts pages of traceback before the message of another process.
-        message = str(error).rpartition(f"{LafsError.__module__}.LafsError: ")[2].strip()
-        raise LafsError(message) from error
-    except (RuntimeError, ConnectionError, EOFError) as error:
-        # A batch whose sender died half-way shows as a broken connection.
-        raised_by_sample = "Caught " in str(error)
-        if raised_by_sample or (isinstance(error, RuntimeError) and "DataLoader worker" not in str(error)):
-            raise
-        raise LafsError(
-            "a process that loads the images ended unexpectedly, often killed by the kernel for want of "
-            f"memory ({error}); lower training.workers, or give the job more memory; the same command "
-            "resumes from its checkpoint"
-        ) from error
-    finally:
-        # The traceback keeps the loader from ending them, and when this process ends it would wait for them.
-        for process in started if failed else ():
-            process.kill()
 
 
 def _belong_to_the_training(_worker: int) -> None:
