@@ -9,7 +9,7 @@ from mlflow.utils.validation import _validate_metric_name, _validate_param_name
 
 from lafs_pipeline.tracking.child_runs import child_run
 from lafs_pipeline.tracking.metric_logger import active_loggers
-from lafs_pipeline.tracking.tracker import NOWHERE, clean_name, tracker, without_credentials
+from lafs_pipeline.tracking.tracker import NOWHERE, clean_name, tracker
 
 
 @given(st.text(max_size=300))
@@ -22,14 +22,6 @@ def test_every_name_is_cleaned_to_one_that_mlflow_takes(name):
 @pytest.mark.parametrize("name", ["accuracy/lfw/lafs", "tar_at_far_0.1/cfp fp/a-b", "stage1/loss"])
 def test_a_name_that_mlflow_takes_stays(name):
     assert clean_name(name) == name
-
-
-def test_credentials_are_not_shown():
-    text = "API request to https://me:s3cret@host:5000/api failed; sqlite:////home/a@b/mlflow.db"
-    assert (
-        without_credentials(text)
-        == "API request to https://host:5000/api failed; sqlite:////home/a@b/mlflow.db"
-    )
 
 
 def test_after_a_failure_nothing_is_sent_and_the_process_is_left_as_it_was(active, database, caplog):

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import click
 from kedro.framework.hooks import hook_impl
 
+from lafs_pipeline.runtime.credentials import without_credentials
 from lafs_pipeline.runtime.errors import LafsError, Stopped, WorkerFailed
 
 logger = logging.getLogger(__name__)
@@ -68,11 +70,14 @@ class _ShowError:
 
     def __call__(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         found = shown_error(error)
-        if found is None:
+        text = "".join(traceback.format_exception(kind, error, trace))
+        if found is None and without_credentials(text) == text:
             self.show_rest(kind, error, trace)
+        elif found is None:
+            print(without_credentials(text), file=sys.stderr)
         else:
             logger.debug("the traceback of what is shown", exc_info=(kind, error, trace))
-            print(f"\nError: {found}", file=sys.stderr)
+            print(f"\nError: {without_credentials(str(found))}", file=sys.stderr)
 
 
 class EndingHooks:

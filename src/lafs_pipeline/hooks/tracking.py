@@ -22,6 +22,7 @@ from lafs_pipeline.hooks.ending import stop_reason
 from lafs_pipeline.hooks.hosts import is_first
 from lafs_pipeline.models.methods import leading_pretrained
 from lafs_pipeline.pipelines.parameters import TrackingSettings, parse
+from lafs_pipeline.runtime.credentials import without_credentials
 from lafs_pipeline.tracking.continuity import CONTINUES, RunRecord, UnfinishedRun, command_digest
 from lafs_pipeline.tracking.facts import (
     describe,
@@ -36,7 +37,7 @@ from lafs_pipeline.tracking.labels import WHOLE, in_order, stage_experiment
 from lafs_pipeline.tracking.metric_logger import notes_of
 from lafs_pipeline.tracking.model_logging import SERVED, log_model
 from lafs_pipeline.tracking.replay import complete_run, find_run
-from lafs_pipeline.tracking.tracker import NOWHERE, RunFacts, tracker, without_credentials
+from lafs_pipeline.tracking.tracker import NOWHERE, RunFacts, tracker
 
 logger = logging.getLogger(__name__)
 

@@ -13,9 +13,10 @@ from mlflow.entities import Metric
 from mlflow.tracking import MlflowClient
 from mlflow.utils.async_logging.run_operations import RunOperations
 
+from lafs_pipeline.runtime.credentials import without_credentials
 from lafs_pipeline.runtime.files import whole_file
 from lafs_pipeline.runtime.metric_loggers import METRICS_FILE, MetricLogger
-from lafs_pipeline.tracking.tracker import RunFacts, clean_name, tracker, without_credentials
+from lafs_pipeline.tracking.tracker import RunFacts, clean_name, tracker
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.tracking import MlflowClient
 
+from lafs_pipeline.runtime.credentials import without_credentials
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.metric_loggers import METRICS_FILE, read_metrics
 from lafs_pipeline.tracking.metric_logger import TrainingNote, notes_of, read_note
-from lafs_pipeline.tracking.tracker import clean_name, without_credentials
+from lafs_pipeline.tracking.tracker import clean_name
 
 EXPERIMENT = "lafs_pipeline"
 NO_SUCH_RUN = {ErrorCode.Name(code) for code in (INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST)}

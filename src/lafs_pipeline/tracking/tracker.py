@@ -12,6 +12,8 @@ from typing import TypeVar
 
 import mlflow
 
+from lafs_pipeline.runtime.credentials import without_credentials
+
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -137,8 +139,3 @@ def clean_name(name: str) -> str:
     """A name as MLflow takes it: letters, digits and `/_.- :`, a path that is its own normal form."""
     cleaned = posixpath.normpath(re.sub(r"[^/\w.\- :]", "_", name)).lstrip("/")
     return re.sub(r"^\.+", "_", cleaned)[:LONGEST_NAME] or "_"
-
-
-def without_credentials(text: str) -> str:
-    """A text whose URIs name no user and no password."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
