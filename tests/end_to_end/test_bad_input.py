@@ -1,5 +1,8 @@
 """What a user sees who gives something wrong: one message, and no data written."""
 
+import re
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -72,6 +75,22 @@ def test_a_place_on_another_file_system(kedro, tmp_path, options, variables, exp
     given = [f"--params={option}" for option in options]
     message = outcome(kedro(tmp_path, *FOLDER, *given, **variables), tmp_path)
     assert expected in message
+
+
+def test_results_of_another_environment(kedro, tmp_path, own_faces):
+    made = kedro(tmp_path / "data", *FOLDER, **own_faces)
+    assert made.returncode == 0, made.stderr[-3000:]
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*.*") if path.is_file()}
+    refused = kedro(tmp_path / "data", "run", "--env", "smoke")
+    (message,) = refused.stderr.split("Error: ")[1:]
+    message = " ".join(message.split())
+    assert f"{tmp_path}/data holds results of the environment folder, and this run of smoke would" in message
+    assert str(tmp_path / "data/03_primary/faces.parquet") in message
+    left = {path: path.stat().st_mtime_ns for path in before if path.name not in OF_TRACKING}
+    assert left.items() <= before.items()
+    advised = re.search(r"LAFS_DATA=(\S+),", message)[1]
+    followed = kedro(Path(advised), "run", "--env", "smoke", "--pipelines=cataloging")
+    assert followed.returncode == 0, followed.stderr[-3000:]
 
 
 @pytest.mark.parametrize("option", ["--pipelines=pretrain", "--pipeline=pretrain"])

@@ -5,11 +5,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
+from lafs_pipeline.hooks.environment import DataFolder
 from lafs_pipeline.pipelines.parameters import GROUPS, group_settings, parse
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import local_path
@@ -24,9 +26,10 @@ class GuardHooks:
     """Checks runner, parameters and inputs before the first node."""
 
     @hook_impl(tryfirst=True)
-    def after_context_created(self) -> None:
+    def after_context_created(self, context: KedroContext) -> None:
         """Refuse a data folder that is not on this machine, before anything asks for it."""
         local_path(os.environ.get("LAFS_DATA", ""), "the variable LAFS_DATA")
+        self._data = context.config_loader["globals"]["data"]
 
     @hook_impl(wrapper=True, tryfirst=True)
     def before_pipeline_run(
@@ -40,16 +43,17 @@ class GuardHooks:
                 "processes of its own: --params launch.processes=N"
             )
         paths = catalog.load("parameters").get("paths", {})
-        for name, path in paths.items():
-            expanded = local_path(path, f"parameter paths.{name}")
-            if expanded != path:
-                raise LafsError(
-                    f"parameter paths.{name} is {path}, which is not expanded here: give {expanded}"
-                )
         for old, new in MOVED.items():
             if old in paths:
                 raise LafsError(
                     f"parameter paths.{old} gave way to the folder paths.{new}; rename it in conf/"
+                )
+        for name, path in paths.items():
+            whole = local_path(path, f"parameter paths.{name}")
+            if whole != path:
+                raise LafsError(
+                    f"parameter paths.{name} is {path}, which another process may read in another way; "
+                    f"give {whole}"
                 )
         inputs = pipeline.inputs()
         for name in sorted(inputs):
@@ -61,16 +65,19 @@ class GuardHooks:
         )
         if absent:
             raise LafsError(_what_to_run(absent))
+        self._folder = DataFolder(self._data, run_params)
+        self._folder.refuse_other_results(pipeline, catalog)
         return (yield)
 
     @hook_impl(tryfirst=True)
     def before_node_run(self, is_async: bool) -> None:
-        """Refuse data sets saved in threads of their own, where MLflow has no active run."""
+        """Refuse data sets saved in threads of their own, where MLflow has no active run; else it begins."""
         if is_async:
             raise LafsError(
                 "--async saves data sets in other threads, from where nothing would be logged to the MLflow "
                 "run; leave it out"
             )
+        self._folder.claim()
 
 
 def _what_to_run(absent: list[str]) -> str:
