@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 QUICK := evaluation interop models objectives runtime training views
 CACHES := .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis .coverage build dist site
-DATA := $(if $(LAFS_DATA),$(LAFS_DATA),data)
+DATA := $(patsubst ~/%,$(HOME)/%,$(if $(LAFS_DATA),$(LAFS_DATA),data))
 
 export NO_MKDOCS_2_WARNING := 1
 

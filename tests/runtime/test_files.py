@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -73,8 +74,10 @@ def test_a_folder_is_held_by_one_process_and_let_go_when_that_is_killed(tmp_path
 def test_home_is_expanded_and_other_file_systems_are_refused(monkeypatch):
     monkeypatch.setenv("HOME", "/home/ada")
     assert local_path("~/faces", "`path`") == "/home/ada/faces"
-    for path in ("faces", "/faces", "", "C:faces", "a~b", "odd:name/x"):
+    for path in ("/faces", "", "/a~b", "/odd:name/x"):
         assert local_path(path, "`path`") == path
+    for path in ("faces", "C:faces", "../a~b/*.tar"):
+        assert local_path(path, "`path`") == f"{Path.cwd()}/{path}"
     for path in ("s3://bucket/faces", "gs://b", "file:///faces", "HTTPS://host/f", "hdfs:/faces"):
         with pytest.raises(LafsError, match=r"`path` is .*it must be a local path"):
             local_path(path, "`path`")

@@ -151,11 +151,11 @@ def remove_unused_stores(folder: Path | str, used: Iterable[str]) -> None:
         used: Stores of the saved manifest and of its plan.
     """
     folder = Path(folder)
-    kept = {Path(store) for store in used}
+    kept = {Path(store).name for store in used}  # digests, wherever the folder was then
     shards, freed = set(), 0
     for file in sorted(folder.iterdir()) if folder.is_dir() else []:
         match = _SHARD_FILE.fullmatch(file.name)
-        if match is None or (not file.name.startswith(".") and folder / f"{match['shard']}.rec" in kept):
+        if match is None or (not file.name.startswith(".") and f"{match['shard']}.rec" in kept):
             continue
         freed += file.stat().st_size
         shards.add(match["shard"])

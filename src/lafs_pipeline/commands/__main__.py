@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.files import local_path
 
 MODEL = "a .safetensors, .onnx or authors' .pth file, or the folder of an exported model"
 DETECTOR = (
@@ -56,8 +57,8 @@ def _parser() -> argparse.ArgumentParser:
         dest="command", required=True, metavar="{embed,compare,replay,checkpoints}"
     )
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--model", required=True, type=Path, help=MODEL)
-    shared.add_argument("--detector", type=Path, metavar="YUNET", help=DETECTOR)
+    shared.add_argument("--model", required=True, type=_local, help=MODEL)
+    shared.add_argument("--detector", type=_local, metavar="YUNET", help=DETECTOR)
     embed = commands.add_parser(
         "embed",
         parents=[shared],
@@ -65,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Embed all images below a folder: one Parquet file with the columns key and embedding "
         "(float32, of length 1: the inner product of two is their cosine similarity).",
     )
-    embed.add_argument("folder", type=Path, help="folder of images, with any sub-folders")
+    embed.add_argument("folder", type=_local, help="folder of images, with any sub-folders")
     embed.add_argument(
         "--out",
         type=_parquet,
@@ -78,15 +79,15 @@ def _parser() -> argparse.ArgumentParser:
         help="two images: the same person?",
         description="Cosine similarity of two faces, and if it reaches the threshold of the model's card.",
     )
-    compare.add_argument("first", type=Path, metavar="A", help="an image")
-    compare.add_argument("second", type=Path, metavar="B", help="another image")
+    compare.add_argument("first", type=_local, metavar="A", help="an image")
+    compare.add_argument("second", type=_local, metavar="B", help="another image")
     replay = commands.add_parser(
         "replay",
         help="the metrics of a training, to MLflow",
         description="Send what MLflow lacks of the metrics of a training, or of all trainings below a "
         "folder, to its own run where the store has that, else to a new one. Pictures and files are not.",
     )
-    replay.add_argument("folder", type=Path, help="with metrics.jsonl in it or below it")
+    replay.add_argument("folder", type=_local, help="with metrics.jsonl in it or below it")
     replay.add_argument(
         "--tracking-uri",
         default=os.environ.get("MLFLOW_TRACKING_URI"),
@@ -101,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     checkpoints.add_argument(
         "folder",
-        type=Path,
+        type=_local,
         nargs="?",
         default=Path(os.environ.get("LAFS_DATA", "data")).expanduser() / "06_models/checkpoints",
         help="of the trainings (default: %(default)s)",
@@ -114,7 +115,14 @@ def _parser() -> argparse.ArgumentParser:
 def _parquet(name: str) -> Path:
     if not name.endswith(".parquet"):
         raise argparse.ArgumentTypeError(f"'{name}' does not end with .parquet")
-    return Path(name)
+    return _local(name)
+
+
+def _local(path: str) -> Path:
+    try:
+        return Path(local_path(path, "the path"))
+    except LafsError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -27,8 +27,16 @@ class ManifestDataset(PathDataset[pd.DataFrame, pd.DataFrame]):
         super().__init__(filepath, version, credentials, fs_args, metadata)
 
     def read(self, path: Path) -> pd.DataFrame:
-        """The table."""
-        return pd.read_parquet(path)
+        """The table; stores in a data folder that was moved or copied are those that came along."""
+        table = pd.read_parquet(path)
+        if "store" in table:
+            table["store"] = table["store"].cat.rename_categories(self._place)
+        return table
+
+    def _place(self, store: str) -> str:
+        data, parts = Path(self._filepath).parent.parent, Path(store).parts
+        places = (data.joinpath(*parts[start:]) for start in range(1, len(parts) - 1))
+        return next((str(place) for place in places if place.is_file()), store)
 
     def write(self, data: pd.DataFrame, path: Path) -> None:
         """Write the table."""

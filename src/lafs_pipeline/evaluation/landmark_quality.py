@@ -30,6 +30,7 @@ from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.runtime.processes import local_device
 from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.runtime.settings import setting, settings
+from lafs_pipeline.sources.open import keep_local
 from lafs_pipeline.views.landmarks import restore_landmarks
 from lafs_pipeline.views.normalize import to_input
 from lafs_pipeline.views.parameters import ViewParameters, ViewSettings, draw_view_parameters
@@ -57,6 +58,9 @@ class LandmarkQualitySettings:
         "takes the five points that sources give",
         None,
     )
+
+    def __post_init__(self):
+        keep_local(self, "annotations")
 
 
 class ChangedFaces(Dataset):

@@ -34,7 +34,8 @@ class FaceImages:
         for store in self._stores:
             if not Path(store).is_file():
                 raise LafsError(
-                    f"Image store {store} of the manifest does not exist; run the cataloging pipeline."
+                    f"Image store {store} of the manifest does not exist: bring it back where it was, or "
+                    "make the manifest anew (kedro run --pipelines=cataloging)."
                 )
 
     def __getstate__(self) -> dict:

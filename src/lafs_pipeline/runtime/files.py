@@ -20,7 +20,7 @@ WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 def local_path(path: str, name: str) -> str:
-    """`path` with a leading `~` expanded.
+    """`path` from the root on, with a leading `~` expanded; an empty one stays.
 
     Args:
         path: what a user gave.
@@ -34,7 +34,7 @@ def local_path(path: str, name: str) -> str:
             f"{name} is {path}: it must be a local path, and {address[0]} is none; copy the files or mount "
             "their storage, and give the folder where they are then"
         )
-    return str(Path(path).expanduser()) if path.startswith("~") else path
+    return str(Path(path).expanduser().absolute()) if path else path
 
 
 @contextmanager
