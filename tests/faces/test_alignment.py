@@ -5,6 +5,7 @@ import pickle
 import cv2
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.transform import SimilarityTransform
@@ -57,6 +58,13 @@ def test_missing_and_broken_models(tmp_path):
     (tmp_path / "yunet.onnx").write_bytes(b"not a network")
     with pytest.raises(LafsError, match="cannot be loaded"):
         FaceDetector(tmp_path / "yunet.onnx")
+
+
+def test_a_network_that_is_no_detector(tmp_path):
+    network = torch.nn.Conv2d(3, 8, 3)
+    torch.onnx.export(network.eval(), (torch.zeros(1, 3, 64, 64),), tmp_path / "other.onnx", verbose=False)
+    with pytest.raises(LafsError, match="cannot be loaded by OpenCV as YuNet"):
+        FaceDetector(tmp_path / "other.onnx")
 
 
 @pytest.fixture(scope="module")

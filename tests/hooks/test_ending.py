@@ -2,14 +2,21 @@
 
 import logging
 import os
+import re
 import signal
 import sys
 from pathlib import Path
 
 import pytest
+from kedro.config import MissingConfigException
+from kedro.framework.project import pipelines
+from kedro.framework.startup import bootstrap_project
 
-from lafs_pipeline.hooks.ending import FILTERS, STOPPED_STATUS, shown_error, stop_reason
+from lafs_pipeline.hooks.ending import FILTERS, STOPPED_STATUS, explained, shown_error, stop_reason
 from lafs_pipeline.runtime.errors import LafsError, Stopped, WorkerFailed
+from lafs_pipeline.settings import CONFIG_LOADER_ARGS, ProjectConfigLoader
+
+PROJECT = Path(__file__).parents[2]
 
 
 def raised(error, cause=None, context=None):
@@ -44,6 +51,30 @@ def test_what_failed_while_stopping_is_no_stop():
     assert isinstance(failed.__context__, Stopped)
     assert stop_reason(failed) is None
     assert shown_error(failed) is None
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (
+            lambda: pipelines["cataloging"].only_nodes("ingets"),
+            r"does not contain nodes named \['ingets'\].*registry",
+        ),
+        (lambda: pipelines["cataloging"].filter(tags=["nope"]), "no nodes.*registry describe NAME"),
+        (
+            lambda: ProjectConfigLoader(str(PROJECT / "conf"), **CONFIG_LOADER_ARGS, env="nope")[
+                "parameters"
+            ],
+            r"conf/nope.*--env .or the variable KEDRO_ENV. names a folder",
+        ),
+    ],
+)
+def test_what_kedro_cannot_run_is_one_message(call, said):
+    bootstrap_project(PROJECT)
+    with pytest.raises((ValueError, MissingConfigException)) as caught:
+        call()
+    assert re.search(said, str(explained(caught.value)), re.DOTALL)
+    assert explained(raised(ValueError("a bug"))) is None
 
 
 @pytest.mark.parametrize("error", [LafsError("mend it"), WorkerFailed("rank 1 was killed")])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.runtime.files import held_alone, local_path, whole_file
+from lafs_pipeline.runtime.files import held_alone, local_path, refuse_lfs_pointer, whole_file
 
 HOLD = """
 import sys
@@ -69,6 +69,15 @@ def test_a_folder_is_held_by_one_process_and_let_go_when_that_is_killed(tmp_path
     holder.wait()
     with held_alone(tmp_path):
         pass
+
+
+def test_a_pointer_of_git_lfs_is_named(tmp_path):
+    (tmp_path / "model").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    (tmp_path / "other").write_text("version")
+    with pytest.raises(LafsError, match=r"model is a Git LFS pointer.*git lfs pull"):
+        refuse_lfs_pointer(tmp_path / "model")
+    for name in ("other", "absent", "."):
+        refuse_lfs_pointer(tmp_path / name)
 
 
 def test_home_is_expanded_and_other_file_systems_are_refused(monkeypatch):

@@ -8,6 +8,7 @@ import numpy as np
 
 from lafs_pipeline.faces import FACE_SIZE
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.files import refuse_lfs_pointer
 
 FaceChoice = Literal["largest", "most_central"]
 ARCFACE_TEMPLATE = np.array(
@@ -104,13 +105,16 @@ class FaceDetector:
                 f"Face detector model {model_path} does not exist. Give the path of a YuNet ONNX file "
                 "(OpenCV Zoo, face_detection_yunet), or points, or images that are aligned already."
             )
+        refuse_lfs_pointer(model_path)
         log_level = cv2.utils.logging.getLogLevel()
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
         try:
             self._network = cv2.FaceDetectorYN.create(str(model_path), "", (320, 320), min_score, 0.3, 5000)
+            self.detect(np.zeros((64, 64, 3), np.uint8))
         except cv2.error as error:
             raise LafsError(
-                f"Face detector model {model_path} cannot be loaded by OpenCV: {error.err}"
+                f"Face detector model {model_path} cannot be loaded by OpenCV as YuNet: {error.err}. Take "
+                "face_detection_yunet from the OpenCV Zoo"
             ) from error
         finally:
             cv2.utils.logging.setLogLevel(log_level)

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.files import LFS_POINTER
 
 ChannelOrder = Literal["rgb", "bgr"]
 MAX_PIXELS = 100_000_000
@@ -37,6 +38,8 @@ def image_size(encoded: bytes) -> tuple[int, int]:
         return size
     if not encoded:
         raise LafsError("it is empty (0 bytes)")
+    if encoded.startswith(LFS_POINTER):
+        raise LafsError("it is not an image but a Git LFS pointer: fetch that with `git lfs pull`")
     try:
         with Image.open(io.BytesIO(encoded), formats=_PILLOW_FORMATS) as image:
             return image.size

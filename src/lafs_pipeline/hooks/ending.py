@@ -8,8 +8,10 @@ from types import TracebackType
 from typing import Any
 
 import click
+from kedro.config import MissingConfigException
 from kedro.framework.hooks import hook_impl
 
+from lafs_pipeline.hooks.advice import WholeAdvice, advice
 from lafs_pipeline.runtime.credentials import without_credentials
 from lafs_pipeline.runtime.errors import LafsError, Stopped, WorkerFailed
 
@@ -39,6 +41,22 @@ def shown_error(error: BaseException | None) -> Exception | None:
     return shown_error(error.__cause__ or error.__context__)
 
 
+def explained(error: BaseException) -> LafsError | None:
+    """What Kedro says of a command that it cannot run, with what to look at; None for all else."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    place = frames[-1].f_globals.get("__name__", "") if frames else ""
+    if isinstance(error, ValueError) and place.startswith(("kedro.framework.session", "kedro.pipeline")):
+        return LafsError(
+            f"{str(error).strip().rstrip('.')}. `kedro registry list` names the pipelines, `kedro registry "
+            "describe NAME` the nodes of one; tags are the names of pipelines"
+        )
+    if isinstance(error, MissingConfigException):
+        return LafsError(
+            f"{error}: --env (or the variable KEDRO_ENV) names a folder of conf/; see conf/README.md"
+        )
+    return None
+
+
 class _NoRepeats(logging.Filter):
     """Drops what is logged while an exception is handled that is shown at the end anyway."""
 
@@ -48,12 +66,13 @@ class _NoRepeats(logging.Filter):
 
 
 class _NoAdviceAfterStop(logging.Filter):
-    """Drops Kedro's advice to go on with another command; after a stop the same one goes on."""
+    """Drops Kedro's advice to go on with another command after a stop, and to repeat one that has failed."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return stop_reason(sys.exc_info()[1]) is None
+        return stop_reason(sys.exc_info()[1]) is None and not record.getMessage().startswith("No nodes ran")
 
 
+WHOLE_ADVICE = WholeAdvice()
 FILTERS = {
     "kedro.pipeline.node": _NoRepeats(),
     "kedro_mlflow.framework.hooks.mlflow_hook": _NoRepeats(),
@@ -69,7 +88,7 @@ class _ShowError:
         self.show_rest = show_rest
 
     def __call__(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        found = shown_error(error)
+        found = shown_error(error) or explained(error)
         text = "".join(traceback.format_exception(kind, error, trace))
         if found is None and without_credentials(text) == text:
             self.show_rest(kind, error, trace)
@@ -77,7 +96,7 @@ class _ShowError:
             print(without_credentials(text), file=sys.stderr)
         else:
             logger.debug("the traceback of what is shown", exc_info=(kind, error, trace))
-            print(f"\nError: {without_credentials(str(found))}", file=sys.stderr)
+            print(f"\nError: {advice.complete(without_credentials(str(found)))}", file=sys.stderr)
 
 
 class EndingHooks:
@@ -90,6 +109,8 @@ class EndingHooks:
             sys.excepthook = _ShowError(sys.excepthook)
         for name, quiet in FILTERS.items():
             logging.getLogger(name).addFilter(quiet)
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(WHOLE_ADVICE)
 
     @hook_impl(wrapper=True, tryfirst=True)
     def on_pipeline_error(self, error: Exception) -> Iterator[None]:

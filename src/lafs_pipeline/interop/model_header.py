@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from lafs_pipeline.models.provenance import Provenance
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.files import refuse_lfs_pointer
 
 FORMAT = "lafs_pipeline.model.1"
 
@@ -49,6 +50,7 @@ def open_model_file(path: Path, framework: Literal["numpy", "pt"]) -> Iterator[A
     """
     if not path.is_file():
         raise LafsError(f"model file {path} does not exist")
+    refuse_lfs_pointer(path)
     try:
         with safe_open(path, framework=framework) as file:
             yield file

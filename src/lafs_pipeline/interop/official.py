@@ -17,7 +17,7 @@ from lafs_pipeline.models.dino_head import DINOHead
 from lafs_pipeline.models.part_fvit import PartFViT
 from lafs_pipeline.models.transformer import FaceTransformer
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.runtime.files import whole_file
+from lafs_pipeline.runtime.files import refuse_lfs_pointer, whole_file
 
 HEAD_DIM = 64
 
@@ -84,6 +84,7 @@ def _read(path: Path | str) -> dict:
     path = Path(path)
     if not path.is_file():
         raise LafsError(f"{path} does not exist; expected a checkpoint of the authors' code")
+    refuse_lfs_pointer(path)
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)

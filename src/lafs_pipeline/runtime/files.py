@@ -8,7 +8,7 @@ import re
 import socket
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lafs_pipeline.runtime.errors import LafsError
@@ -16,6 +16,7 @@ from lafs_pipeline.runtime.errors import LafsError
 logger = logging.getLogger(__name__)
 
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*:/+", re.IGNORECASE)
+LFS_POINTER = b"version https://git-lfs"
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -35,6 +36,17 @@ def local_path(path: str, name: str) -> str:
             "their storage, and give the folder where they are then"
         )
     return str(Path(path).expanduser().absolute()) if path else path
+
+
+def refuse_lfs_pointer(path: Path | str) -> None:
+    """Refuse a file that git has left in place of one that Git LFS keeps.
+
+    Raises:
+        LafsError: it is one; what is no file or cannot be read is left to who reads it.
+    """
+    with suppress(OSError), Path(path).open("rb") as stream:
+        if stream.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise LafsError(f"{path} is a Git LFS pointer, not the file: fetch that with `git lfs pull`")
 
 
 @contextmanager

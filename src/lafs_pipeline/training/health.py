@@ -16,6 +16,8 @@ UNIFORM_AFTER = 0.2
 """Share of the training after which a teacher near the uniform distribution is no beginner any more."""
 LOW_SPREAD = 0.1
 """Spread of the embeddings below which they have nearly become one."""
+FRESH_STEPS = 50
+"""In which a small spread says nothing yet."""
 
 
 class SkippedSteps:
@@ -89,26 +91,27 @@ def entropy_warning(metrics: Mapping[str, float], prototypes: int, fraction: flo
     if share < LOW_ENTROPY:
         return (
             f"teacher entropy is {share:.1%} of log K: the teacher gives every image one prototype. Raise "
-            "teacher_temperature, or lower training.learning_rate"
+            "pretrain.teacher_temperature, or lower training.learning_rate"
         )
     if share > HIGH_ENTROPY and fraction > UNIFORM_AFTER:
         return (
             f"teacher entropy is {share:.1%} of log K: the teacher is nearly uniform. Lower "
-            "teacher_temperature or prototypes, or train for longer"
+            "pretrain.teacher_temperature or pretrain.prototypes, or train for longer"
         )
     return None
 
 
-def spread_warning(metrics: Mapping[str, float]) -> str | None:
+def spread_warning(metrics: Mapping[str, float], steps: int) -> str | None:
     """What is wrong with embeddings that become one, and what to change; None where nothing is.
 
     Args:
         metrics: `embedding_std`, where known.
+        steps: done; embeddings of a fresh network are alike.
     """
     spread = metrics.get("embedding_std", 1.0)
-    if spread >= LOW_SPREAD:
+    if spread >= LOW_SPREAD or steps < FRESH_STEPS:
         return None
     return (
         f"embeddings spread by {spread:.2f} only (1 is even): they are becoming one. Lower "
-        "training.learning_rate, or, where a teacher is followed, raise teacher_momentum"
+        "training.learning_rate, or, where a teacher is followed, raise pretrain.teacher_momentum"
     )

@@ -81,8 +81,8 @@ def load_start(start: Start, name: str, resume: str) -> Checkpoint | None:
         )
     if checkpoint is None and resume == "must":
         raise LafsError(
-            f"training.resume is must, but {start.folder} holds no whole checkpoint of {name}; set it to "
-            "auto to start from the beginning"
+            f"training.resume is must, but {start.folder} holds no whole checkpoint of {name}; set "
+            "training.resume to auto to start from the beginning"
         )
     if checkpoint is None and EXTENDS in start.configuration:
         if start.extended is None:
@@ -133,8 +133,8 @@ def _look_beside(
     if not others:
         if resume == "must":
             raise LafsError(
-                f"training.resume is must, but {folder.parent} holds no {name} training; set it to auto to "
-                "start from the beginning"
+                f"training.resume is must, but {folder.parent} holds no {name} training; set "
+                "training.resume to auto to start from the beginning"
             )
         return
     newest = others[-1]
@@ -173,8 +173,8 @@ def _extend(
             there = ", ".join(found.describe(name) for found in alike) or "none at all"
             raise LafsError(
                 f"training.resume is extend, but {parent} holds no finished {name} training of less than "
-                f"{wanted} steps that differs in its epochs alone (found: {there}); finish one, or set it to "
-                "auto to train from the beginning"
+                f"{wanted} steps that differs in its epochs alone (found: {there}); finish one, or set "
+                "training.resume to auto to train from the beginning"
             )
         digest = configuration_digest(shorter[-1].configuration)
         configuration = configuration | {EXTENDS: {"training": digest, "step": shorter[-1].step}}

@@ -300,4 +300,4 @@ class SelfSupervisedStage:
     def diagnose(self, metrics: dict[str, float], progress: Progress) -> str | None:
         """A teacher or embeddings about to collapse."""
         teacher = entropy_warning(metrics, self.options.prototypes, progress.fraction)
-        return teacher or spread_warning(metrics)
+        return teacher or spread_warning(metrics, progress.step)

@@ -268,4 +268,4 @@ class RecognitionStage:
 
     def diagnose(self, metrics: dict[str, float], progress: Progress) -> str | None:
         """Embeddings that become one."""
-        return spread_warning(metrics)
+        return spread_warning(metrics, progress.step)
