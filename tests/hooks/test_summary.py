@@ -12,18 +12,20 @@ from kedro.runner import SequentialRunner
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.pandas import CSVDataset
 
+from lafs_pipeline.hooks.advice import advice
 from lafs_pipeline.hooks.summary import SummaryHooks
 
 PROJECT = Path(__file__).parents[2]
 TABLE = pd.DataFrame(
     [
-        ("lfw", "lafs", "accuracy", None, 0.8),
-        ("lfw", "lafs", "accuracy", "women", 0.7),
-        ("lfw", "lafs", "accuracy", "men", 0.9),
-        ("lfw", "scratch", "accuracy", None, 0.75),
-        ("lfw", "lafs", "eer", None, np.nan),
+        ("lfw", "lafs", "accuracy", None, 0.8, 0.75, 0.85),
+        ("lfw", "lafs", "accuracy", "women", 0.7, 0.6, 0.8),
+        ("lfw", "lafs", "accuracy", "men", 0.9, 0.8, 1.0),
+        ("lfw", "scratch", "accuracy", None, 0.75, 0.7, 0.8),
+        ("lfw", "lafs", "eer", None, np.nan, np.nan, np.nan),
+        ("lfw", "lafs", "auc", None, 0.875, 0.85, 0.9),
     ],
-    columns=["benchmark", "model", "metric", "group", "value"],
+    columns=["benchmark", "model", "metric", "group", "value", "low", "high"],
 )
 
 
@@ -42,7 +44,8 @@ def summary(tmp_path, capsys):
         made = {"benchmarks": TABLE, "card": {}, "report": "<p>", "between": 1}
         nodes = [node(lambda value=made[name]: value, None, name, name=name) for name in outputs]
         pipeline, catalog, hooks = Pipeline(nodes), DataCatalog(datasets), SummaryHooks()
-        hooks.before_pipeline_run()
+        hooks.before_pipeline_run(pipeline)
+        advice.begin({"env": env})
         SequentialRunner().run(pipeline, catalog)
         for name in outputs:
             hooks.after_dataset_saved(name, made[name])
@@ -54,9 +57,11 @@ def summary(tmp_path, capsys):
 
 
 def test_the_table_has_a_row_a_model_and_leaves_groups_out(summary):
-    lines = summary("benchmarks").splitlines()
-    assert lines[1].split() == ["metric", "accuracy", "eer"]
-    assert [line.split()[-1] for line in lines[3:5]] == ["0.8000", "0.7500"]
+    shown = summary("benchmarks")
+    lines = shown[shown.index("metric") :].splitlines()
+    assert lines[0].split() == ["metric", "accuracy", "eer", "auc"]
+    assert lines[2].split() == ["lfw", "lafs", "80.0%", "[75.0%,", "85.0%]", "87.5%"]
+    assert lines[3].split() == ["scratch", "75.0%", "[70.0%,", "80.0%]"]
     assert "women" not in "".join(lines)
 
 
@@ -64,7 +69,7 @@ def test_where_the_results_lie(summary, tmp_path):
     shown = summary("card", "benchmarks", "between", "report")
     assert f"{tmp_path}/5  card.json\n" in shown
     assert f"{tmp_path}/8  benchmarks.csv, report.html\n" in shown
-    assert f"The report, for a browser: {tmp_path}/8/report.html\n" in shown
+    assert f"The report, for a browser: file://{tmp_path}/8/report.html\n" in shown
     assert "between" not in shown
 
 
@@ -72,7 +77,7 @@ def test_where_the_results_lie(summary, tmp_path):
     ("names", "env", "command"),
     [
         (["cataloging"], None, "kedro run --pipelines=landmarks"),
-        (["adapt", "pretrain"], "smoke", "kedro run --env smoke --pipelines=evaluate"),
+        (["adapt", "pretrain"], "smoke", "kedro run --pipelines=evaluate --env smoke"),
         (None, None, "kedro mlflow ui"),
     ],
 )

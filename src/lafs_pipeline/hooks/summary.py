@@ -1,5 +1,7 @@
 """What a finished run shows."""
 
+import logging
+import time
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,17 +11,21 @@ import pandas as pd
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
 
+from lafs_pipeline.hooks.advice import advice
 from lafs_pipeline.models.methods import leading
 from lafs_pipeline.tracking.facts import saved_path, wide_table
 from lafs_pipeline.tracking.labels import WHOLE, in_order
 
+logger = logging.getLogger(__name__)
+
 NEXT = {
-    "cataloging": "kedro run{env} --pipelines=landmarks",
-    "landmarks": "kedro run{env} --pipelines=pretrain",
-    "pretrain": "kedro run{env} --pipelines=adapt",
-    "adapt": "kedro run{env} --pipelines=evaluate",
-    "evaluate": "kedro run{env} --pipelines=report",
+    "cataloging": "kedro run --pipelines=landmarks",
+    "landmarks": "kedro run --pipelines=pretrain",
+    "pretrain": "kedro run --pipelines=adapt",
+    "adapt": "kedro run --pipelines=evaluate",
+    "evaluate": "kedro run --pipelines=report",
     "export": "lafs embed FOLDER --model {exported}",
 }
 TO_LOOK = "kedro mlflow ui (curves, comparison of runs), kedro viz run (the graph)"
@@ -30,10 +36,19 @@ class SummaryHooks:
     """At the end of a run: its table, where its results lie, and what to do next."""
 
     @hook_impl
-    def before_pipeline_run(self) -> None:
+    def before_pipeline_run(self, pipeline: Pipeline) -> None:
         """Start anew: a process can run several pipelines one after the other."""
+        self.nodes, self.begun, self.clock = len(pipeline.nodes), 0, time.monotonic()
         self.saved: list[str] = []
         self.tables: dict[str, pd.DataFrame] = {}
+
+    @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        """Say which step of how many begins, and how long it took to come here."""
+        self.begun += 1
+        seconds = round(time.monotonic() - self.clock)
+        place = f"{self.begun:{len(str(self.nodes))}} of {self.nodes}"
+        logger.info("step %s, after %d:%02d min: %s", place, *divmod(seconds, 60), node.name)
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
@@ -49,18 +64,28 @@ class SummaryHooks:
         """Print them."""
         kept = [name for name in self.saved if name in pipeline.all_outputs() and name in catalog]
         files = {name: place for name in kept if (place := saved_path(catalog, name)) is not None}
-        for name, table in self.tables.items():
-            print(f"\n{_benchmarks(table) if name == 'benchmarks' else table.to_string(index=False)}")
         if files:
             print(f"\n{_listing(files.values())}")
+        for name, table in self.tables.items():
+            print(f"\n{_benchmarks(table) if name == 'benchmarks' else table.to_string(index=False)}")
         if "report" in files:
-            print(f"\nThe report, for a browser: {files['report']}")
-        print(f"\nNext: {_next(run_params, files)}")
+            print(f"\nThe report, for a browser: {files['report'].absolute().as_uri()}")
+        print(f"\nNext: {advice.complete(_next(run_params, files))}")
 
 
 def _benchmarks(table: pd.DataFrame) -> str:
-    """The table without the results of single groups."""
-    return wide_table(table[table["group"].isna()]).to_string(float_format="{:.4f}".format, na_rep="")
+    """The table in per cent, what is quoted with its interval, without the results of single groups."""
+    from lafs_pipeline.evaluation.results import headline_metric
+
+    whole = table[table["group"].isna()]
+    quoted = {name: headline_metric(rows["metric"]) for name, rows in whole.groupby("benchmark")}
+    shown = [
+        f"{row.value:.1%} [{row.low:.1%}, {row.high:.1%}]"
+        if quoted[row.benchmark] == row.metric and pd.notna(row.low)
+        else ("" if pd.isna(row.value) else f"{row.value:.1%}")
+        for row in whole.itertuples()
+    ]
+    return wide_table(whole.assign(value=shown)).to_string(na_rep="")
 
 
 def _listing(files: Iterable[Path]) -> str:
@@ -77,8 +102,7 @@ def _next(run_params: dict[str, Any], files: dict[str, Path]) -> str:
     command = NEXT.get(in_order(run_params["pipeline_names"] or [WHOLE])[-1])
     if command is None:
         return TO_LOOK
-    env = f" --env {run_params['env']}" if run_params["env"] else ""
-    return command.format(env=env, exported=_exported(files.get("exported_models")))
+    return command.format(exported=_exported(files.get("exported_models")))
 
 
 def _exported(folder: Path | None) -> str | Path:

@@ -104,7 +104,7 @@ def table_metrics(table: pd.DataFrame) -> dict[str, float]:
 def wide_table(table: pd.DataFrame) -> pd.DataFrame:
     """One row per benchmark and model, one column per metric, both in the order of the benchmark table."""
     rows = ["benchmark", "model"]
-    wide = table.pivot(index=rows, columns="metric", values="value").astype(float)
+    wide = table.pivot(index=rows, columns="metric", values="value")
     return wide.reindex(
         pd.MultiIndex.from_frame(table[rows].drop_duplicates()), columns=table["metric"].unique()
     )
@@ -112,7 +112,7 @@ def wide_table(table: pd.DataFrame) -> pd.DataFrame:
 
 def table_note(table: pd.DataFrame) -> str:
     """The wide table in Markdown."""
-    wide = wide_table(table)
+    wide = wide_table(table).astype(float)
     lines = [[*wide.index.names, *wide.columns], ["---", "---", *("---:" for _ in wide.columns)]]
     for row, values in wide.iterrows():
         lines.append([*row, *("" if pd.isna(value) else f"{value:.4f}" for value in values)])
