@@ -155,7 +155,7 @@ def test_what_is_wrong_is_named(models, images, tmp_path, capsys):
         (["compare", face, str(images / "wide.png"), "--model", model], "a photograph needs --detector"),
         (
             ["compare", face, face, "--model", model, "--detector", "absent.onnx"],
-            "detector model absent.onnx",
+            r"detector model \S*absent\.onnx",
         ),
     ]
     for arguments, message in cases:
@@ -172,6 +172,10 @@ def test_what_is_wrong_is_named(models, images, tmp_path, capsys):
         (["embed"], "required"),
         (["embed", "images", "--model", "m.safetensors", "--out", "faces.csv"], "does not end with .parquet"),
         (["compare", "a.jpg", "--model", "m.safetensors"], "required: B"),
+        (
+            ["embed", "images", "--model", "m.safetensors", "--out", "s3://b/e.parquet"],
+            "must be a local path",
+        ),
         (["train"], "invalid choice"),
     ],
 )

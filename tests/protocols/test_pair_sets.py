@@ -17,6 +17,7 @@ from lafs_pipeline.runtime.errors import LafsError
 
 IMAGES = [bytes([number]) * (number + 1) for number in range(6)]
 IS_SAME = [True, False, True]
+INTEGERS = [np.array([1, 0, 1]), np.array([1, 0, 1], np.int32), list(np.array([1, 0, 1]))]
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -32,8 +33,8 @@ IS_SAME = [True, False, True]
 )
 @pytest.mark.parametrize(
     "is_same",
-    [IS_SAME, np.array(IS_SAME), list(np.array(IS_SAME)), [1, 0, 1]],
-    ids=["bools", "array", "scalars", "ints"],
+    [IS_SAME, np.array(IS_SAME), list(np.array(IS_SAME)), [1, 0, 1], *INTEGERS],
+    ids=["bools", "array", "scalars", "ints", "int64", "int32", "numpy ints"],
 )
 def test_every_way_to_pickle_a_pair_set(tmp_path, protocol, images, is_same):
     (tmp_path / "a.bin").write_bytes(pickle.dumps((images, is_same), protocol))

@@ -13,8 +13,10 @@ from lafs_pipeline.runtime.seeding import derive_seed
 from lafs_pipeline.sources.folder import FolderSource
 from lafs_pipeline.sources.list import ListSource
 from lafs_pipeline.sources.open import SourceSettings, open_source
+from lafs_pipeline.sources.points import read_points
 from lafs_pipeline.sources.recordio import RecordIOWriter
 from lafs_pipeline.sources.recordio.source import RecordIOSource
+from lafs_pipeline.sources.source import shard_paths
 from lafs_pipeline.sources.synthetic.faces import draw_face
 
 
@@ -48,6 +50,26 @@ def test_folder_listing(tmp_path):
     ]
     assert source.read(2).encoded == b"b/1.png"
     assert {identity for _, identity in listing(FolderSource(tmp_path, labeled=False))} == {None}
+
+
+def test_what_systems_and_editors_leave_is_passed_over(tmp_path):
+    for name in ("a/1.jpg", "a/.ipynb_checkpoints/1.jpg", "a/@eaDir/1.jpg", "__MACOSX/a/1.jpg", "a/._1.jpg"):
+        touch(tmp_path / name)
+    assert listing(FolderSource(tmp_path)) == [("a/1.jpg", "a")]
+    for name, files in (("x.rec", ".rec"), ("x.tar", ".tar"), ("x.parquet", ".parquet")):
+        touch(tmp_path / name)
+        touch(tmp_path / f"._{name}")
+        assert shard_paths(str(tmp_path), files) == [tmp_path / name]
+        assert shard_paths(f"{tmp_path}/*{files}", files) == [tmp_path / name]
+
+
+def test_images_of_other_formats_are_listed_with_the_reason(tmp_path):
+    for name in ("a/1.jpg", "a/2.HEIC", "b/3.gif", "b/notes.txt"):
+        touch(tmp_path / name)
+    source = FolderSource(tmp_path)
+    assert [key for key, _ in listing(source)] == ["a/1.jpg", "a/2.HEIC", "b/3.gif"]
+    with pytest.raises(LafsError, match=r"\.heic files are not read; convert it to JPEG or PNG"):
+        source.read(1)
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path):
@@ -122,6 +144,44 @@ def test_list_forms(tmp_path, text):
     assert source.read(1).encoded == b"two"
     with pytest.raises(LafsError, match="No such file"):
         source.read(0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0\t7.000000\ta/1.jpg\n1\t8\tb/1.jpg\n",
+        "0\t7\t0.5\t0.25\ta/1.jpg\n5\t8\t0\t0\tb/1.jpg\n",
+        "1\ta/1.jpg\t7\n1\tb/1.jpg\t8\n",
+        "0\ta/1.jpg\t7\t10\t20\t30\t40\n0\tb/1.jpg\t8\t10\t20\t30\t40\n",
+    ],
+)
+def test_lists_of_mxnet_and_insightface(tmp_path, text):
+    (tmp_path / "train.lst").write_text(text)
+    assert listing(ListSource(tmp_path / "train.lst")) == [("a/1.jpg", "7"), ("b/1.jpg", "8")]
+
+
+def test_a_list_from_windows(tmp_path):
+    touch(tmp_path / "a/1.jpg", b"bytes")
+    (tmp_path / "list.txt").write_text("a\\1.jpg x\n")
+    assert ListSource(tmp_path / "list.txt").read(0).encoded == b"bytes"
+
+
+PARTS = ("lefteye", "righteye", "nose", "leftmouth", "rightmouth")
+OF_CELEBA = " ".join(f"{part}_{axis}" for part in PARTS for axis in "xy")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"1\n{OF_CELEBA} \n000001.jpg  69  109  106  113   77  142   73  152  108  154\n",
+        f"image_id,{OF_CELEBA.replace(' ', ',')}\n000001.jpg,69,109,106,113,77,142,73,152,108,154\n",
+    ],
+)
+def test_points_of_celeba(tmp_path, text):
+    (tmp_path / "list_landmarks_align_celeba").write_text(text)
+    expected = [[69, 109], [106, 113], [77, 142], [73, 152], [108, 154]]
+    points = read_points(tmp_path / "list_landmarks_align_celeba")
+    assert {name: found.tolist() for name, found in points.items()} == {"000001.jpg": expected}
 
 
 def test_list_with_points_and_names_in_another_form(tmp_path):
@@ -263,19 +323,24 @@ def test_synthetic_source_draws_what_its_seed_and_name_say():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (SourceSettings(kind="folder"), "Source 'mine': `path` is not set"),
-        (SourceSettings(kind="folder", path="nowhere"), "Source 'mine': Image folder nowhere does not exist"),
-        (SourceSettings(kind="folder", path="."), "Source 'mine': Folder . holds no images"),
+        ({"kind": "folder"}, "Source 'mine': `path` is not set"),
         (
-            SourceSettings(kind="recordio", path="a.rec"),
-            r"Source 'mine': a\.rec does not exist; expected a \.rec file",
+            {"kind": "folder", "path": "nowhere"},
+            "'mine': Image folder .*/nowhere does not",
+        ),
+        ({"kind": "folder", "path": "a.zip"}, r"a\.zip is a file, no folder of images; unpack it"),
+        ({"kind": "folder", "path": "."}, "Source 'mine': Folder .* holds no images"),
+        (
+            {"kind": "recordio", "path": "a.rec"},
+            r"Source 'mine': .*/a\.rec does not exist; expected a \.rec file",
         ),
     ],
 )
 def test_bad_paths(tmp_path, monkeypatch, settings, message):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.zip").touch()
     with pytest.raises(LafsError, match=message):
-        open_source("mine", settings, 0)
+        open_source("mine", SourceSettings(**settings), 0)
 
 
 def test_paths_in_the_home_folder_are_expanded(tmp_path, monkeypatch):

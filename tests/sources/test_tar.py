@@ -56,6 +56,14 @@ def test_labels_and_folders(tmp_path):
     assert TarSource(path, identity_field="other").identity(2) == "1"
 
 
+def test_what_systems_leave_is_passed_over_and_other_formats_are_listed(tmp_path):
+    files = dict.fromkeys(("./a/1.jpg", "a/._1.jpg", "__MACOSX/a/1.jpg", "a/._1.cls", "a/2.heic"), b"x")
+    source = TarSource(write_tar(tmp_path / "x.tar", files))
+    assert [source.key(index) for index in range(len(source))] == ["a/1.jpg", "a/2.heic"]
+    with pytest.raises(LafsError, match=r"\.heic files are not read"):
+        source.read(1)
+
+
 @pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_names_of_every_kind(tmp_path, kind):
     names = ["a/1.jpg", "Zoë/1.jpg", "x" * 90 + "/" + "y" * 90 + ".jpg"]

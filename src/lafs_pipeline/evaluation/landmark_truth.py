@@ -52,7 +52,7 @@ def read_annotated_faces(folder: Path | str) -> AnnotatedFaces:
         LafsError: the folder, an image or a file of points is missing or damaged; names it.
     """
     folder = Path(folder)
-    files = sorted(folder.glob("*.pts"))
+    files = sorted(folder.glob("[!.]*.pts"))
     if len(files) < 2 * FOLDS:
         raise LafsError(
             f"{folder} holds {len(files)} .pts files; expected at least {2 * FOLDS} in 300-W's layout"

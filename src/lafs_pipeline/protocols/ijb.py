@@ -158,7 +158,7 @@ def open_ijb(path: Path | str, on_missing: OnMissing) -> IjbTree:
         LafsError: a file is missing, or as `on_missing` says.
     """
     root = Path(path)
-    found = sorted((root / "meta").glob(f"*{_MEDIA_SUFFIX}"))
+    found = sorted((root / "meta").glob(f"[!.]*{_MEDIA_SUFFIX}"))
     if len(found) != 1 or not (root / _IMAGES).is_dir():
         raise LafsError(
             f"{root} is not a tree of IJB-B or IJB-C: expected images in {_IMAGES}/ and one "

@@ -144,7 +144,7 @@ def read_cfp_pairs(path: Path | str, protocol: Literal["FF", "FP"]) -> pd.DataFr
     folder = Path(path)
     frontal = _numbered_images(folder / "Pair_list_F.txt")
     other = frontal if protocol == "FF" else _numbered_images(folder / "Pair_list_P.txt")
-    splits = sorted(place for place in (folder / "Split" / protocol).glob("*") if place.is_dir())
+    splits = sorted(place for place in (folder / "Split" / protocol).glob("[!.]*") if place.is_dir())
     if not splits:
         raise LafsError(f"{folder / 'Split' / protocol} holds no splits; expected 01 to 10.")
     pairs, folds = [], []

@@ -3,6 +3,7 @@
 import io
 import math
 import pickle
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.files import refuse_lfs_pointer
 from lafs_pipeline.sources.recordio import RecordIOReader
 from lafs_pipeline.sources.source import EncodedFace, read_image_file
 
@@ -66,6 +68,7 @@ def read_pair_set(path: Path | str) -> PairSet:
     path = Path(path)
     if not path.is_file():
         raise LafsError(f"Pair set {path} does not exist.")
+    refuse_lfs_pointer(path)
     if path.suffix == ".rec":
         return _read_pair_records(path)
     try:
@@ -118,29 +121,47 @@ class _UnfilledArray:
         self.content = None
 
     def __setstate__(self, state: Any) -> None:
-        _, shape, _, _, content = state
-        if not isinstance(content, bytes) or not 1 <= len(shape) <= 2 or len(content) != math.prod(shape):
+        _, shape, kind, _, content = state
+        width = kind.width if isinstance(kind, _Integers) else 1
+        if not isinstance(content, bytes) or not 1 <= len(shape) <= 2:
             raise LafsError("it holds an array that is not made of bytes")
-        self.content = content
+        if len(content) != width * math.prod(shape):
+            raise LafsError("it holds an array that is not made of bytes")
+        self.content = _narrowed(content, width)
 
 
-class _ByteType:
-    """The dtype of one-byte numbers; its state says nothing that matters for bytes."""
+class _Integers:
+    """The dtype of whole numbers of so many bytes, in little-endian order as all machines of today."""
 
-    __slots__ = ()
+    __slots__ = ("width",)
+
+    def __init__(self, width: int) -> None:
+        self.width = width
 
     def __setstate__(self, state: Any) -> None:
         pass
 
 
-def _byte_type(code: Any, *_: Any) -> _ByteType:
-    if code not in ("u1", "|u1", "b1", "|b1", b"u1", b"|u1", b"b1", b"|b1"):
+def _integers(code: Any, *_: Any) -> _Integers:
+    name = code.decode("latin1") if isinstance(code, bytes) else code
+    if not isinstance(name, str) or not re.fullmatch(r"[|<]?(b1|[iu][1248])", name):
         raise LafsError(f"it holds an array of type {code!r}")
-    return _ByteType()
+    return _Integers(int(name[-1]))
 
 
-def _array_from_buffer(content: Any, *_: Any) -> _Bytes:
-    return _Bytes(_checked_bytes(content))
+def _narrowed(content: bytes, width: int) -> bytes:
+    """A byte for each number, which then must be 0 or 1."""
+    if width == 1:
+        return content
+    numbers = np.frombuffer(content, f"<u{width}")
+    if (numbers > 1).any():
+        raise LafsError("it holds an array of other numbers than 0 and 1")
+    return numbers.astype(np.uint8).tobytes()
+
+
+def _array_from_buffer(content: Any, kind: Any = None, *_: Any) -> _Bytes:
+    width = kind.width if isinstance(kind, _Integers) else 1
+    return _Bytes(_narrowed(_checked_bytes(content), width))
 
 
 def _checked_bytes(content: Any = b"") -> bytes:
@@ -151,7 +172,7 @@ def _checked_bytes(content: Any = b"") -> bytes:
 
 
 def _scalar(_: Any, content: bytes) -> bool:
-    return content == b"\x01"
+    return int.from_bytes(content, "little") == 1
 
 
 def _encode(text: Any, encoding: Any) -> bytes:
@@ -192,7 +213,7 @@ _ALLOWED = {
     for name, reader in names.items()
 } | {
     ("numpy", "ndarray"): _UnfilledArray,
-    ("numpy", "dtype"): _byte_type,
+    ("numpy", "dtype"): _integers,
     ("_codecs", "encode"): _encode,
     ("builtins", "bytearray"): _bytearray,
     ("builtins", "bytes"): _checked_bytes,

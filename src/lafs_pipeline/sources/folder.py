@@ -9,18 +9,21 @@ from lafs_pipeline.sources.points import read_points
 from lafs_pipeline.sources.source import (
     IMAGE_SUFFIXES,
     EncodedFace,
+    is_hidden,
     is_image_name,
+    is_unread_image,
     printable,
     read_image_file,
     unique_keys,
+    unread_reason,
 )
 
 
 class FolderSource:
     """Image files below a folder: each sub-folder is one identity, images directly in the folder have none.
 
-    Sorted by name. A folder that several links lead to is read once. A folder that cannot be listed counts as
-    one image that cannot be read.
+    Sorted by name, without what is hidden or an operating system's own. A folder that several
+    links lead to is read once. A folder that cannot be listed counts as one image that cannot be read.
 
     Args:
         path: The folder.
@@ -37,6 +40,8 @@ class FolderSource:
         self.path = Path(path)
         self.labeled = labeled
         if not self.path.is_dir():
+            if self.path.exists():
+                raise LafsError(f"{self.path} is a file, no folder of images; unpack it, or set `kind`.")
             raise LafsError(f"Image folder {self.path} does not exist.")
         files = sorted(_image_files(str(self.path)), key=printable)
         if not files:
@@ -58,6 +63,8 @@ class FolderSource:
 
     def read(self, index: int) -> EncodedFace:
         """The file's bytes, and its points where a file gives them."""
+        if is_unread_image(self._files[index]):
+            raise LafsError(unread_reason(self._files[index]))
         return EncodedFace(read_image_file(self.path / self._files[index]), self._points.get(self.key(index)))
 
 
@@ -71,10 +78,10 @@ def _image_files(folder: str) -> Iterator[str]:
             folders.clear()
             continue
         visited.add((status.st_dev, status.st_ino))
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
         below = os.path.relpath(current, folder)
         for file in files:
-            if is_image_name(file) and not file.startswith("."):
+            if (is_image_name(file) or is_unread_image(file)) and not is_hidden(file):
                 yield file if below == "." else f"{below}/{file}"
     for name in unlistable:
         yield os.path.relpath(name, folder)

@@ -27,7 +27,8 @@ class ListSource:
     """Images that a text file lists, one line an image: its path, its identity and, where known, five points.
 
     Either a CSV with a heading (`file` or `path`, then any of `identity`, x1, y1..x5, y5), or lines without
-    one: path, then identity, apart by a tab, a comma or blanks. Kept in the list's order.
+    one: path, then identity, apart by a tab, a comma or blanks; or the `.lst` of MXNet (number, label, path)
+    or of InsightFace (aligned, path, label). Kept in the list's order.
 
     Args:
         path: The list.
@@ -124,16 +125,21 @@ def _row(number: int, line: str) -> _Row:
     else:
         fields = re.split(r"\s+(?=\S+$)", line.strip()) if not is_image_name(line) else [line]
     fields = [field.strip() for field in fields]
+    if len(fields) > 2 and fields[0].isdigit() and is_image_name(fields[-1]):  # MXNet: number, labels, path
+        return fields[-1], fields[1], None
+    if len(fields) > 2 and fields[0] in ("0", "1") and is_image_name(fields[1]):  # InsightFace: aligned, path
+        return fields[1], fields[2], None
     if len(fields) > 2 or not fields[0]:
         raise LafsError(f"line {number} has {len(fields)} fields, expected path and identity: {line[:80]!r}.")
     return fields[0], fields[1] if len(fields) == 2 else None, None
 
 
 def _in_either_form(path: Path) -> Path:
-    """The path as written, or with its letters composed or taken apart (NFC, NFD) where that file exists."""
+    """The path as written, or in another form where that file exists: NFC, NFD, backslashes as on Windows."""
     if os.path.lexists(path):
         return path
     forms = [Path(unicodedata.normalize(form, str(path))) for form in ("NFC", "NFD")]
+    forms.append(Path(str(path).replace("\\", "/")))
     return next((form for form in forms if os.path.lexists(form)), path)
 
 

@@ -10,13 +10,18 @@ from lafs_pipeline.faces.manifest import POINT_COLUMNS
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.sources.source import printable
 
+OF_CELEBA = [
+    f"{side}_{axis}" for side in ("lefteye", "righteye", "nose", "leftmouth", "rightmouth") for axis in "xy"
+]
+"""Columns of CelebA's list_landmarks_*.txt, whose left is that of the image, and of its CSV copies."""
+
 
 def read_points(path: Path | str, folder: Path | str | None = None) -> dict[str, np.ndarray]:
     """Read five points an image, by name of the image.
 
     Args:
         path: A CSV with columns file,x1,y1..x5,y5, or lines `file x1 y1 .. x5 y5 [score]` without a heading,
-            as IJB's `ijbc_name_5pts_score.txt` has.
+            as IJB's `ijbc_name_5pts_score.txt` has; or CelebA's `list_landmarks_align_celeba.txt` or `.csv`.
         folder: Where the images lie: names in the file may start here or at the file's own folder.
 
     Returns:
@@ -29,9 +34,16 @@ def read_points(path: Path | str, folder: Path | str | None = None) -> dict[str,
     expected = "expected a CSV of file,x1,y1..x5,y5 or lines 'file x1 y1 .. x5 y5 score'"
     try:
         with path.open(encoding="utf-8") as stream:
-            first = stream.readline()
+            first, second = stream.readline(), stream.readline()
         if "," in first:
-            table = pd.read_csv(path, dtype=dict.fromkeys(POINT_COLUMNS, np.float32) | {"file": str})
+            kinds = dict.fromkeys([*POINT_COLUMNS, *OF_CELEBA], np.float32) | {"file": str, "image_id": str}
+            table = pd.read_csv(path, dtype=kinds)
+            names = dict(zip(OF_CELEBA, POINT_COLUMNS, strict=True)) | {"image_id": "file"}
+            table = table.rename(columns=names)
+        elif second.split() == OF_CELEBA:
+            kinds = dict.fromkeys(POINT_COLUMNS, np.float32) | {"file": str}
+            columns = ["file", *POINT_COLUMNS]
+            table = pd.read_csv(path, sep=r"\s+", skiprows=2, header=None, names=columns, dtype=kinds)
         else:
             columns = ["file", *POINT_COLUMNS, "score"][: max(11, min(12, len(first.split())))]
             types = dict.fromkeys(columns, np.float32) | {"file": str}

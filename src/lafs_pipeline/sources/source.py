@@ -14,8 +14,12 @@ from typing import Protocol
 import numpy as np
 
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.files import refuse_lfs_pointer
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff"})
+UNREAD_SUFFIXES = frozenset({".avif", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".psd", ".tga"})
+"""Of images that are not read: they are counted and listed, not passed over."""
+_SYSTEM = frozenset({"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information"})
 MAX_FILE_BYTES = 1 << 29
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 
@@ -67,6 +71,22 @@ class Source(Protocol):
 def is_image_name(name: str) -> bool:
     """Whether a file's name ends as those of images do."""
     return os.path.splitext(name.strip())[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
+
+
+def is_unread_image(name: str) -> bool:
+    """Whether a file's name ends as those of images do that nothing here reads."""
+    return os.path.splitext(name.strip())[1].lower() in UNREAD_SUFFIXES  # noqa: PTH122
+
+
+def unread_reason(name: str) -> str:
+    """Why such a file is left out."""
+    suffix = os.path.splitext(name.strip())[1].lower()  # noqa: PTH122
+    return f"{suffix} files are not read; convert it to JPEG or PNG"
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or a folder that it is in is hidden or an operating system's own."""
+    return any(part in _SYSTEM or (part.startswith(".") and part.strip(".")) for part in name.split("/"))
 
 
 def printable(name: str | bytes) -> str:
@@ -154,18 +174,21 @@ def shard_paths(path: str | Sequence[str], suffix: str) -> list[Path]:
     for pattern in patterns:
         place = Path(pattern)
         if place.is_dir():
-            files = sorted(place.glob(f"*{suffix}"))
+            files = sorted(file for file in place.glob(f"*{suffix}") if not is_hidden(file.name))
             if not files:
                 raise LafsError(f"Folder {place} holds no {suffix} file.")
         elif place.exists():
             files = [place]
         else:
             files = [Path(name) for name in sorted(glob(str(pattern)))]  # noqa: PTH207
+            files = [file for file in files if not is_hidden(file.name)]
             if not files:
                 raise LafsError(f"{place} does not exist; expected a {suffix} file, a folder or a pattern.")
         found += files
     if not found:
         raise LafsError(f"The list of {suffix} files is empty.")
+    for file in found:
+        refuse_lfs_pointer(file)
     return list(dict.fromkeys(found))
 
 

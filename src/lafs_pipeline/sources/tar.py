@@ -16,10 +16,13 @@ from lafs_pipeline.sources.source import (
     MAX_FILE_BYTES,
     EncodedFace,
     checked_identity,
+    is_hidden,
+    is_unread_image,
     printable,
     shard_names,
     shard_paths,
     unique_keys,
+    unread_reason,
 )
 
 _MAX_LABEL_BYTES = 1 << 16
@@ -128,7 +131,9 @@ class TarSource:
         path = self._paths[shard]
         for member in tar_members(path):
             suffix = os.path.splitext(member.name)[1].lower()  # noqa: PTH122
-            is_image = suffix in IMAGE_SUFFIXES and not _basename(member.name).startswith(".")
+            if is_hidden(member.name):
+                continue
+            is_image = suffix in IMAGE_SUFFIXES or is_unread_image(member.name)
             if is_image or member.problem:
                 self._add(shard, member)
             elif suffix == ".cls" or (suffix == ".json" and _sample(member.name) not in labels):
@@ -149,7 +154,7 @@ class TarSource:
                 self._labels.append(read.setdefault(label, label))
 
     def _add(self, shard: int, member: TarMember) -> None:
-        problem = member.problem
+        problem = member.problem or (unread_reason(member.name) if is_unread_image(member.name) else "")
         if not problem and member.size >= MAX_FILE_BYTES:
             problem = f"it has {member.size} bytes, images have less than {MAX_FILE_BYTES}"
         if problem:
