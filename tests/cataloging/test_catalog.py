@@ -296,7 +296,7 @@ def test_a_source_without_one_usable_image(tmp_path):
     for file in path.glob("*/*"):
         file.write_bytes(b"not an image")
     with pytest.raises(
-        LafsError, match=r"'mine': all 4 images were rejected, first mine/Ann/Ann_0001\.png: it is not"
+        LafsError, match=r"'mine': all 4 images were rejected, 4 as mine/Ann/Ann_0001\.png: it is not"
     ):
         catalog(tmp_path, {"mine": folder(path)})
 
@@ -334,3 +334,22 @@ def test_real_faces_are_detected_and_aligned(tmp_path, shared_dir):
     assert found.manifest["score"].between(0.6, 1).all()
     error = np.linalg.norm(manifest_points(found.manifest) - ARCFACE_TEMPLATE, axis=2)
     assert np.median(error) < 3
+
+
+def test_pairs_of_one_fold_are_cut_and_what_no_evaluation_could_use_is_refused(tmp_path):
+    images = make_folder(tmp_path / "bench", {"Ann": 3, "Bo": 3})
+    own = make_folder(tmp_path / "faces", {"Cy": 2, "Di": 2}, first_seed=50_000)
+    listed = tmp_path / "pairs.txt"
+    benchmark = BenchmarkSettings(
+        kind="pairs_txt", path=str(images), pairs_file=str(listed), extension=".png", aligned=True
+    )
+    listed.write_text("1\t2\nAnn\t1\t2\nBo\t1\t2\nAnn\t1\tBo\t1\nAnn\t2\tBo\t2\n")
+    pairs = catalog(tmp_path, {"mine": folder(own)}, {"b": benchmark}).pairs
+    assert pairs["is_same"].tolist() == [True, True, False, False]
+    assert pairs["fold"].tolist() == [0, 5, 0, 5]
+    (images / "Bo/Bo_0001.png").write_bytes(b"no image")
+    (images / "Bo/Bo_0002.png").write_bytes(b"no image")
+    with pytest.raises(
+        LafsError, match=r"Benchmark 'b' has 1 usable pairs in 1 folds, 1 of them of one person"
+    ):
+        catalog(tmp_path, {"mine": folder(own)}, {"b": benchmark})

@@ -1,17 +1,16 @@
 """The dataset card: what a data set consists of, in numbers."""
 
-import re
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from lafs_pipeline.cataloging.reasons import kind_of_reason
 from lafs_pipeline.faces.manifest import TRAIN, fingerprint
 
 _BINS = [1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000]
 _REASONS = 10
-_VARYING = re.compile(r"'[^']*'|\S*/\S*|\d+(\.\d+)?")
 
 
 def describe_dataset(
@@ -66,7 +65,7 @@ def describe_dataset(
         },
         "rejected": {
             "images": len(rejected),
-            "reasons": _tally(rejected["reason"].map(lambda reason: _VARYING.sub("*", reason)), _REASONS),
+            "reasons": _tally(rejected["reason"].map(kind_of_reason), _REASONS),
         },
     }
 

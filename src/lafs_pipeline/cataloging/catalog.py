@@ -7,10 +7,12 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
+from lafs_pipeline.cataloging.alignment_check import check_aligned
 from lafs_pipeline.cataloging.comparisons import compare, with_groups
 from lafs_pipeline.cataloging.duplicates import find_duplicates
 from lafs_pipeline.cataloging.overlap import exclude_overlap, find_overlap
 from lafs_pipeline.cataloging.planning import CatalogSettings, Plan, PlannedImages, plan_catalog
+from lafs_pipeline.cataloging.reasons import count_reasons
 from lafs_pipeline.cataloging.shards import STORED_TYPES, ShardFolder
 from lafs_pipeline.faces.manifest import (
     MANIFEST_TYPES,
@@ -108,6 +110,8 @@ def ingest_faces(settings: CatalogSettings, seed: int, stores: Path | str) -> In
     """
     stores = Path(stores)
     plan = plan_catalog(settings, seed, stores.parent)
+    for planned in plan.images.values():
+        check_aligned(planned)
     shards = ShardFolder(stores, settings.shard_images, seed)
     manifest, rejected, written = _ingest(plan, shards, settings.used_threads)
     compared = compare(settings, plan, manifest, seed)
@@ -132,10 +136,17 @@ def leave_overlap_out(
         LafsError: No image is left for training.
     """
     kept, excluded = exclude_overlap(manifest, overlap, settings.exclude_overlap)
+    said = count_reasons(zip(excluded["key"], excluded["reason"], strict=True))
     if settings.sources and not (kept["split"] == TRAIN).any():
         raise LafsError(
-            "No image is left for training: all are duplicates of benchmark images. Check that source and "
-            "benchmark are not the same images, or set `exclude_overlap: none`."
+            f"No image is left for training: all are duplicates of benchmark images, {said}. Check that "
+            "source and benchmark are not the same images, or set `cataloging.exclude_overlap: none`."
+        )
+    if len(excluded):
+        logger.warning(
+            "%d of %d training images are left out because a benchmark holds them "
+            "(cataloging.exclude_overlap: %s): %s",
+            *(len(excluded), (manifest["split"] == TRAIN).sum(), settings.exclude_overlap, said),
         )
     return kept, join_tables([rejected, excluded])
 
@@ -147,8 +158,8 @@ def _ingest(plan: Plan, shards: ShardFolder, threads: int) -> tuple[pd.DataFrame
     tables = []
     with tqdm(total=total, unit="image", desc="cataloging", disable=None) as progress:
         for planned in plan.images.values():
-            accepted_before, rejected_before = sum(map(len, tables)), len(rejected)
-            reasons: list[str] = []
+            accepted_before = sum(map(len, tables))
+            reasons: list[tuple[str, str]] = []
             for store, indices, table in shards.ingest(planned, threads, progress):
                 stores.append(planned.name, str(store), len(indices))
                 tables.append(_manifest_rows(planned, table))
@@ -156,15 +167,15 @@ def _ingest(plan: Plan, shards: ShardFolder, threads: int) -> tuple[pd.DataFrame
                 refused |= {index: planned.refused[index] for index in indices if index in planned.refused}
                 for index, reason in sorted(refused.items()):
                     rejected.append(planned.name, planned.key(index), reason)
-                    reasons = [*reasons, f"{planned.key(index)}: {reason}"][:3]
-            left_out = len(rejected) - rejected_before
+                    reasons.append((planned.key(index), reason))
             if sum(map(len, tables)) == accepted_before:
                 raise LafsError(
-                    f"'{planned.name}': all {left_out} images were rejected, first {'; '.join(reasons)}"
+                    f"'{planned.name}': all {len(reasons)} images were rejected, {count_reasons(reasons)}"
                 )
-            if left_out:
+            if reasons:
                 logger.warning(
-                    "'%s': %d images rejected, first %s", planned.name, left_out, "; ".join(reasons)
+                    "'%s': %d of %d images are left out: %s",
+                    *(planned.name, len(reasons), len(planned.wanted), count_reasons(reasons)),
                 )
     return join_tables(tables), rejected.table(), stores.table()
 

@@ -69,7 +69,21 @@ def compare(settings: CatalogSettings, plan: Plan, manifest: pd.DataFrame, seed:
         counts = [excluded.get(what, 0) for what in (*EXCLUDED, "duplicate_pairs")]
         protocols.append(name, benchmark.kind, describe_alignment(planned.intake.settings), *counts)
     templates = (join_tables(tables) for tables in zip(*parts, strict=True))
-    return Comparisons(pairs.table(), *templates, protocols.table())
+    table = pairs.table()
+    _require_two_folds(table)
+    return Comparisons(table, *templates, protocols.table())
+
+
+def _require_two_folds(pairs: pd.DataFrame) -> None:
+    """What no evaluation could use is refused before anything is trained."""
+    for name, rows in pairs.groupby("benchmark"):
+        kinds, folds = rows["is_same"].nunique(), rows["fold"].nunique()
+        if kinds < 2 or folds < 2 or rows["fold"].isna().any():
+            raise LafsError(
+                f"Benchmark '{name}' has {len(rows)} usable pairs in {folds} folds, "
+                f"{int(rows['is_same'].sum())} of them of one person: at least two folds, and pairs of one "
+                "person and of two, are needed"
+            )
 
 
 def with_groups(manifest: pd.DataFrame, groups: dict[str, str]) -> pd.DataFrame:

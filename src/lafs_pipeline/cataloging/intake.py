@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from lafs_pipeline.cataloging.alignment_check import SMALLEST_FACE, require_face_points
 from lafs_pipeline.cataloging.hashes import exact_hash, perceptual_hash
 from lafs_pipeline.faces import FACE_SIZE
 from lafs_pipeline.faces.alignment import FaceDetector, align_face, similarity_transform, transform_points
@@ -13,9 +14,6 @@ from lafs_pipeline.faces.decode import ChannelOrder, decode_image, encode_jpeg, 
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.sources.source import EncodedFace
-
-SMALLEST_FACE = 16
-"""Side in pixels below which an image holds no face that could be told from another."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +49,17 @@ class FaceIntake:
     Args:
         settings: The source's settings.
         decode_aligned: False trusts the header of images that are stored as they are.
+        check_points: False takes points as they are, as published protocols do.
 
     Raises:
         LafsError: Faces are not aligned and neither points nor a usable detector are given.
     """
 
-    def __init__(self, settings: SourceSettings, decode_aligned: bool = True) -> None:
+    def __init__(
+        self, settings: SourceSettings, decode_aligned: bool = True, check_points: bool = True
+    ) -> None:
         self.settings = settings
-        self.decode_aligned = decode_aligned
+        self.decode_aligned, self.check_points = decode_aligned, check_points
         self.aligned = settings.aligned or settings.kind == "synthetic"
         self._per_thread = threading.local()
         if self.aligned:
@@ -102,6 +103,8 @@ class FaceIntake:
 
     def _find_points(self, face: EncodedFace, image: np.ndarray) -> tuple[np.ndarray, float | None]:
         if face.points is not None:
+            if self.check_points:
+                require_face_points(face.points, image.shape[1], image.shape[0])
             return face.points, None
         if not self.settings.detector:
             raise LafsError("the points file has no row for it, and no detector is set")

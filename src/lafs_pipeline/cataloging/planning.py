@@ -1,5 +1,6 @@
 """Before any image is read: which images of which source go to training and to which benchmark."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from lafs_pipeline.cataloging.intake import FaceIntake
+from lafs_pipeline.cataloging.reasons import count_reasons
 from lafs_pipeline.faces.manifest import TRAIN
 from lafs_pipeline.protocols.held_out import held_out_pairs, hold_out_identities
 from lafs_pipeline.protocols.open import BenchmarkSettings, FixedBenchmark, open_benchmark, read_groups
@@ -16,6 +18,8 @@ from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.sources.open import SourceSettings, open_source
 from lafs_pipeline.sources.source import Source
+
+logger = logging.getLogger(__name__)
 
 
 @settings
@@ -164,9 +168,9 @@ def _check_names(settings: CatalogSettings) -> None:
         raise LafsError(f"A benchmark cannot be called '{TRAIN}', the name of the training split.")
 
 
-def _intake(what: str, settings: SourceSettings, check_images: bool) -> FaceIntake:
+def _intake(what: str, settings: SourceSettings, check_images: bool, check_points: bool = True) -> FaceIntake:
     try:
-        return FaceIntake(settings, check_images)
+        return FaceIntake(settings, check_images, check_points)
     except LafsError as error:
         raise LafsError(f"{what}: {error}") from error
 
@@ -202,7 +206,7 @@ def _planned_benchmark(name: str, opened: FixedBenchmark, settings: CatalogSetti
     return PlannedImages(
         name=name,
         source=source,
-        intake=_intake(f"Benchmark '{name}'", opened.settings, settings.check_images),
+        intake=_intake(f"Benchmark '{name}'", opened.settings, settings.check_images, tree is None),
         identities=[source.identity(index) for index in range(len(source))],
         splits=[name] * len(source),
         wanted=used,
@@ -263,8 +267,21 @@ def _check_training_identities(settings: CatalogSettings, images: dict[str, Plan
     if not sources:
         return
     if not any(planned.indices(TRAIN) for planned in sources):
-        raise LafsError("No image is left for training: all belong to benchmarks or were refused.")
+        reasons = [(planned.key(i), why) for planned in sources for i, why in planned.refused.items()]
+        said = count_reasons(reasons) or "all are held out for benchmarks"
+        raise LafsError(
+            f"No image is left for training: {said}. Give identities that no benchmark has, or fewer "
+            "`identities` to the held-out benchmark."
+        )
     people = {planned.person(index) for planned in sources for index in planned.indices(TRAIN)} - {None}
+    for planned in sources:
+        count = len(planned.indices(TRAIN))
+        if count > 1 and len(planned.people(TRAIN)) == count:
+            logger.warning(
+                "'%s': each of the %d images has an identity of its own, so that its labels teach nothing; "
+                "where they only number the images set `labeled: false`",
+                *(planned.name, count),
+            )
     if len(people) == 1:
         raise LafsError(
             f"The training images are all of one identity, {people.pop()}; labels need at least two. Put "

@@ -34,7 +34,7 @@ from lafs_pipeline.sources.source import shard_paths
 
 logger = logging.getLogger(__name__)
 
-_FORM = 2
+_FORM = 3
 """Raised when anything that decides about a shard changes here."""
 _TASK = 16
 _NO_LABEL = -1.0

@@ -161,7 +161,7 @@ class _Benchmark:
         """Of all pairs, and of the pairs within each group."""
         pairs = self.data.pairs[self.data.pairs["benchmark"] == self.name]
         if pairs["fold"].isna().any():
-            raise LafsError(f"{len(pairs)} pairs have no folds; set `folds` to at most half their number")
+            raise LafsError(f"{len(pairs)} pairs have no folds; catalog them again (--pipelines=cataloging)")
         yield self._pair_result(pairs)
         yield from self._of_groups(pairs, self._groups(), ("key_a", "key_b"), self._pair_result)
 

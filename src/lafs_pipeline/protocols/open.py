@@ -1,5 +1,6 @@
 """What a benchmark is made of: its images, and which of them are compared."""
 
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.sources.open import SourceSettings, keep_local, open_source
 from lafs_pipeline.sources.source import EncodedFace, Source
 
+logger = logging.getLogger(__name__)
+
 _NEEDED = dict.fromkeys(["pairs_txt", "pairs_csv", "cfp", "cross_lfw"], ("path", "pairs_file"))
 _PERSON = {"cfp": r"^(\d+)/", "cross_lfw": r"([^/]+)_\d+\.[^./]+$"}
 
@@ -42,7 +45,7 @@ class BenchmarkSettings:
     source: str | None = setting("held_out: name of the source that gives the identities", None)
     identities: float = setting("held_out: share (below 1) or number of the source's identities", 0.1, gt=0.0)
     pairs: int = setting("held_out: number of pairs, half of them of the same person", 1000, ge=2)
-    folds: int = setting("number of contiguous folds where a list names none", 10, ge=1)
+    folds: int = setting("number of folds where a list names none, or one alone", 10, ge=2)
     path: str | None = setting("folder of images; bin: the file; ijb: holds loose_crop and meta", None)
     pairs_file: str | None = setting("the list of pairs; cfp: the folder Protocol", None)
     protocol: Literal["FF", "FP"] = setting("cfp: frontal with frontal, or frontal with profile", "FP")
@@ -161,9 +164,7 @@ def _open_pair_set(settings: BenchmarkSettings) -> FixedBenchmark:
     pair_set = read_pair_set(settings.path)
     count = len(pair_set.is_same)
     numbers = np.arange(count)
-    folds = (
-        numbers * settings.folds // count if count >= settings.folds else pd.array([None] * count, "Int64")
-    )
+    folds = numbers * settings.folds // count
     pairs = {"a": 2 * numbers, "b": 2 * numbers + 1, "is_same": pair_set.is_same, "fold": folds}
     alignment = SourceSettings(path=settings.path, aligned=True, channel_order=settings.channel_order)
     return FixedBenchmark(PairSetSource(pair_set), alignment, pd.DataFrame(pairs))
@@ -218,7 +219,20 @@ def _open_list(name: str, settings: BenchmarkSettings, seed: int) -> FixedBenchm
     whole = pairs.dropna(subset=["a", "b"]).astype({"a": "int64", "b": "int64"})
     if not len(whole):
         raise LafsError(f"none of the pairs of {settings.pairs_file} has both images in {settings.path}.")
+    whole = _with_folds(whole, settings)
     return FixedBenchmark(source, alignment, whole, None, len(absent), len(pairs) - len(whole))
+
+
+def _with_folds(pairs: pd.DataFrame, settings: BenchmarkSettings) -> pd.DataFrame:
+    """Pairs in folds, of which a threshold needs two; those of one fold alone are cut, each kind evenly."""
+    if pairs["fold"].nunique() > 1:
+        return pairs
+    place = pairs.groupby("is_same").cumcount()
+    count = pairs.groupby("is_same")["is_same"].transform("size")
+    logger.info(
+        "%s has one fold; its pairs of each kind are cut into %d", settings.pairs_file, settings.folds
+    )
+    return pairs.assign(fold=(place * settings.folds // count).astype("Int64"))
 
 
 def _listed_pairs(settings: BenchmarkSettings) -> pd.DataFrame:

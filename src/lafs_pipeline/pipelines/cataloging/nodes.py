@@ -1,5 +1,6 @@
 """Nodes of the cataloging pipeline."""
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     Table = pd.DataFrame
 
 
+logger = logging.getLogger(__name__)
+
+
 def ingest(parameters: dict[str, Any], seed: int, folder: str) -> "dict[str, Table]":
     """All images that can be used, in stores in a folder, and what benchmarks compare: tables by name."""
     from lafs_pipeline.cataloging.catalog import ingest_faces
@@ -26,9 +30,18 @@ def find_duplicates(ingested: "Table", parameters: dict[str, Any]) -> "Table":
     from lafs_pipeline.cataloging import duplicates
 
     settings = _settings(parameters)
-    return duplicates.find_duplicates(
+    found = duplicates.find_duplicates(
         ingested, settings.near_distance, settings.near_similarity, settings.used_threads
     )
+    wrong = found[(found["kind"] == "exact") & ~found["same_identity"].fillna(True)]
+    if len(wrong):
+        pair = wrong.iloc[0]
+        logger.warning(
+            "%d pairs of images with the same bytes have different identities, so one label is wrong, first "
+            "%s and %s; the entry `duplicates` lists them, and they stay in the training",
+            *(len(wrong), pair["key_a"], pair["key_b"]),
+        )
+    return found
 
 
 def find_overlap(ingested: "Table", duplicates: "Table") -> "Table":
@@ -45,6 +58,12 @@ def exclude_overlap(
     from lafs_pipeline.cataloging.catalog import leave_overlap_out
 
     faces, rejected = leave_overlap_out(_settings(parameters), ingested, overlap, unusable)
+    if len(rejected):
+        logger.warning(
+            "%d images are left out of %d; each with its reason in the entry `rejected` "
+            "(02_intermediate/rejected.csv)",
+            *(len(rejected), len(rejected) + len(faces)),
+        )
     return rejected, faces
 
 
