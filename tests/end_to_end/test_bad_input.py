@@ -36,6 +36,8 @@ def test_unknown_parameter(kedro, tmp_path):
 @pytest.mark.parametrize(
     ("parameter", "expected"),
     [
+        ("pretrian.training.epochs=2", "pretrian is unknown, the nearest is pretrain"),
+        ("model.sizes.num_landmarks=9", "local_landmarks is 12 and the model has 9"),
         (
             "pretrain.student_temperature=-1",
             "pretrain.student_temperature is -1: input should be greater than 0",
@@ -85,7 +87,7 @@ def test_results_of_another_environment(kedro, tmp_path, own_faces):
     (message,) = refused.stderr.split("Error: ")[1:]
     message = " ".join(message.split())
     assert f"{tmp_path}/data holds results of the environment folder, and this run of smoke would" in message
-    assert str(tmp_path / "data/03_primary/faces.parquet") in message
+    assert f"would replace {tmp_path}/data/02_intermediate/duplicates.parquet" in message
     left = {path: path.stat().st_mtime_ns for path in before if path.name not in OF_TRACKING}
     assert left.items() <= before.items()
     advised = re.search(r"LAFS_DATA=(\S+),", message)[1]

@@ -17,8 +17,14 @@ def test_nested_values_become_frozen_settings():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"tokenz": 1}, r"pretrain\.tokenz is unknown; pretrain has tokens, landmarks, views, prototypes"),
-        ({"training": {"epoch": 1}}, r"pretrain\.training\.epoch is unknown; pretrain\.training has epochs"),
+        (
+            {"tokenz": 1},
+            r"pretrain\.tokenz is unknown, the nearest is tokens; pretrain has tokens, landmarks",
+        ),
+        (
+            {"training": {"epoch": 1}},
+            r"pretrain\.training\.epoch is unknown, the nearest is epochs; pretrain\.training has epochs",
+        ),
         ({"views": {"flip": 1}}, r"pretrain\.views\.flip is unknown.*flip_probability"),
         ({"center_momentum": 1.0}, r"pretrain\.center_momentum is 1\.0: input should be less than 1"),
         (

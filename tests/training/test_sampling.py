@@ -107,12 +107,12 @@ def test_auto_takes_the_largest_number_of_processes_that_share_the_batch(devices
         assert plan_processes("auto", devices, nodes, size, accumulation) == fitting[-1]
         assert plan_processes(fitting[0], 1, nodes, size, accumulation) == fitting[0]
     else:
-        with pytest.raises(LafsError, match="set batch_size to"):
+        with pytest.raises(LafsError, match=r"set training\.batch_size to"):
             plan_processes("auto", devices, nodes, size, accumulation)
 
 
 @pytest.mark.parametrize(("count", "advised"), [(3, [162, 165]), (8, [160, 168])])
 def test_a_number_of_processes_that_does_not_fit_is_refused_with_batch_sizes_that_do(count, advised):
-    with pytest.raises(LafsError, match=f"set batch_size to {advised[0]} or {advised[1]}"):
+    with pytest.raises(LafsError, match=f"set training.batch_size to {advised[0]} or {advised[1]}"):
         plan_processes(count, 8, 1, 164, 1)
     assert [plan_processes(count, 8, 1, size, 1) for size in advised] == [count, count]

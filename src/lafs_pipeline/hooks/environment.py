@@ -25,6 +25,7 @@ class DataFolder:
 
     def __init__(self, path: str, run_params: dict[str, Any]) -> None:
         self.path = Path(path)
+        self._is_claimed = False
         env = run_params.get("env")
         self.environment = "base" if env is None or env in WITHOUT else env
 
@@ -39,7 +40,8 @@ class DataFolder:
         if owner == self.environment:
             return
         lost = [name for name in sorted(pipeline.all_outputs()) if name in catalog and catalog.exists(name)]
-        files = [str(path) for name in lost if (path := saved_path(catalog, name)) is not None]
+        paths = {str(path) for name in lost if (path := saved_path(catalog, name)) is not None}
+        files = sorted(paths, key=lambda path: ("models" not in path, path))  # what took longest first
         if files:
             more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
             raise LafsError(
@@ -49,8 +51,10 @@ class DataFolder:
             )
 
     def claim(self) -> None:
-        """Note whose results are made here."""
-        mark = self.path / NAME
+        """Note whose results are made here, once a run."""
+        if self._is_claimed:
+            return
+        self._is_claimed, mark = True, self.path / NAME
         if not mark.is_file() or mark.read_text(encoding="utf-8").strip() != self.environment:
             with whole_file(mark) as temporary:
                 temporary.write_text(f"{self.environment}\n", encoding="utf-8")

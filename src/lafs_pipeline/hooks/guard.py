@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from kedro.framework.context import KedroContext
@@ -10,8 +11,11 @@ from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
 
+from lafs_pipeline.hooks.advice import advice
 from lafs_pipeline.hooks.environment import DataFolder
+from lafs_pipeline.pipelines.checks import check_together, given_names, refuse_unknown, require_given
 from lafs_pipeline.pipelines.parameters import GROUPS, group_settings, parse
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import local_path
@@ -29,6 +33,7 @@ class GuardHooks:
     def after_context_created(self, context: KedroContext) -> None:
         """Refuse a data folder that is not on this machine, before anything asks for it."""
         local_path(os.environ.get("LAFS_DATA", ""), "the variable LAFS_DATA")
+        self._conf = Path(context.config_loader.conf_source)
         self._data = context.config_loader["globals"]["data"]
 
     @hook_impl(wrapper=True, tryfirst=True)
@@ -36,6 +41,7 @@ class GuardHooks:
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> Iterator[None]:
         """Refuse other runners, parameters that cannot be, and a pipeline run before the one it needs."""
+        advice.begin(run_params)
         if runner := REFUSED_RUNNER.search(run_params["runner"]):
             raise LafsError(
                 f"{runner[0]} runs nodes side by side, which would share torch's random generator and the "
@@ -55,11 +61,18 @@ class GuardHooks:
                     f"parameter paths.{name} is {path}, which another process may read in another way; "
                     f"give {whole}"
                 )
+        self._refuse_unknown_parameters(catalog)
         inputs = pipeline.inputs()
-        for name in sorted(inputs):
-            group = name.removeprefix(PARAMETER)
-            if name.startswith(PARAMETER) and group in GROUPS and catalog.exists(name):
-                parse(group_settings(group), catalog.load(name), group)
+        used = {name.removeprefix(PARAMETER) for name in inputs if name.startswith(PARAMETER)}
+        given = set(run_params.get("runtime_params") or {})
+        settings: dict[str, Any] = {
+            group: parse(group_settings(group), catalog.load(f"{PARAMETER}{group}"), group)
+            for group in sorted(GROUPS)
+            if group in used | given and catalog.exists(f"{PARAMETER}{group}")
+        }
+        if "cataloging" in used:
+            require_given(self._conf / (run_params["env"] or ""), catalog.load("parameters"))
+        check_together({group: values for group, values in settings.items() if group in used})
         absent = sorted(
             name for name in inputs if not name.startswith(PARAMETER) and not catalog.exists(name)
         )
@@ -69,14 +82,35 @@ class GuardHooks:
         self._folder.refuse_other_results(pipeline, catalog)
         return (yield)
 
+    def _refuse_unknown_parameters(self, catalog: DataCatalog) -> None:
+        """Whatever no pipeline reads is misspelt."""
+        names = {
+            name.removeprefix(PARAMETER)
+            for pipeline in pipelines.values()
+            for name in pipeline.inputs()
+            if name.startswith(PARAMETER)
+        }
+        groups = {name.partition(".")[0] for name in names}
+        parameters = catalog.load("parameters")
+        loose = {name for name, value in parameters.items() if not isinstance(value, dict)}
+        given = given_names(self._conf) if self._conf.is_dir() else loose  # an archive is not looked into
+        refuse_unknown(parameters, groups | set(GROUPS) | given)
+        within = {name.removeprefix("paths.") for name in names if name.startswith("paths.")}
+        refuse_unknown(parameters.get("paths", {}), within, "paths")
+
     @hook_impl(tryfirst=True)
-    def before_node_run(self, is_async: bool) -> None:
-        """Refuse data sets saved in threads of their own, where MLflow has no active run; else it begins."""
+    def before_node_run(self, node: Node, catalog: DataCatalog, is_async: bool) -> None:
+        """Refuse data sets saved in threads of their own, where MLflow has no active run."""
         if is_async:
             raise LafsError(
                 "--async saves data sets in other threads, from where nothing would be logged to the MLflow "
                 "run; leave it out"
             )
+        advice.enter(node.name, catalog.load("parameters").get("landmarks", {}).get("method", ""))
+
+    @hook_impl
+    def after_dataset_saved(self) -> None:
+        """From now on these are results of this environment."""
         self._folder.claim()
 
 
@@ -86,7 +120,7 @@ def _what_to_run(absent: list[str]) -> str:
         for stage, pipeline in pipelines.items()
         if stage != "__default__" and pipeline.all_outputs() & set(absent)
     ]
-    return (
-        f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} not there yet; "
-        f"first run: kedro run --pipelines={','.join(makers)}"
-    )
+    found = f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} not there yet; "
+    if not makers:
+        return f"{found}no pipeline makes it: put it where the catalog says (conf/base/catalog.yml)"
+    return f"{found}first run: kedro run --pipelines={','.join(makers)}"

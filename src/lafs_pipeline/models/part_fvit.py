@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.patches import grid_patches, sample_patches
 from lafs_pipeline.models.provenance import Provenance
-from lafs_pipeline.models.sizes import SIZES
+from lafs_pipeline.models.sizes import LANDMARKS, PATCH_SIZE, SIZES
 from lafs_pipeline.models.transformer import FaceTransformer
 from lafs_pipeline.runtime.errors import LafsError
 
@@ -52,7 +52,7 @@ class FViT(nn.Module):
 
     def __init__(
         self,
-        patch_size: int = 8,
+        patch_size: int = PATCH_SIZE,
         dim: int = 768,
         depth: int = 12,
         heads: int = 11,
@@ -108,8 +108,8 @@ class PartFViT(nn.Module):
 
     def __init__(
         self,
-        num_landmarks: int = 196,
-        patch_size: int = 8,
+        num_landmarks: int = LANDMARKS,
+        patch_size: int = PATCH_SIZE,
         dim: int = 768,
         depth: int = 12,
         heads: int = 11,

@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from lafs_pipeline.pipelines.checks import nearest
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import local_path
 from lafs_pipeline.runtime.settings import setting, settings
@@ -137,8 +138,11 @@ def _describe(kind: type, group: str, item: dict[str, Any]) -> str:
             )
         if path[-1] in RENAMED:
             return f"parameter {name} is called {RENAMED[path[-1]]} now; rename it in conf/"
-        allowed = ", ".join(_allowed(kind, path[:-1]))
-        return f"parameter {name} is unknown; {'.'.join([group, *path[:-1]])} has {allowed}"
+        allowed = _allowed(kind, path[:-1])
+        return (
+            f"parameter {name} is unknown{nearest(path[-1], allowed)}; {'.'.join([group, *path[:-1]])} has "
+            f"{', '.join(allowed)}"
+        )
     if item["type"] == "missing":
         return f"parameter {name} is missing; set it in conf/"
     return f"parameter {name} is {item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}"

@@ -51,8 +51,9 @@ def require_whole(batch_size: int, accumulation: int, processes: int) -> None:
         below = batch_size // total * total
         nearest = " or ".join(str(size) for size in (below, below + total) if size)
         raise LafsError(
-            f"batch_size {batch_size} is not a multiple of {total}, the {own} micro-batches (accumulation) "
-            f"in each of {processes} processes; set batch_size to {nearest}, or change launch.processes"
+            f"training.batch_size {batch_size} is not a multiple of {total}, the {own} micro-batches "
+            f"(training.accumulation) in each of {processes} processes; set training.batch_size to "
+            f"{nearest}, or change launch.processes"
         )
 
 
@@ -115,8 +116,10 @@ class StepBatches(Sampler[list[tuple[int, int]]]):
         world_size: int = 1,
     ) -> None:
         if length < batch_size:
+            if not length:
+                raise LafsError("there are no training images; see why in 02_intermediate/rejected.csv")
             raise LafsError(
-                f"batch_size is {batch_size} but there are {length} training images; "
+                f"training.batch_size is {batch_size} but there are {length} training images; "
                 f"set it to {length} or less, or give more images"
             )
         require_whole(batch_size, accumulation, world_size)

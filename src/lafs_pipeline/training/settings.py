@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict
 from typing import Any, Literal
 
+from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.settings import setting, settings
 
 
@@ -60,6 +61,13 @@ class TrainingSettings:
     )
     max_minutes: float | None = setting("minutes after which a run stops with a checkpoint", None, gt=0)
     max_skipped: int = setting("steps without a finite loss, one after the other, that end a run", 10, ge=1)
+
+    def __post_init__(self):
+        if self.final_weight_decay and not self.weight_decay:
+            raise LafsError(
+                f"training.final_weight_decay is {self.final_weight_decay:g} and training.weight_decay 0, "
+                "where no cosine starts: give a small weight_decay such as 1e-6, or final_weight_decay null"
+            )
 
     def peak_learning_rate(self) -> float:
         """The learning rate after warm-up, for this batch size."""
