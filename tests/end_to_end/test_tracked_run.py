@@ -18,9 +18,11 @@ from lafs_pipeline.models.embedding import unit_embeddings
 
 def test_the_run_is_tracked(smoke, mlflow_run):
     client, run = mlflow_run
-    assert run.info.run_name == "all synthetic lafs 96x2 4-shot"
+    name, *details = run.info.run_name.split(", ")
+    assert name == "all synthetic lafs 96x2 4-shot"
+    assert details == ["49 landmarks", "2+1+2 epochs", "seed 0"]
     labels = {name: run.data.tags[name] for name in ("pipeline", "dataset", "method", "model", "shots")}
-    assert list(labels.values()) == run.info.run_name.removesuffix("-shot").split()
+    assert list(labels.values()) == name.removesuffix("-shot").split()
     assert run.data.params["pretrain.training.epochs"] == "1"
     assert run.data.params["model.sizes.depth"] == "2"
     assert run.data.tags["seed"] == "0"

@@ -118,6 +118,12 @@ def test_a_stopped_run_goes_on_as_the_same_run(kedro_run, data, runs):
         assert record.read().run_id == run.info.run_id
         assert steps(client, run.info.run_id) == set(range(1, steps_done + 1))
 
+    refused = kedro_run(data, "--pipelines=pretrain", "--params=pretrain.prototypes=32")
+    assert refused.finish() == 1
+    assert "set pretrain.training.resume to never" in " ".join(refused.stderr.split())
+    (run,) = runs(database)[len(before) :]
+    assert record.read().run_id == run.info.run_id
+
     finishing = kedro_run(data, "--pipelines=pretrain")
     assert finishing.finish() == 0, finishing.stderr[-3000:]
     stopped_run, finished_run = runs(database)[len(before) :]
@@ -150,7 +156,7 @@ def test_a_killed_and_a_terminated_run_go_on_as_the_same_run(kedro_run, data, ru
     def begin(least):
         """Start the command and wait until it has logged a later step than that."""
         run = kedro_run(data, *command)
-        run.wait_for("Running node: pretrain_backbone")
+        run.wait_for("pretrain.pretrain_backbones")
         run.wait_while_it_runs(lambda: reached() > least)
         return run
 
@@ -177,7 +183,7 @@ def test_a_killed_and_a_terminated_run_go_on_as_the_same_run(kedro_run, data, ru
 def test_an_interrupted_run_does_not_count_as_finished(kedro_run, tmp_path, runs):
     many = "--params=cataloging.sources.synthetic.identities=5000"
     run = kedro_run(tmp_path, "--pipelines=cataloging", many)
-    run.wait_for("Running node: ingest")
+    run.wait_for("cataloging.ingest")
     os.kill(run.process.pid, signal.SIGINT)
     assert run.finish() != 0
     (tracked,) = runs(f"sqlite:///{tmp_path}/mlflow.db")

@@ -11,6 +11,7 @@ from lafs_pipeline.tracking.labels import (
     Labels,
     in_order,
     make_labels,
+    run_details,
     size_name,
     stage_experiment,
 )
@@ -43,6 +44,18 @@ def test_a_name_says_what_a_run_has(pipelines, given, name):
     labels = make_labels(pipelines, ["a", "b"], parameters(), given)
     assert labels.run_name() == name
     assert " ".join(labels.tags().values()) == name.removesuffix("-shot")
+
+
+def test_runs_that_differ_in_their_lengths_landmarks_or_seed_differ_in_their_names():
+    wanted = parameters(sizes={"num_landmarks": 49}) | {"seed": 3}
+    wanted["landmarks"] = {"method": "warps", "warps": {"training": {"epochs": 10}}}
+    wanted["pretrain"]["training"] = {"epochs": 1}
+    wanted["adapt"]["recognition"] = {"training": {"epochs": 6}}
+    assert run_details([WHOLE], wanted) == ", 49 landmarks, 10+1+6 epochs, seed 3"
+    assert run_details(["pretrain"], wanted) == ", 49 landmarks, 1 epochs, seed 3"
+    assert run_details(["cataloging"], wanted) == ", seed 3"
+    wanted["landmarks"] = {"method": "identities", "recognition": {"training": {"epochs": 7}}}
+    assert run_details(["landmarks"], wanted) == ", 49 landmarks, 7 epochs, seed 3"
 
 
 def test_a_name_follows_the_parameters():

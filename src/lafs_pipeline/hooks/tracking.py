@@ -18,11 +18,13 @@ from kedro.pipeline import Pipeline
 from mlflow.entities import RunStatus
 from mlflow.tracking import MlflowClient
 
-from lafs_pipeline.hooks.ending import stop_reason
+from lafs_pipeline.hooks.advice import advice
+from lafs_pipeline.hooks.ending import shown_error, stop_reason
 from lafs_pipeline.hooks.hosts import is_first
 from lafs_pipeline.models.methods import leading_pretrained
 from lafs_pipeline.pipelines.parameters import TrackingSettings, parse
 from lafs_pipeline.runtime.credentials import without_credentials
+from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.tracking.continuity import CONTINUES, RunRecord, UnfinishedRun, command_digest
 from lafs_pipeline.tracking.facts import (
     describe,
@@ -33,7 +35,7 @@ from lafs_pipeline.tracking.facts import (
     log_table,
     saved_path,
 )
-from lafs_pipeline.tracking.labels import WHOLE, in_order, stage_experiment
+from lafs_pipeline.tracking.labels import WHOLE, in_order, run_details, stage_experiment
 from lafs_pipeline.tracking.metric_logger import notes_of
 from lafs_pipeline.tracking.model_logging import SERVED, log_model
 from lafs_pipeline.tracking.replay import complete_run, find_run
@@ -55,6 +57,7 @@ class TrackingHooks:
     def after_context_created(self, context: KedroContext) -> Iterator[None]:
         """Decide whether this process tracks, before kedro-mlflow contacts the store."""
         self._context, self._run_id, self._digest = context, None, ""
+        self._earlier, self._has_saved, self._is_own = None, False, False
         self._options = parse(TrackingSettings, context.params.get("tracking", {}), "tracking")
         self._checkpoints = Path(context.params["paths"]["checkpoints"])
         self._uri = str(context.config_loader["mlflow"].get("server", {}).get("mlflow_tracking_uri"))
@@ -95,7 +98,9 @@ class TrackingHooks:
             self._run_id = tracker.run_id = run.info.run_id
             self._experiment = run.info.experiment_id
             atexit.register(_end_as_killed)
-            RunRecord(self._checkpoints).write(UnfinishedRun(self._run_id, self._digest))
+            record = RunRecord(self._checkpoints)
+            self._earlier, self._has_saved = record.read(), False
+            record.write(UnfinishedRun(self._run_id, self._digest))
             tracker.attempt("the labels", lambda: self._describe(labels, pipeline))
         return result
 
@@ -109,12 +114,14 @@ class TrackingHooks:
         """
         config = self._context.mlflow
         given = config.tracking.run.id is not None or "MLFLOW_RUN_ID" in os.environ
+        self._is_own = not given and mlflow.active_run() is None
         experiment = stage_experiment(config.tracking.experiment.name, pipelines)
         if not given and experiment != config.tracking.experiment.name and mlflow.active_run() is None:
             config.tracking.experiment.name = experiment
             config.setup(self._context)
         labels = label(run_params, pipeline, self._catalog)
-        config.tracking.run.name = config.tracking.run.name or labels.run_name()
+        name = labels.run_name() + run_details(pipelines, self._context.params)
+        config.tracking.run.name = config.tracking.run.name or name
         self._digest = command_digest(
             self._uri, config.tracking.experiment.name, run_params, self._context.params
         )
@@ -166,6 +173,7 @@ class TrackingHooks:
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
         """Log the data with its fingerprint, every value of the table, and the model that is served."""
+        self._has_saved = True
         if mlflow.active_run() is None:
             return
         log = {"dataset_card": log_data, "adapt_faces": log_shots, "benchmarks": log_table}.get(dataset_name)
@@ -191,7 +199,7 @@ class TrackingHooks:
                 page = experiment_page(
                     without_credentials(self._uri), f"{ui.host}:{ui.port}", self._experiment
                 )
-                print(f"\nRuns to compare: {page}")
+                print(f"\nRuns to compare: {advice.complete(page)}")
         tracker.end()
         return result
 
@@ -208,8 +216,22 @@ class TrackingHooks:
                 client = MlflowClient(self._uri)
                 tracker.attempt("the end of the run", lambda: client.set_terminated(self._run_id, KILLED))
             self._end(KILLED if stopped else FAILED)
+            if isinstance(shown_error(error), LafsError) and not self._has_saved:
+                self._undo()
         tracker.end()
         return result
+
+    def _undo(self) -> None:
+        """Leave no run of a command that was refused before it did anything, nor its record."""
+        if notes_of(self._checkpoints, self._run_id):
+            return
+        record, earlier = RunRecord(self._checkpoints), self._earlier
+        if earlier is None:
+            record.remove()
+        else:
+            record.write(earlier)
+        if self._is_own and (earlier is None or earlier.run_id != self._run_id):
+            tracker.attempt("the refused run", lambda: MlflowClient(self._uri).delete_run(self._run_id))
 
     def _end(self, status: str) -> None:
         """Nothing is left to do when the process ends; a replay tells MLflow the status that it missed."""

@@ -67,6 +67,43 @@ def make_labels(
     )
 
 
+def run_details(pipelines: Sequence[str], parameters: dict[str, Any]) -> str:
+    """What else runs are told apart by, such as `, 49 landmarks, 10+1+6 epochs, seed 0`.
+
+    Args:
+        pipelines: names of what runs.
+        parameters: all groups.
+    """
+    names = set(pipelines)
+    trainings = {
+        "landmarks": _group(parameters, "landmarks", _recipe(parameters)),
+        "pretrain": _group(parameters, "pretrain"),
+        "adapt": _group(parameters, "adapt", "recognition"),
+    }
+    epochs = [
+        _group(recipe, "training").get("epochs")
+        for name, recipe in trainings.items()
+        if names & {WHOLE, name} and recipe
+    ]
+    landmarks = _group(parameters, "model", "sizes").get("num_landmarks")
+    details = [
+        f"{landmarks} landmarks" if landmarks is not None and names & WITH_MODEL else "",
+        f"{'+'.join(str(count) for count in epochs)} epochs" if epochs else "",
+        f"seed {parameters.get('seed', 0)}",
+    ]
+    return "".join(f", {detail}" for detail in details if detail)
+
+
+def _recipe(parameters: dict[str, Any]) -> str:
+    return "warps" if _group(parameters, "landmarks").get("method") == "warps" else "recognition"
+
+
+def _group(values: dict[str, Any], *path: str) -> dict[str, Any]:
+    for name in path:
+        values = values.get(name) or {}
+    return values
+
+
 def in_order(pipelines: Sequence[str]) -> list[str]:
     """Names of pipelines in the order of the registry; Kedro hands over those of a command in any order."""
     return [name for name in project.pipelines if name in pipelines]
