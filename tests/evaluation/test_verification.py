@@ -50,6 +50,14 @@ def test_lfw_accuracy_of_a_known_model_is_met(parity_dir):
     assert set(result.tar_at_far) == {1e-3, 1e-2, 1e-1}
 
 
+@pytest.mark.parametrize("offset", [0, 30, 3000])
+def test_embeddings_that_have_nearly_become_one_are_told_apart_as_their_error_rate_says(offset):
+    a, b, is_same = made_up_pairs(2000, noise=0.7)
+    result = verify_pairs(a + offset, b + offset, is_same)
+    assert result.eer < 0.3
+    assert result.accuracy == pytest.approx(1 - result.eer, abs=0.02)
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     pairs=st.integers(23, 60),

@@ -31,8 +31,11 @@ def test_each_model_has_a_curve_and_its_accuracy():
     (axes,) = figure.axes
     assert axes.get_xscale() == "log"
     assert axes.get_title() == "lfw"
-    labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    for (name, (result,)), line, label in zip(results.items(), axes.lines, labels, strict=True):
+    *labels, chance = [text.get_text() for text in axes.get_legend().get_texts()]
+    *curves, diagonal = axes.lines
+    assert chance == "chance"
+    np.testing.assert_array_equal(*diagonal.get_data())
+    for (name, (result,)), line, label in zip(results.items(), curves, labels, strict=True):
         interval = result.intervals["accuracy"]
         assert label == (
             f"{name}: accuracy {result.metrics['accuracy']:.2%} [{interval.low:.2%}, {interval.high:.2%}]"

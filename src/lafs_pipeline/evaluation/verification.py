@@ -14,6 +14,9 @@ from lafs_pipeline.runtime.errors import LafsError
 
 THRESHOLDS = np.arange(0, 4, 0.01)
 """Squared Euclidean distances of unit vectors: 0, 0.01, .. 3.99."""
+NARROW = 0.4
+"""Where no pair is farther apart than this the embeddings have nearly become one: thresholds then lie as much
+more closely that there are as many of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +134,9 @@ class _Cells:
     """The pairs in cells of fold, truth and first accepting threshold."""
 
     def __init__(self, distance: np.ndarray, is_same: np.ndarray, fold: np.ndarray) -> None:
-        first_accepting = np.searchsorted(THRESHOLDS, distance, side="right")
+        farthest = max(float(distance.max()), np.finfo(np.float32).tiny)
+        self._thresholds = THRESHOLDS if farthest >= NARROW else THRESHOLDS * (farthest / THRESHOLDS[-1])
+        first_accepting = np.searchsorted(self._thresholds, distance, side="right")
         self._shape = fold.max() + 1, 2, len(THRESHOLDS) + 1
         self._cell = np.ravel_multi_index((fold, is_same.astype(int), first_accepting), self._shape)
 
@@ -143,7 +148,7 @@ class _Cells:
         right = accepted[:, 1] + counts[:, 0].sum(axis=1, keepdims=True) - accepted[:, 0]
         best = (right.sum(axis=0) - right).argmax(axis=1)
         with np.errstate(invalid="ignore"):
-            return right[np.arange(len(best)), best] / size, THRESHOLDS[best]
+            return right[np.arange(len(best)), best] / size, self._thresholds[best]
 
 
 def _intervals(

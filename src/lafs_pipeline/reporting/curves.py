@@ -15,6 +15,8 @@ LINES = (
     {"color": "#a0447c", "linestyle": ":"},
 )
 """Of the first, second .. line of a plot: told apart without color, and with any kind of color vision."""
+CHANCE = {"color": "#555555", "linewidth": 1, "linestyle": (0, (1, 1))}
+"""The line of what guessing gets."""
 MOST_POINTS = 400
 LONGEST_NAME = 30
 """Characters."""
@@ -25,7 +27,8 @@ FEW_POINTS = 25
 def plain(text: str) -> str:
     """Text from the data as matplotlib shows it: not too long, and dollars start no formula."""
     shown = text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 3]}..."
-    return shown.replace("$", r"\$")
+    # A label that starts with an underscore would be missing in a legend.
+    return (" " if shown.startswith("_") else "") + shown.replace("$", r"\$").replace("\n", " ")
 
 
 def thin(values: np.ndarray, most: int = MOST_POINTS) -> np.ndarray:
@@ -68,7 +71,7 @@ def plot_metric(
         line = LINES[index % len(LINES)]
         axis.plot(thin(steps), thin(values), label=plain(name), marker=marker, markersize=3, **line)
     if limit is not None:
-        axis.axhline(limit[1], color="#555555", linewidth=1, linestyle=(0, (1, 1)), label=limit[0])
+        axis.axhline(limit[1], label=limit[0], **CHANCE)
     axis.set_title(title, fontsize=10)
     axis.set_xlabel("optimizer step", fontsize=9)
     axis.tick_params(labelsize=9)

@@ -8,6 +8,7 @@ import pandas as pd
 from lafs_pipeline.faces import FACE_SIZE
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.subsets import evenly_spaced
+from lafs_pipeline.reporting.curves import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,12 +28,12 @@ def plot_contact_sheet(manifest: pd.DataFrame) -> "Figure":
     rows = [row for split in counts.index for row in _rows(manifest, split, max(1, ROWS // len(counts)))]
     columns = max([LEAST_COLUMNS, *(len(faces) for _, faces in rows)])
     figure = Figure(figsize=(columns, ROWS + 0.6), layout="constrained")
-    figure.suptitle(", ".join(f"{split}: {count:,} images" for split, count in counts.items()))
+    figure.suptitle(", ".join(f"{plain(str(split))}: {count:,} images" for split, count in counts.items()))
     axes = figure.subplots(ROWS, columns)
     for axis in axes.ravel():
         axis.set(xticks=[], yticks=[], frame_on=False)
     for line, (name, faces) in zip(axes, rows, strict=False):
-        line[0].set_ylabel(name, fontsize=6)
+        line[0].set_ylabel(name, fontsize=6, rotation=0, ha="right", va="center")
         images = FaceImages(faces)
         for axis, index in zip(line, range(len(images)), strict=False):
             axis.imshow(images[index])
@@ -44,7 +45,7 @@ def _rows(manifest: pd.DataFrame, split: str, rows: int) -> list[tuple[str, pd.D
     members = manifest[manifest["split"] == split]
     names = members["identity"].fillna("unlabeled")
     chosen = names.value_counts().head(rows).index
-    return [(f"{split}\n{name}"[:40], members[names == name].head(COLUMNS)) for name in chosen]
+    return [(f"{plain(split)}\n{plain(name)}", members[names == name].head(COLUMNS)) for name in chosen]
 
 
 def plot_card(manifest: pd.DataFrame, card: dict[str, Any]) -> "Figure":
@@ -58,7 +59,7 @@ def plot_card(manifest: pd.DataFrame, card: dict[str, Any]) -> "Figure":
 
     sources = list(card["sources"])[:CARD_SOURCES]
     figure = Figure(figsize=(14, 4 + 0.85 * len(sources)), layout="constrained")
-    splits = ", ".join(f"{name}: {counts['images']:,}" for name, counts in card["splits"].items())
+    splits = ", ".join(f"{plain(name)}: {counts['images']:,}" for name, counts in card["splits"].items())
     figure.suptitle(f"{card['images']:,} images ({splits})   fingerprint {card['fingerprint']}", fontsize=11)
     top, bottom = figure.subfigures(2, 1, height_ratios=[3.6, 0.85 * len(sources) + 0.4])
     left, middle, right = top.subplots(1, 3)
@@ -79,7 +80,7 @@ def plot_card(manifest: pd.DataFrame, card: dict[str, Any]) -> "Figure":
     decoded.set_title("as decoded", fontsize=10)
     exchanged.set_title("red and blue exchanged: if these look right, `channel_order` is wrong", fontsize=10)
     orders = ["+".join(card["sources"][name]["channel_orders"]) for name in sources]
-    names = [f"{name}\n{order}"[:40] for name, order in zip(sources, orders, strict=True)]
+    names = [f"{plain(name)}\n{order}" for name, order in zip(sources, orders, strict=True)]
     places = np.arange(len(sources)) * FACE_SIZE + FACE_SIZE / 2
     decoded.set_yticks(places, names, fontsize=8)
     exchanged.set_yticks([])

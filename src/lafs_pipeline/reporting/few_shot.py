@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from lafs_pipeline.evaluation.few_shot import FewShotResult, few_shot_table
-from lafs_pipeline.reporting.curves import LINES, plain
+from lafs_pipeline.reporting.curves import CHANCE, LINES, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,6 +40,7 @@ def plot_few_shot(results: Sequence[FewShotResult]) -> Figure:
         panel.set_ylabel("accuracy, %")
         panel.set_title(f"{plain(benchmark)}, {int(rows['seeds'].min())} seeds")
         panel.grid(alpha=0.3)
+        panel.axhline(50, label="chance", **CHANCE)
         panel.legend()
     return figure
 
@@ -48,4 +49,4 @@ def _draw_line(
     panel: Axes, method: str, line: pd.DataFrame, shots: list[int], aside: float, style: dict[str, Any]
 ) -> None:
     places = [shots.index(count) + aside for count in line["shots"]]
-    panel.errorbar(places, line["mean"], line["std"].fillna(0.0), label=method, capsize=3, **style)
+    panel.errorbar(places, line["mean"], line["std"].fillna(0.0), label=plain(method), capsize=3, **style)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lafs_pipeline.evaluation.results import BenchmarkResult
-from lafs_pipeline.reporting.curves import LINES, plain, plot_nothing
+from lafs_pipeline.reporting.curves import CHANCE, LINES, plain, plot_nothing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,6 +63,8 @@ def _draw(panel: Axes, benchmark: str, models: dict[str, BenchmarkResult]) -> No
         lowest = min(lowest, float(np.interp(floor, far, tar)))
         label = f"{plain(model)}: {result.headline()}"
         panel.plot(np.maximum(far, floor), tar, label=label, linewidth=1.8, **LINES[index % len(LINES)])
+    rates = np.geomspace(floor, end, 50)
+    panel.plot(rates, rates, label="chance", **CHANCE)
     panel.set_xlim(floor, end)
     panel.set_ylim(max(0.0, lowest - 0.05), 1.005)
     panel.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))

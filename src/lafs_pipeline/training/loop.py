@@ -178,6 +178,8 @@ class Trainer:
             disable=None if processes.is_main() else True,
         )
         stage.modules.train()
+        if self.start == 0:  # where curves of scores begin
+            self._probe(writer, loggers, 0)
         clock, seen = time.perf_counter(), 0
         for step in bar:
             done = step + 1
@@ -254,12 +256,13 @@ class Trainer:
             self.stage.modules.eval()
             try:
                 values = self.stage.probe()
-                self._show([one for one in loggers if isinstance(one, ImageLogger)], done)
+                if done:
+                    self._show([one for one in loggers if isinstance(one, ImageLogger)], done)
             except Exception as error:
                 failure = error
             self.stage.modules.train()
         score, failed = processes.broadcast_object((values.get(SCORE), failure is not None))
-        if failed:
+        if failed and done:
             self._save(writer, done, None)
         if failure is not None:
             raise failure
