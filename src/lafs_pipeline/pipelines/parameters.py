@@ -79,7 +79,7 @@ GROUPS = {
     "launch": "lafs_pipeline.runtime.launch_settings:LaunchSettings",
     "model": f"{__name__}:ModelSettings",
     "landmarks": "lafs_pipeline.training.recipes:LandmarkSettings",
-    "landmark_quality": "lafs_pipeline.evaluation.landmark_quality:LandmarkQualitySettings",
+    "landmark_quality": "lafs_pipeline.evaluation.landmarks.quality:LandmarkQualitySettings",
     "pretrain": "lafs_pipeline.training.self_supervised:PretrainSettings",
     "adapt": "lafs_pipeline.training.recipes:AdaptSettings",
     "evaluate": "lafs_pipeline.evaluation.settings:EvaluateSettings",

@@ -94,7 +94,7 @@ def measure_quality(
     faces: pd.DataFrame, network: "LandmarkNetwork", parameters: dict[str, Any], seed: int
 ) -> tuple[pd.DataFrame, "Figure"]:
     """Stability and spread of the landmarks on training faces, before and after training."""
-    from lafs_pipeline.evaluation.landmark_quality import LandmarkQualitySettings, compare_landmarks
+    from lafs_pipeline.evaluation.landmarks.quality import LandmarkQualitySettings, compare_landmarks
     from lafs_pipeline.reporting.landmarks import plot_landmarks
     from lafs_pipeline.training.recipes import fresh_landmark_network
 
