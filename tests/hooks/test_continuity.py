@@ -94,7 +94,7 @@ def test_a_record_that_cannot_be_written_stops_nothing(tmp_path, caplog):
 
 def steps(client, run_id):
     """The optimizer steps of 32 images that are logged."""
-    return {metric.step // 32 for metric in client.get_metric_history(run_id, "pretrain/loss")}
+    return {metric.step // 32 for metric in client.get_metric_history(run_id, "pretrain_lafs/loss")}
 
 
 @pytest.mark.slow
@@ -102,7 +102,8 @@ def test_a_stopped_run_goes_on_as_the_same_run(kedro_run, data, runs):
     database = f"sqlite:///{data}/mlflow.db"
     client = MlflowClient(database)
     record = RunRecord(data / "06_models/checkpoints")
-    limited = ("--pipelines=pretrain", "--params=pretrain.training.max_minutes=0.0001")
+    only = "--params=pretrain.methods=[lafs]"
+    limited = ("--pipelines=pretrain", f"{only},pretrain.training.max_minutes=0.0001")
     before = runs(database)
     for steps_done in (1, 2):
         stopped = kedro_run(data, *limited)
@@ -118,7 +119,7 @@ def test_a_stopped_run_goes_on_as_the_same_run(kedro_run, data, runs):
         assert record.read().run_id == run.info.run_id
         assert steps(client, run.info.run_id) == set(range(1, steps_done + 1))
 
-    finishing = kedro_run(data, "--pipelines=pretrain")
+    finishing = kedro_run(data, "--pipelines=pretrain", only)
     assert finishing.finish() == 0, finishing.stderr[-3000:]
     stopped_run, finished_run = runs(database)[len(before) :]
     assert stopped_run.info.status == "KILLED"
@@ -128,7 +129,7 @@ def test_a_stopped_run_goes_on_as_the_same_run(kedro_run, data, runs):
     assert record.read() is None
 
     record.path.write_text('{"run_id": ')
-    again = kedro_run(data, "--pipelines=pretrain")
+    again = kedro_run(data, "--pipelines=pretrain", only)
     assert again.finish() == 0, again.stderr[-3000:]
     assert "mlflow_run.json cannot be read" in again.stdout
     *_, last = runs(database)
@@ -141,7 +142,7 @@ def test_a_killed_and_a_terminated_run_go_on_as_the_same_run(kedro_run, data, ru
     database = f"sqlite:///{data}/mlflow.db"
     client = MlflowClient(database)
     before = runs(database)
-    command = ("--pipelines=pretrain", "--params=pretrain.training.epochs=300")
+    command = ("--pipelines=pretrain", "--params=pretrain.methods=[lafs],pretrain.training.epochs=300")
 
     def reached():
         tracked = runs(database)[len(before) :]

@@ -86,13 +86,16 @@ GROUPS = {
 """Where the settings of each group of `parameters*.yml` stand; a pipeline imports those it uses."""
 RENAMED = {
     "grey_probability": "gray_probability",
+    "grid_local_scale": "pretrain.grid.local_scale",
+    "grid_local_size": "pretrain.grid.local_size",
     "initial_weights": "weights",
     "labelled": "labeled",
     "landmark_regularisation": "landmark_regularization",
     "normalise_images": "normalize_images",
     "solarise_probability": "solarize_probability",
+    "tokens": "methods",
 }
-"""Names of parameters in version 0.1, and what they are called now."""
+"""Names that parameters had, and what they are called now."""
 IN_CATALOG = {"evaluate.embeddings": "embeddings", "report.study_runs": "earlier_study_runs"}
 """Parameters that were paths, and the entries of the catalog that say them now."""
 
