@@ -37,8 +37,7 @@ def backbones():
 
 def adapt(backbones, faces, folder):
     models = {name: partial(lambda model: model, model) for name, model in backbones.items()}
-    network = backbones["lafs"].landmark_network
-    return adapt_models(models, choose_shots(faces, ADAPT, 0), network, ADAPT, LAUNCH, 0, str(folder))
+    return adapt_models(models, choose_shots(faces, ADAPT, 0), ADAPT, LAUNCH, 0, str(folder))
 
 
 def test_each_is_adapted_and_none_again_when_a_later_one_has_broken_off(backbones, faces, tmp_path):

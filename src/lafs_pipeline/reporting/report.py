@@ -24,7 +24,7 @@ TEMPLATE = "report.html.j2"
 STAGES = {
     "Landmarks": {"landmarks": "warps"},
     "Stage 1": {"stage1": "stage 1"},
-    "Pretraining": {"pretrain": "LAFS", "pretrain_grid": "grid"},
+    "Pretraining": {"pretrain_lafs": "LAFS", "pretrain_grid": "grid"},
     "Adaptation": {"adapt_lafs": "LAFS", "adapt_grid": "grid", "adapt_scratch": "scratch"},
 }
 CURVES = (
@@ -58,7 +58,7 @@ class ReportData:
         benchmarks: of :func:`lafs_pipeline.evaluation.results.benchmark_table`.
         hardest: of :func:`lafs_pipeline.evaluation.hardest_pairs.find_hardest_pairs`.
         faces: manifest, with the rows of the hardest pairs.
-        pictures: PNG files by the names of `ALT`.
+        pictures: PNG files by the names of `ALT`; without landmarks there is no overlay of them.
         histories: of the trainings, by name.
         study: results of the few-shot study; None where it has not run.
         parameters: by group.
@@ -96,7 +96,7 @@ def choose_study(runs: pd.DataFrame | None, faces: str, backbone: str) -> list[F
     Args:
         runs: of :func:`lafs_pipeline.evaluation.study.study_frame`.
         faces: fingerprint of the manifest.
-        backbone: digest of the model that LAFS has pretrained.
+        backbone: digest of the model that :func:`lafs_pipeline.models.methods.leading_pretrained` names.
 
     Raises:
         LafsError: the table is not one of the study pipeline.

@@ -43,11 +43,11 @@ def show_views(
     Args:
         manifest: the training faces.
         network: finds landmarks; not used where tokens lie on the grid.
-        options: the recipe.
+        options: the recipe of one method.
         seed: of the training.
         epoch: whose draws are shown.
     """
-    with_landmarks = options.tokens == "landmarks"
+    with_landmarks = options.with_landmarks()
     draw = LafsViews(options.views, clean=with_landmarks)
     views = draw(FaceImages(manifest)[0], random_generator(seed, "views", epoch, 0))
     if not with_landmarks:

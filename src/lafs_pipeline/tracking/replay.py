@@ -66,7 +66,7 @@ def replay(folder: Path, tracking_uri: str | None = None) -> Iterator[Replayed]:
     if not found:
         raise LafsError(
             f"{folder} has no {METRICS_FILE}, nor has a folder in it; expected the folder of a training, "
-            "such as data/06_models/checkpoints/pretrain"
+            "such as data/06_models/checkpoints/pretrain_lafs"
         )
     for training in found:
         note = read_note(training) or TrainingNote(prefix=training.name)

@@ -129,7 +129,7 @@ class PretrainJob:
     def run(self) -> Path:
         """Train in this process; returns the training's folder."""
         device = processes.local_device()
-        cached = self.options.landmarks == "cached" and self.options.tokens == "landmarks"
+        cached = self.options.landmarks == "cached" and self.options.with_landmarks()
         samples = PretrainSamples(
             FaceImages(self.manifest),
             self.options,

@@ -104,16 +104,18 @@ def pretraining_start(
     name: str,
     sizes: dict[str, int | float | str],
     seed: int,
-    network: LandmarkNetwork,
+    network: LandmarkNetwork | None,
     options: PretrainSettings,
 ) -> PartFViT | FViT:
     """The fresh model that a pretraining begins with: one with `network`, or one on the grid.
 
     Raises:
-        LafsError: when the sizes do not fit, as :func:`fresh_model`.
+        LafsError: when the sizes do not fit, as :func:`fresh_model`, or LAFS has no network.
     """
-    if options.tokens == "grid":
+    if not options.with_landmarks():
         return fresh_grid_model(name, sizes, seed)
+    if network is None:
+        raise LafsError("LAFS needs landmarks; first run: kedro run --pipelines=landmarks")
     return fresh_model(name, sizes, seed, network)
 
 
