@@ -1,14 +1,13 @@
 """How well landmarks are known in a zoomed view: found in it, or found in the whole face and moved.
 
 Faces with annotated points (300-W's layout) are cropped as pretraining crops its views; a linear regression,
-cross-validated over faces, tells the points of the view from its landmarks. Beside both ways stand a mesh that is
-fixed on the aligned face and moved, and one that is fixed in the view.
+cross-validated over faces, tells the points of the view from its landmarks. Beside both ways stand a mesh that
+is fixed on the aligned face and moved, and one that is fixed in the view.
 
     python -m benchmarks.view_landmarks data/06_models/landmark_network.safetensors FOLDER_OF_PTS [--views 4]
 """
 
 import argparse
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -52,7 +51,7 @@ def errors(
 
     points = moved(torch.from_numpy(faces.points[kept]).float())
     scale = faces.scale[kept] * zooms[kept]
-    seen = replace(faces, images=views, points=points, scale=scale)
+    seen = AnnotatedFaces(views, points, scale)
     mesh = mesh_landmarks(network.sizes["num_landmarks"]).expand(len(kept), -1, -1)
     ways = {
         "found in the view": find(views).numpy(),
