@@ -52,7 +52,7 @@ class StudySettings:
         min_length=1,
     )
     shots: tuple[int, ...] = setting(
-        "labeled images an identity; 0 benchmarks the start as it is, without adaptation",
+        "labeled images per identity; 0 benchmarks the start as it is, without adaptation",
         (1, 2, 4, 10),
         min_length=1,
     )
@@ -97,13 +97,7 @@ def plan_study(options: StudySettings) -> list[StudyRun]:
 
 
 def fit_recognition(options: RecognitionSettings, images: int, steps: int | None) -> RecognitionSettings:
-    """A recipe for `images` images: batches no larger than those, and as many epochs as give `steps`.
-
-    Args:
-        options: the recipe.
-        images: of the adaptation.
-        steps: wanted; None keeps the epochs.
-    """
+    """A recipe for `images` images: batches no larger than those, and as many epochs as give `steps`."""
     training = options.training
     batch_size = min(training.batch_size, images // training.accumulation * training.accumulation)
     epochs = training.epochs if steps is None else -(-steps // (images // batch_size))
@@ -205,7 +199,7 @@ class Study:
             return None
 
     def execute(self, run: StudyRun, loggers: Sequence[Any]) -> list[FewShotResult]:
-        """Adapt, if there are shots, and benchmark; an adaptation that broke off goes on.
+        """Adapt, if there are shots, and benchmark; one that broke off resumes.
 
         Its checkpoints are removed when the result is there.
         """
@@ -238,13 +232,7 @@ class Study:
 
 
 def study_frame(results: Sequence[FewShotResult], faces: str, backbone: str) -> pd.DataFrame:
-    """One row a run and benchmark, with the accuracy of every fold and what all runs started from.
-
-    Args:
-        results: of all runs.
-        faces: fingerprint of the manifest.
-        backbone: digest of the pretrained model.
-    """
+    """One row a run and benchmark, with the accuracy of every fold and what all runs started from."""
     rows = [asdict(result) | {"fold_accuracy": list(result.fold_accuracy)} for result in results]
     return pd.DataFrame(rows).assign(faces=faces, backbone=backbone)
 

@@ -195,11 +195,6 @@ def check(values: dict[str, Any], group: str) -> Any:
 def parse(kind: type[T], values: dict[str, Any], group: str) -> T:
     """Build settings from a group of parameters.
 
-    Args:
-        kind: a settings dataclass.
-        values: the parameters.
-        group: their name in `parameters*.yml`.
-
     Raises:
         LafsError: when a key is unknown, or a value is missing, of the wrong kind or out of its range.
     """

@@ -64,12 +64,6 @@ class Trainer:
     def __init__(self, stage: Stage, samples: Samples, settings: TrainingSettings, run: Run) -> None:
         """Prepare a training; nothing is written yet, but for the metrics of one that is extended.
 
-        Args:
-            stage: what is trained.
-            samples: what it is trained on.
-            settings: how it is trained.
-            run: where it is trained.
-
         Raises:
             LafsError: batch sizes that do not fit, or a checkpoint that does not.
         """

@@ -207,16 +207,7 @@ class StudentTeacherMember(nn.Module):
 
 
 class SelfSupervisedStage:
-    """Student, teacher and center of one pretraining.
-
-    Args:
-        model: gives the transformer's start and, with landmarks, the frozen landmark network.
-        options: the objective's settings.
-        total_steps: length of the schedules.
-        steps_per_epoch: for settings given in epochs.
-        probe: measures the teacher, where labeled images are at hand.
-        show_views: draws the views of an epoch, (H, W, 3) uint8 RGB.
-    """
+    """Student, teacher and center of one pretraining."""
 
     name = "pretrain"
 

@@ -159,15 +159,6 @@ class RecognitionStage:
     A class matrix that is sharded over the processes stands beside what they train in common: its gradients
     are not averaged over them.
 
-    Args:
-        name: of the stage, as it appears in progress and logs.
-        model: what is trained, as a whole.
-        classes: number of identities.
-        options: the objective's settings.
-        reference: frozen landmark network that the landmarks stay near; None leaves them free.
-        probe: measures the model, where given.
-        draw: draws landmarks on faces of the probe.
-
     Raises:
         LafsError: more blocks are to be frozen than the model has.
     """
