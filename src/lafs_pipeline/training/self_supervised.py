@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.dino_head import DINOHead
 from lafs_pipeline.models.landmark_network import frozen_network
+from lafs_pipeline.models.operations import embedding_operations, landmark_operations
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.models.patches import sample_patches
 from lafs_pipeline.objectives.dino import TEACHER_VIEWS, DINOLoss, teacher_entropy
@@ -212,6 +213,24 @@ class SelfSupervisedStage:
         self.student.compile(dynamic=False)
         self.teacher.compile(dynamic=False)
 
+    def operations(self) -> float:
+        """Student forward and backward on all views, teacher on the global ones, landmarks in all views."""
+        model, views = self.student.model, self.options.views
+        whole = embedding_operations(model, self._token_count(views.size, None))
+        local = embedding_operations(model, self._token_count(views.local_size, views.local_landmarks))
+        head = 2 * sum(weight.numel() for weight in self.student.head.parameters() if weight.ndim > 1)
+        student = TEACHER_VIEWS * whole + views.local_views * local + self.views * head
+        found = (
+            self.views * landmark_operations(self.landmark_network) if self.options.needs_clean_views() else 0
+        )
+        return 3 * student + TEACHER_VIEWS * (whole + head) + found
+
+    def _token_count(self, size: int, landmarks: int | None) -> int:
+        model = self.student.model
+        if isinstance(model, PartFViT):
+            return landmarks or model.transformer.positions.shape[1] - 1
+        return (size // model.patch_size) ** 2
+
     def losses(self, batch: dict[str, Tensor], part: MicroBatch) -> Losses:
         """DINO's loss in three parts: that of each global view, and that of all local views.
 
@@ -223,10 +242,10 @@ class SelfSupervisedStage:
         with torch.inference_mode():
             logits = self.teacher(*whole)
             targets = self.criterion.targets(logits, temperature)
-            metrics = {
+            metrics: dict[str, Tensor | float] = {
                 "teacher_entropy": teacher_entropy(targets),
-                "teacher_temperature": torch.tensor(temperature),
-                "teacher_momentum": torch.tensor(float(self.momentum[part.progress.step])),
+                "teacher_temperature": temperature,
+                "teacher_momentum": float(self.momentum[part.progress.step]),
             }
             mean = logits.float().mean(dim=0, keepdim=True)
         self.teacher_means.append(mean.clone())

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor, nn
 
-Losses = Iterator[tuple[Tensor, dict[str, Tensor]]]
+Losses = Iterator[tuple[Tensor, dict[str, Tensor | float]]]
 """Losses that sum to the mean loss of a micro-batch, each with scalar metrics."""
 
 
@@ -72,6 +72,9 @@ class Stage(Protocol):
 
     def compile(self) -> None:
         """Compile what computes a step."""
+
+    def operations(self) -> float:
+        """Floating-point operations that a step takes for one image; a backward pass is two forward."""
 
     def losses(self, batch: dict[str, Tensor], part: MicroBatch) -> Losses:
         """Losses that sum to the part's mean loss, with scalar metrics of the part.

@@ -106,8 +106,8 @@ class Stepper:
             progress: the step.
 
         Returns:
-            Scalar metrics of this process, `loss`, `gradient_norm` and `skipped` (0 or 1, equal in all
-            processes) among them.
+            Scalar metrics of this process, those of the stage as means over its parts; `loss`,
+            `gradient_norm` and `skipped` (0 or 1, equal in all processes) among them.
         """
         step, stage = progress.step, self.stage
         seed = derive_seed(self.seed, stage.name, "step", step)
@@ -144,9 +144,9 @@ class Stepper:
 
     def _differentiate(
         self, batches: Iterable[dict[str, Tensor]], progress: Progress, seed: int
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    ) -> tuple[Tensor, dict[str, Tensor | float]]:
         """Add the gradients of all parts up; processes exchange theirs with the last loss."""
-        stage, total, metrics = self.stage, torch.zeros((), device=self.device), {}
+        stage, total, sums = self.stage, torch.zeros((), device=self.device), {}
         last = len(self.rows) * stage.losses_per_micro_batch
         done = 0
         for rows, batch in zip(self.rows, batches, strict=True):
@@ -163,7 +163,9 @@ class Stepper:
                     loss = loss / len(self.rows)
                     self.scaler.scale(loss).backward()
                 total += loss.detach()
-        return total, metrics
+            for name, value in metrics.items():
+                sums[name] = sums.get(name, 0.0) + value
+        return total, {name: value / len(self.rows) for name, value in sums.items()}
 
     def _exchange(self, now: bool) -> Any:
         shared = isinstance(self.stage.call, DistributedDataParallel)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.landmark_network import LandmarkNetwork, frozen_network
+from lafs_pipeline.models.operations import embedding_operations, landmark_operations
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.models.patches import sample_patches
 from lafs_pipeline.objectives.landmarks import landmark_regularizer, landmark_weight
@@ -185,6 +186,7 @@ class RecognitionStage:
         draw: DrawLandmarks | None = None,
     ) -> None:
         self.name, self.options, self.probe_set, self.draw = name, options, probe, draw
+        self.class_count = classes
         model.transformer.recompute = options.training.recompute_activations
         shard = RowShard.own(classes) if options.shards_classes() else None
         head = HEADS[options.loss](model.transformer.dim, classes, options.scale, options.margin, shard)
@@ -210,6 +212,15 @@ class RecognitionStage:
     def compile(self) -> None:
         """Compile the model, and its head where that is whole."""
         self.trained.compile(dynamic=False)
+
+    def operations(self) -> float:
+        """Forward and backward pass of model and class matrix."""
+        model, options = self.trained.model, self.options
+        forward = embedding_operations(model, model.transformer.positions.shape[1] - 1)
+        if isinstance(model, PartFViT):
+            forward += landmark_operations(model.landmark_network)
+        compared = options.class_sample_rate * self.class_count
+        return 3 * (forward + 2 * model.transformer.dim * compared)
 
     def losses(self, batch: dict[str, Tensor], part: MicroBatch) -> Losses:
         """Cross-entropy of the margin logits, plus the landmark regularizer."""
