@@ -70,7 +70,7 @@ class Regression:
         self.trained = self.call = nn.Sequential(
             nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 1)
         )
-        self.modules = nn.ModuleDict({"net": self.trained})
+        self.modules, self.frozen = nn.ModuleDict({"net": self.trained}), nn.ModuleDict()
         self.fail_at, self.signal_at, self.scores = fail_at, None, None
 
     def parameter_groups(self):

@@ -129,7 +129,7 @@ class LandmarkStage:
             return average.lerp(value, share) if average.is_floating_point() else value
 
         average = AveragedModel(network, avg_fn=average_of, use_buffers=True)
-        self.modules = nn.ModuleDict({"network": network, "average": average})
+        self.modules, self.frozen = nn.ModuleDict({"network": network, "average": average}), nn.ModuleDict()
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Trunk and regressor, each with a learning rate of its own; 1-D parameters without weight decay."""

@@ -5,7 +5,7 @@ Source: LAFS (CVPR 2024, arXiv 2403.08161), section 3; DINO (arXiv 2104.14294).
 
 import copy
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -145,11 +145,22 @@ def _view_major(views: Tensor) -> Tensor:
 
 
 class StudentTeacherMember(nn.Module):
-    """A face model and its DINO head: tokens, or images for the grid, -> logits (B, K)."""
+    """A face model and its DINO head: tokens, or images for the grid, -> logits (B, K).
+
+    Attributes:
+        trains: whether dropout and stochastic depth are active in training; the landmark network's never is.
+    """
 
     def __init__(self, model: PartFViT | FViT, head: DINOHead) -> None:
         super().__init__()
-        self.model, self.head = model, head
+        self.model, self.head, self.trains = model, head, True
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode, as far as this member follows it."""
+        super().train(mode and self.trains)
+        if isinstance(self.model, PartFViT):
+            self.model.landmark_network.eval()
+        return self
 
     def forward(self, inputs: Tensor, indices: Tensor | None = None) -> Tensor:
         """Embed and project; `indices` (B, n) as :meth:`PartFViT.encode` takes them."""
@@ -187,15 +198,19 @@ class SelfSupervisedStage:
             model.transformer.dim, options.prototypes, options.head_hidden_dim, options.head_bottleneck_dim
         )
         self.student = self.trained = self.call = StudentTeacherMember(model, head)
+        self.frozen = nn.ModuleDict()
         if isinstance(model, PartFViT):
             model.landmark_network.requires_grad_(False)
             self.landmark_network = frozen_network(model.landmark_network)
+            self.frozen["landmark_network"] = self.landmark_network
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
+        self.teacher.trains = options.teacher_mode == "train"
         self.criterion = DINOLoss(options.prototypes, options.student_temperature, options.center_momentum)
         self.modules = nn.ModuleDict(
             {"student": self.student, "teacher": self.teacher, "criterion": self.criterion}
         )
         self.views = TEACHER_VIEWS + options.views.local_views
+        self.modules.train()
         self.losses_per_micro_batch = TEACHER_VIEWS + (options.views.local_views > 0)
         self.teacher_means: list[Tensor] = []
         warmup = min(options.teacher_temperature_epochs * steps_per_epoch, total_steps)
@@ -236,7 +251,6 @@ class SelfSupervisedStage:
 
         A loss of one view needs the activations of that view alone.
         """
-        self._set_modes()
         whole, local = self._inputs(batch, part)
         temperature = float(self.temperature[part.progress.step])
         with torch.inference_mode():
@@ -253,13 +267,6 @@ class SelfSupervisedStage:
         for first_view, inputs in enumerate(views[: self.losses_per_micro_batch]):
             yield self.criterion.partial(self.call(*inputs), targets, first_view, self.views), metrics
 
-    def _set_modes(self) -> None:
-        self.student.train()
-        self.teacher.train(self.options.teacher_mode == "train")
-        for network in (self.student.model, self.teacher.model):
-            if isinstance(network, PartFViT):
-                network.landmark_network.eval()
-
     def _inputs(
         self, batch: dict[str, Tensor], part: MicroBatch
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
@@ -273,7 +280,7 @@ class SelfSupervisedStage:
             )
         else:
             clean = torch.cat((views.global_clean, views.local_clean))
-            landmarks = predict_landmarks(self.landmark_network.to(clean.device), clean)
+            landmarks = predict_landmarks(self.landmark_network, clean)
         whole, local = augment_landmarks(landmarks, self.options.views, part)
         return self._tokens(views.global_appearance, whole), self._tokens(views.local_appearance, local)
 

@@ -56,6 +56,7 @@ class Stage(Protocol):
     Attributes:
         name: as it appears in progress, logs and folders.
         modules: everything that a checkpoint holds.
+        frozen: what is read beside them and never changes; it is moved to the device once.
         trained: the module, among those, whose parameters all processes have and get the same gradients for.
         call: `trained`, or what stands for it when several processes train it; losses go through it.
         losses_per_micro_batch: how many losses a part has.
@@ -63,6 +64,7 @@ class Stage(Protocol):
 
     name: str
     modules: nn.ModuleDict
+    frozen: nn.ModuleDict
     trained: nn.Module
     call: Callable[..., Any]
     losses_per_micro_batch: int

@@ -4,7 +4,7 @@ Source: Part fViT (arXiv 2212.00057), section 4; LAFS (arXiv 2403.08161), sectio
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -133,6 +133,14 @@ class Encoder(nn.Module):
         super().__init__()
         self.model = model
 
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; a frozen landmark network stays as it is, its BatchNorm statistics included."""
+        super().train(mode)
+        network = getattr(self.model, "landmark_network", None)
+        if network is not None and not any(weight.requires_grad for weight in network.parameters()):
+            network.eval()
+        return self
+
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Embeddings (B, dim), and landmarks (B, N, 2) where the model has them."""
         if not isinstance(self.model, PartFViT):
@@ -198,7 +206,10 @@ class RecognitionStage:
             self.modules["classes"] = self.classes
         moves_landmarks = isinstance(model, PartFViT) and not options.freeze_landmark_network
         is_held = moves_landmarks and options.landmark_regularization > 0
-        self.reference = frozen_network(reference) if is_held and reference is not None else None
+        self.frozen = nn.ModuleDict()
+        if is_held and reference is not None:
+            self.frozen["reference"] = frozen_network(reference)
+        self.modules.train()
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Layer-wise groups of model and class matrix."""
@@ -224,8 +235,6 @@ class RecognitionStage:
 
     def losses(self, batch: dict[str, Tensor], part: MicroBatch) -> Losses:
         """Cross-entropy of the margin logits, plus the landmark regularizer."""
-        if self.options.freeze_landmark_network and isinstance(self.trained.model, PartFViT):
-            self.trained.model.landmark_network.eval()
         images, weight = mixup(
             to_input(batch["image"]),
             self.options.augmentation.mixup_alpha,
@@ -234,15 +243,14 @@ class RecognitionStage:
         )
         labels = MixedLabels(batch["label"])
         if weight < 1:
-            labels = MixedLabels(labels.labels, labels.labels.flip(0), images.new_tensor(weight))
+            labels = MixedLabels(labels.labels, labels.labels.flip(0), images.new_full((), weight))
         loss, landmarks = self._loss(images, labels, part)
         metrics = {}
-        if self.reference is not None:
+        if "reference" in self.frozen:
             weight = self.options.landmark_regularization * landmark_weight(part.progress.fraction)
             if weight > 0:
-                self.reference.to(images.device)
                 with torch.no_grad():
-                    near = self.reference(images)
+                    near = self.frozen["reference"](images)
                 distance = landmark_regularizer(landmarks, near)
                 loss = loss + weight * distance
                 metrics["landmark_distance"] = distance.detach()
