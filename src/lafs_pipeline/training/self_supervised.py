@@ -224,7 +224,9 @@ class SelfSupervisedStage:
         return decay_groups(self.student, self.options.training.weight_decay)
 
     def compile(self) -> None:
-        """Compile student and teacher."""
+        """Compile student, teacher and the landmark network that both look through."""
+        if "landmark_network" in self.frozen:
+            self.frozen["landmark_network"].compile(dynamic=False)
         self.student.compile(dynamic=False)
         self.teacher.compile(dynamic=False)
 

@@ -1,6 +1,5 @@
 """One optimizer step: parts, precision, exchange of gradients, clipping, and nothing of a step gone wrong."""
 
-import os
 import warnings
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -55,6 +54,7 @@ class Stepper:
         if processes.world_size() > 1:
             synchronize_batch_norm(stage.trained)
         if settings.compile:
+            torch.compiler.reset()  # what earlier trainings of this process compiled would be checked first
             stage.compile()
         self.groups = stage.parameter_groups()
         self.base_decay = [group["weight_decay"] for group in self.groups]
@@ -232,7 +232,6 @@ def determinism(wanted: bool) -> Iterator[None]:
     before = torch.are_deterministic_algorithms_enabled()
     warned = torch.is_deterministic_algorithms_warn_only_enabled()
     if wanted:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         yield

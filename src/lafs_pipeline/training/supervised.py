@@ -18,6 +18,7 @@ from lafs_pipeline.models.patches import sample_patches
 from lafs_pipeline.objectives.landmarks import landmark_regularizer, landmark_weight
 from lafs_pipeline.objectives.margin import HEADS, MarginHead, MixedLabels
 from lafs_pipeline.objectives.partial_fc import PartialFC
+from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.row_shards import RowShard
 from lafs_pipeline.runtime.seeding import derive_seed, random_generator
@@ -126,6 +127,11 @@ class RecognitionSamples(FaceSamples):
         }
 
 
+def moves_landmarks(model: PartFViT) -> bool:
+    """Whether the landmark network is trained."""
+    return any(weight.requires_grad for weight in model.landmark_network.parameters())
+
+
 class Encoder(nn.Module):
     """A face model that also tells the landmarks it looks at."""
 
@@ -136,9 +142,8 @@ class Encoder(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Set the mode; a frozen landmark network stays as it is, its BatchNorm statistics included."""
         super().train(mode)
-        network = getattr(self.model, "landmark_network", None)
-        if network is not None and not any(weight.requires_grad for weight in network.parameters()):
-            network.eval()
+        if isinstance(self.model, PartFViT) and not moves_landmarks(self.model):
+            self.model.landmark_network.eval()
         return self
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -204,10 +209,9 @@ class RecognitionStage:
         self.modules = nn.ModuleDict({"recognizer": self.trained})
         if self.classes is not None:
             self.modules["classes"] = self.classes
-        moves_landmarks = isinstance(model, PartFViT) and not options.freeze_landmark_network
-        is_held = moves_landmarks and options.landmark_regularization > 0
+        is_free = isinstance(model, PartFViT) and moves_landmarks(model)
         self.frozen = nn.ModuleDict()
-        if is_held and reference is not None:
+        if is_free and options.landmark_regularization > 0 and reference is not None:
             self.frozen["reference"] = frozen_network(reference)
         self.modules.train()
 
@@ -221,8 +225,10 @@ class RecognitionStage:
         )
 
     def compile(self) -> None:
-        """Compile the model, and its head where that is whole."""
-        self.trained.compile(dynamic=False)
+        """Compile the model, and its head where that is whole; no BatchNorm that processes share."""
+        model = self.trained.model
+        shared = processes.in_group() and isinstance(model, PartFViT) and moves_landmarks(model)
+        (model.transformer if shared else self.trained).compile(dynamic=False)
 
     def operations(self) -> float:
         """Forward and backward pass of model and class matrix."""
