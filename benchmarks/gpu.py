@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -161,10 +162,9 @@ def cases(arguments: argparse.Namespace) -> Iterator[Case]:
         name: getattr(arguments, name) for name in ("model", "prototypes", "classes", "steps", "workers")
     }
     first, *others = arguments.batch_sizes
+    for precision, mode, stage in product(arguments.precisions, arguments.modes, arguments.stages):
+        yield Case(stage, first, precision, mode, **sizes)
     for stage in arguments.stages:
-        for precision in arguments.precisions:
-            for mode in arguments.modes:
-                yield Case(stage, first, precision, mode, **sizes)
         for batch in others:
             yield Case(stage, batch, precision, mode, **sizes)
         for count in gpus[1:]:
