@@ -37,12 +37,13 @@ def test_unknown_parameter(kedro, tmp_path):
     ("parameter", "expected"),
     [
         ("pretrian.training.epochs=2", "pretrian is unknown, the nearest is pretrain"),
-        ("model.sizes.num_landmarks=9", "local_landmarks is 12 and the model has 9"),
+        ("pretrain.views.local_landmarks=60", "local_landmarks is 60 and the model has 49"),
         (
             "pretrain.student_temperature=-1",
             "pretrain.student_temperature is -1: input should be greater than 0",
         ),
-        ("pretrain.tokens=words", "pretrain.tokens is 'words': input should be 'landmarks' or 'grid'"),
+        ("pretrain.methods=[words]", "pretrain.methods.0 is 'words': input should be 'grid' or 'lafs'"),
+        ("pretrain.tokens=grid", "pretrain.tokens is called methods now; rename it in conf/"),
         ("adapt.shots=0", "adapt.shots is 0: input should be greater than or equal to 1"),
     ],
 )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from docs.reference import parameter_rows
 from kedro.framework.startup import bootstrap_project
 
 from lafs_pipeline.commands.__main__ import _parser
@@ -14,7 +15,6 @@ from lafs_pipeline.hooks.advice import RECIPES, TRAINING, Advice, WholeAdvice, a
 from lafs_pipeline.pipeline_registry import register_pipelines
 from lafs_pipeline.pipelines.checks import require_given
 from lafs_pipeline.pipelines.parameters import GROUPS, group_settings, parse
-from lafs_pipeline.pipelines.reference import parameter_rows
 from lafs_pipeline.runtime.errors import LafsError
 
 PROJECT = Path(__file__).parents[2]

@@ -16,7 +16,9 @@ SMALL = {"sizes": {"num_landmarks": 49, "patch_size": 16}}
 
 
 def together(**groups):
-    check_together({name: parse(group_settings(name), values, name) for name, values in groups.items()})
+    check_together(
+        {name: parse(group_settings(name), values, name) for name, values in groups.items()}, groups
+    )
 
 
 def test_misspelt_names_get_the_nearest_one():
@@ -45,12 +47,12 @@ def test_names_outside_of_groups_are_those_that_the_configuration_takes():
             r"local_landmarks is 50 and the model has 49 .*at most 49, or null",
         ),
         (
-            {"model": SMALL, "pretrain": {"tokens": "grid", "views": {"local_size": 50}}},
-            r"pretrain\.views\.local_size is 50, no multiple of .* 16 pixels .*give 48 or 64",
+            {"model": SMALL, "pretrain": {"methods": ["grid"], "grid": {"local_size": 50}}},
+            r"pretrain\.grid\.local_size is 50, no multiple of .* 16 pixels .*give 48 or 64",
         ),
         (
-            {"model": {}, "pretrain": {}, "study": {"grid_local_size": 50}},
-            r"study\.grid_local_size is 50, .* 8 pixels .*give 48 or 56",
+            {"model": {}, "pretrain": {"grid": {"local_size": 50}}, "study": {"methods": ["grid"]}},
+            r"pretrain\.grid\.local_size is 50, .* 8 pixels .*give 48 or 56",
         ),
         (
             {"model": {"sizes": {"patchsize": 3}}},
@@ -84,8 +86,8 @@ def test_groups_that_do_not_fit(groups, message):
         {"model": SMALL, "pretrain": {"views": {"local_landmarks": 49, "with_replacement": False}}},
         {"model": SMALL, "pretrain": {"views": {"local_landmarks": 60, "with_replacement": True}}},
         {"model": SMALL, "pretrain": {"views": {"local_landmarks": None}}},
-        {"model": SMALL, "pretrain": {"tokens": "grid", "views": {"local_size": 48}}},
-        {"model": SMALL, "study": {"grid_local_size": 50, "methods": ["scratch", "lafs"]}, "pretrain": {}},
+        {"model": SMALL, "pretrain": {"methods": ["grid"], "grid": {"local_size": 48}}},
+        {"model": SMALL, "study": {"methods": ["scratch", "lafs"]}, "pretrain": {"grid": {"local_size": 50}}},
         {"launch": {"processes": "auto"}, "pretrain": {}},
         {"pretrain": {"training": {"weight_decay": 0, "final_weight_decay": None}}},
         {"pretrain": {"training": {"weight_decay": 1e-6, "final_weight_decay": 0.4}}},

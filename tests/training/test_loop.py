@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from lafs_pipeline.runtime.errors import LafsError, Stopped
+from lafs_pipeline.runtime.metric_loggers import read_metrics
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.loop import Run, Trainer
 from lafs_pipeline.training.sampling import StepBatches
@@ -37,10 +38,10 @@ SETTINGS = TrainingSettings(
 
 
 class Points(Dataset):
-    """Made-up regression data; one sample may be refused or poisoned."""
+    """Made-up regression data; some samples may be poisoned."""
 
-    def __init__(self, refused=None, poisoned=()):
-        self.refused, self.poisoned = refused, poisoned
+    def __init__(self, poisoned=()):
+        self.poisoned = poisoned
 
     def __len__(self):
         return 37
@@ -50,8 +51,6 @@ class Points(Dataset):
 
     def __getitem__(self, draw):
         epoch, index = draw
-        if draw == self.refused:
-            raise LafsError(f"{self.key(index)} cannot be decoded")
         x = np.random.default_rng((epoch, index)).standard_normal(4).astype(np.float32)
         if draw in self.poisoned:
             x[0] = np.nan
@@ -69,12 +68,15 @@ class Regression:
         self.trained = self.call = nn.Sequential(
             nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 1)
         )
-        self.modules = nn.ModuleDict({"net": self.trained})
+        self.modules, self.frozen = nn.ModuleDict({"net": self.trained}), nn.ModuleDict()
         self.fail_at, self.signal_at, self.scores = fail_at, None, None
 
     def parameter_groups(self):
         named = dict(self.modules.named_parameters())
         return [{"params": list(named.values()), "names": list(named), "lr_scale": 0.5, "weight_decay": 0.1}]
+
+    def operations(self):
+        return 0.0
 
     def losses(self, batch, part):
         if part.progress.step == self.fail_at:
@@ -138,6 +140,22 @@ def test_metrics_follow_the_schedules(tmp_path):
     assert [line["step"] for line in lines if "knn_accuracy" in line] == [0, 8, 16]
     assert [line["images_seen"] for line in lines] == [SETTINGS.batch_size * line["step"] for line in lines]
     assert all(line["images_per_second"] > 0 for line in lines if "loss" in line)
+    assert all(0 <= line["loader_share"] <= 1 for line in lines if "loss" in line)
+
+
+def test_metrics_are_means_over_the_parts_of_a_step(tmp_path):
+    class Measured(Regression):
+        def losses(self, batch, part):
+            for loss, _ in super().losses(batch, part):
+                yield loss, {"input": batch["x"].mean()}
+
+    for accumulation in (1, 4):
+        settings = replace(SETTINGS, accumulation=accumulation)
+        Trainer(Measured(), Points(), settings, run(tmp_path / str(accumulation))).train()
+    whole, parts = (list(read_metrics(tmp_path / name / "metrics.jsonl")) for name in ("1", "4"))
+    values = [[line["input"] for line in lines if "input" in line] for lines in (whole, parts)]
+    assert values[0]
+    np.testing.assert_allclose(*values, atol=1e-6)
 
 
 def test_each_advice_is_given_once_with_the_first_finding(tmp_path, caplog):
@@ -225,13 +243,6 @@ def test_the_time_limit_ends_a_run_likewise(tmp_path):
     assert checkpoints.load_latest(tmp_path).step == 3
 
 
-def test_a_sample_that_cannot_be_decoded_costs_no_finished_step(tmp_path):
-    refused = next(iter(StepBatches(37, 8, 1, 4, 1, start=7)))[3]
-    with pytest.raises(LafsError, match=rf"point-{refused[1]} cannot be decoded"):
-        Trainer(Regression(), Points(refused), SETTINGS, run(tmp_path)).train()
-    assert checkpoints.load_latest(tmp_path).step == 7
-
-
 def test_a_step_that_is_not_finite_leaves_everything_as_it_was_and_is_counted(tmp_path, caplog):
     poisoned = next(iter(StepBatches(37, 8, 1, 4, 1, start=5)))[0]
     settings = replace(SETTINGS, checkpoint_every=1)
@@ -253,20 +264,6 @@ def test_many_of_them_end_the_run_with_the_last_good_checkpoint(tmp_path):
         Trainer(Regression(), Points(poisoned=poisoned), settings, run(tmp_path)).train()
     good = checkpoints.load_latest(tmp_path)
     assert all(value.isfinite().all() for value in good.weights.values())
-
-
-def test_must_needs_something_to_go_on_from(tmp_path):
-    with pytest.raises(LafsError, match="resume is must"):
-        Trainer(Regression(), Points(), replace(SETTINGS, resume="must"), run(tmp_path))
-
-
-def test_a_checkpoint_of_another_model_is_refused(tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        Trainer(Regression(fail_at=7), Points(), SETTINGS, run(tmp_path)).train()
-    other = Regression()
-    other.modules["net"][0] = nn.Linear(4, 16)
-    with pytest.raises(LafsError, match=r"another model.*net\.0\.weight"):
-        Trainer(other, Points(), SETTINGS, run(tmp_path))
 
 
 def test_the_best_by_probe_stays(tmp_path):

@@ -51,13 +51,7 @@ class VerificationResult:
 
 @dataclass(frozen=True)
 class Resampling:
-    """How intervals are made.
-
-    Attributes:
-        units: what is drawn.
-        resamples: how often.
-        seed: of the draws.
-    """
+    """How intervals are made."""
 
     units: PairUnits
     resamples: int
@@ -134,7 +128,7 @@ class _Cells:
     """The pairs in cells of fold, truth and first accepting threshold."""
 
     def __init__(self, distance: np.ndarray, is_same: np.ndarray, fold: np.ndarray) -> None:
-        farthest = max(float(distance.max()), np.finfo(np.float32).tiny)
+        farthest = max(float(distance.max()), float(np.finfo(np.float32).tiny))
         self._thresholds = THRESHOLDS if farthest >= NARROW else THRESHOLDS * (farthest / THRESHOLDS[-1])
         first_accepting = np.searchsorted(self._thresholds, distance, side="right")
         self._shape = fold.max() + 1, 2, len(THRESHOLDS) + 1
@@ -179,13 +173,14 @@ def _equal_error_rate(far: np.ndarray, tar: np.ndarray) -> float:
 
 def _fold_index(folds: int | np.ndarray, pairs: int) -> np.ndarray:
     """(pairs,) fold of each pair, numbered from 0 without gaps."""
-    if np.ndim(folds):
-        if len(folds) != pairs:
-            raise LafsError(f"Pair verification got folds of {len(folds)} pairs for {pairs} pairs.")
-        names, index = np.unique(folds, return_inverse=True)
+    given = np.asarray(folds)
+    if given.ndim:
+        if len(given) != pairs:
+            raise LafsError(f"Pair verification got folds of {len(given)} pairs for {pairs} pairs.")
+        names, index = np.unique(given, return_inverse=True)
         count = len(names)
     else:
-        count = int(folds)
+        count = int(given)
         if count > pairs:
             raise LafsError(
                 f"{pairs} pairs cannot be cut into {count} folds: give more pairs or fewer folds."

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 STOPPED_STATUS = 75
 """Exit status of `kedro run` after a training was stopped by a signal or by `training.max_minutes`: the same
-command goes on (EX_TEMPFAIL of sysexits.h). Errors exit with 1."""
+command resumes (EX_TEMPFAIL of sysexits.h). Errors exit with 1."""
 
 
 def stop_reason(error: BaseException | None) -> str | None:

@@ -15,13 +15,16 @@ from kedro.pipeline.node import Node
 
 from lafs_pipeline.hooks.advice import advice
 from lafs_pipeline.hooks.environment import DataFolder
+from lafs_pipeline.models.methods import LAFS
 from lafs_pipeline.pipelines.checks import check_together, given_names, refuse_unknown, require_given
-from lafs_pipeline.pipelines.parameters import GROUPS, group_settings, parse
+from lafs_pipeline.pipelines.parameters import GROUPS, check
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import local_path
 
 PARAMETER = "params:"
 REFUSED_RUNNER = re.compile("ThreadRunner|ParallelRunner")
+SHOWN_WHERE_THERE = ("earlier_study_runs",)
+LANDMARKS = {"landmark_network", "landmarks", "landmark_overlay_plot"}
 MOVED = {"packed_faces": "stores"}
 """Files named by `paths` in version 0.1, and the folders that are there now."""
 
@@ -65,16 +68,19 @@ class GuardHooks:
         inputs = pipeline.inputs()
         used = {name.removeprefix(PARAMETER) for name in inputs if name.startswith(PARAMETER)}
         given = set(run_params.get("runtime_params") or {})
-        settings: dict[str, Any] = {
-            group: parse(group_settings(group), catalog.load(f"{PARAMETER}{group}"), group)
+        parsed: dict[str, Any] = {
+            group: check(catalog.load(f"{PARAMETER}{group}"), group)
             for group in sorted(GROUPS)
             if group in used | given and catalog.exists(f"{PARAMETER}{group}")
         }
         if "cataloging" in used:
             require_given(self._conf / (run_params["env"] or ""), catalog.load("parameters"))
-        check_together({group: values for group, values in settings.items() if group in used})
+        check_together(
+            {group: values for group, values in parsed.items() if group in used}, catalog.load("parameters")
+        )
+        needed = inputs - _dispensable(inputs, catalog)
         absent = sorted(
-            name for name in inputs if not name.startswith(PARAMETER) and not catalog.exists(name)
+            name for name in needed if not name.startswith(PARAMETER) and not catalog.exists(name)
         )
         if absent:
             raise LafsError(_what_to_run(absent))
@@ -112,6 +118,16 @@ class GuardHooks:
     def after_dataset_saved(self) -> None:
         """From now on these are results of this environment."""
         self._folder.claim()
+
+
+def _dispensable(inputs: set[str], catalog: DataCatalog) -> set[str]:
+    """Inputs that this run does without: their entries load nothing where nothing is."""
+    found = set(SHOWN_WHERE_THERE)
+    if LAFS not in catalog.load("parameters").get("pretrain", {}).get("methods", [LAFS]):
+        found |= LANDMARKS
+    if "face_models" in inputs:
+        found.add("backbones")
+    return found
 
 
 def _what_to_run(absent: list[str]) -> str:

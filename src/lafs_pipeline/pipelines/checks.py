@@ -83,11 +83,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f", the nearest is {found[0]}" if found else ""
 
 
-def check_together(groups: Mapping[str, Any]) -> None:
+def check_together(groups: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     """Refuse groups that do not fit each other.
 
     Args:
         groups: settings by name of their group, those that a pipeline uses.
+        given: the parameters as they stand, where numbers may be `auto`.
 
     Raises:
         LafsError: names the parameters of both.
@@ -96,24 +97,24 @@ def check_together(groups: Mapping[str, Any]) -> None:
     if model is not None:
         refuse_unknown(model.sizes, SIZE_NAMES, "model.sizes")
     if model is not None and pretrain is not None:
-        landmarks = model.sizes.get("num_landmarks", LANDMARKS)
-        views = pretrain.views
+        landmarks, views = model.sizes.get("num_landmarks", LANDMARKS), pretrain.views
+        kept = _at(given, ("pretrain", "views", "local_landmarks"))
         if (
-            pretrain.tokens == "landmarks"
+            "lafs" in pretrain.methods
             and not views.with_replacement
-            and (views.local_landmarks or 0) > landmarks
+            and isinstance(kept, int)
+            and kept > landmarks
         ):
             raise LafsError(
-                f"pretrain.views.local_landmarks is {views.local_landmarks} and the model has {landmarks} "
+                f"pretrain.views.local_landmarks is {kept} and the model has {landmarks} "
                 f"(model.sizes.num_landmarks): give at most {landmarks}, or null to keep all"
             )
         patch = model.sizes.get("patch_size", PATCH_SIZE)
-        grids = {"pretrain.views.local_size": views.local_size, "pretrain.views.size": views.size}
-        if pretrain.tokens == "landmarks":
-            grids = {}
-        if study is not None and any("grid" in method for method in study.methods):
-            grids["study.grid_local_size"] = study.grid_local_size
-        for name, size in grids.items():
+        grids = {"pretrain.grid.local_size": pretrain.grid.local_size, "pretrain.views.size": views.size}
+        with_grid = "grid" in pretrain.methods or (
+            study is not None and any("grid" in method for method in study.methods)
+        )
+        for name, size in grids.items() if with_grid else ():
             if size % patch:
                 below = size // patch * patch
                 nearest_sizes = " or ".join(str(side) for side in (below, below + patch) if side)

@@ -1,21 +1,21 @@
 """Training curves, one small picture a metric."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LINES = (
+LINES: tuple[dict[str, Any], ...] = (
     {"color": "#0072b2", "linestyle": "-"},
     {"color": "#d55e00", "linestyle": "--"},
     {"color": "#007a5a", "linestyle": "-."},
     {"color": "#a0447c", "linestyle": ":"},
 )
 """Of the first, second .. line of a plot: told apart without color, and with any kind of color vision."""
-CHANCE = {"color": "#555555", "linewidth": 1, "linestyle": (0, (1, 1))}
+CHANCE: dict[str, Any] = {"color": "#555555", "linewidth": 1, "linestyle": (0, (1, 1))}
 """The line of what guessing gets."""
 MOST_POINTS = 400
 LONGEST_NAME = 30

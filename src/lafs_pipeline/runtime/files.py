@@ -23,10 +23,6 @@ WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 def local_path(path: str, name: str) -> str:
     """`path` from the root on, with a leading `~` expanded; an empty one stays.
 
-    Args:
-        path: what a user gave.
-        name: what it is the path of, for the message.
-
     Raises:
         LafsError: it is an address on another file system.
     """

@@ -48,6 +48,8 @@ def local_device() -> torch.device:
     """The GPU of this process, or the CPU where there is none."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
+    # Read when CUDA is first used; without it cuBLAS does not repeat bit for bit.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     return torch.device("cuda", (_local_rank if in_group() else 0) % torch.cuda.device_count())
 
 
@@ -146,3 +148,21 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != multiprocessing.parent_process().pid:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def loading(workers: int) -> dict[str, Any]:
+    """Options of a DataLoader whose processes, so many, end with this one, neither before nor after it."""
+    on_linux = workers > 0 and sys.platform == "linux"
+    return {
+        "num_workers": workers,
+        "worker_init_fn": _belong_to_parent,
+        "multiprocessing_context": "fork" if on_linux else None,
+    }
+
+
+def _belong_to_parent(_worker: int) -> None:
+    """The first SIGTERM may be one to all processes of a job; what ends a loader sends another."""
+    die_with_parent()
+    for number in (signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
