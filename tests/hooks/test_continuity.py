@@ -96,7 +96,7 @@ def test_a_record_that_cannot_be_written_stops_nothing(tmp_path, caplog):
 
 def steps(client, run_id):
     """The optimizer steps of 32 images that are logged."""
-    return {metric.step // 32 for metric in client.get_metric_history(run_id, "pretrain/loss")}
+    return {metric.step // 32 for metric in client.get_metric_history(run_id, "pretrain_lafs/loss")}
 
 
 @pytest.mark.slow
@@ -104,7 +104,8 @@ def test_a_stopped_run_goes_on_as_the_same_run(kedro_run, data, runs):
     database = f"sqlite:///{data}/mlflow.db"
     client = MlflowClient(database)
     record = RunRecord(data / "06_models/checkpoints")
-    limited = ("--pipelines=pretrain", "--params=pretrain.training.max_minutes=0.0001")
+    only = "--params=pretrain.methods=[lafs]"
+    limited = ("--pipelines=pretrain", f"{only},pretrain.training.max_minutes=0.0001")
     before = runs(database)
     for steps_done in (1, 2):
         stopped = kedro_run(data, *limited)
@@ -120,7 +121,7 @@ def test_a_stopped_run_goes_on_as_the_same_run(kedro_run, data, runs):
         assert record.read().run_id == run.info.run_id
         assert steps(client, run.info.run_id) == set(range(1, steps_done + 1))
 
-    finishing = kedro_run(data, "--pipelines=pretrain")
+    finishing = kedro_run(data, "--pipelines=pretrain", only)
     assert finishing.finish() == 0, finishing.stderr[-3000:]
     stopped_run, finished_run = runs(database)[len(before) :]
     assert stopped_run.info.status == "KILLED"
@@ -130,7 +131,7 @@ def test_a_stopped_run_goes_on_as_the_same_run(kedro_run, data, runs):
     assert record.read() is None
 
     record.path.write_text('{"run_id": ')
-    again = kedro_run(data, "--pipelines=pretrain")
+    again = kedro_run(data, "--pipelines=pretrain", only)
     assert again.finish() == 0, again.stderr[-3000:]
     assert "mlflow_run.json cannot be read" in again.stdout
     *_, last = runs(database)
@@ -143,9 +144,12 @@ def test_two_ranks_that_are_killed_and_terminated_finish_as_the_same_run(kedro_r
     database = f"sqlite:///{data}/mlflow.db"
     client = MlflowClient(database)
     before = runs(database)
-    settings = "pretrain.training.epochs=15,pretrain.training.probe_every=1000,launch.processes=2"
+    settings = (
+        "pretrain.methods=[lafs],pretrain.training.epochs=15,pretrain.training.probe_every=1000,"
+        "launch.processes=2"
+    )
     command = ("--pipelines=pretrain", f"--params={settings}")
-    parent = data / "06_models/checkpoints/pretrain"
+    parent = data / "06_models/checkpoints/pretrain_lafs"
 
     def written():
         """The last step in the file of metrics."""

@@ -5,7 +5,8 @@ Source: LAFS (CVPR 2024, arXiv 2403.08161), section 3; DINO (arXiv 2104.14294).
 
 import copy
 from collections.abc import Callable
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.dino_head import DINOHead
 from lafs_pipeline.models.landmark_network import frozen_network
+from lafs_pipeline.models.operations import embedding_operations, landmark_operations
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.models.patches import sample_patches
 from lafs_pipeline.objectives.dino import TEACHER_VIEWS, DINOLoss, teacher_entropy
@@ -38,14 +40,35 @@ from lafs_pipeline.views.normalize import to_input
 from lafs_pipeline.views.parameters import ViewSettings, draw_view_parameters
 from lafs_pipeline.views.render import LafsViews
 
+LANDMARK_VIEWS = (
+    "landmark_sigma",
+    "local_landmarks",
+    "with_replacement",
+    "shuffle_global",
+    "token_positions",
+)
+"""Settings of views that only speak of landmarks."""
+
+
+@settings
+class GridSettings:
+    """DINO's own small crops; landmarks cannot be found in them, and LAFS does not use them."""
+
+    local_size: int = setting("side of grid DINO's local views in pixels", 48, ge=8)
+    local_scale: tuple[float, float] = setting("share of the image area in them", (0.05, 0.4))
+
 
 @settings
 class PretrainSettings:
     """Self-supervised pretraining (LAFS section 3; defaults are the published recipe)."""
 
-    tokens: Literal["landmarks", "grid"] = setting(
-        "landmarks is LAFS; grid is plain DINO on the same transformer", "landmarks"
+    methods: tuple[Literal["grid", "lafs"], ...] = setting(
+        "what is pretrained, each with its own backbone and row of the table, over as many images: lafs, and "
+        "grid, which is plain DINO on the same transformer and needs no landmarks",
+        ("lafs",),
+        min_length=1,
     )
+    grid: GridSettings = setting("local views of grid", GridSettings())
     landmarks: Literal["per_view", "cached"] = setting(
         "per_view finds landmarks in every view, as the paper; cached finds them once an image and moves "
         "them through each view's geometry",
@@ -86,15 +109,42 @@ class PretrainSettings:
             raise LafsError(
                 f"views.global_views is {self.views.global_views}; DINO's teacher sees {TEACHER_VIEWS}"
             )
-        if self.tokens == "landmarks" and self.views.local_size != self.views.size:
+        if len(set(self.methods)) < len(self.methods):
+            raise LafsError(f"methods is {list(self.methods)}; each may stand once")
+        if "lafs" in self.methods and self.views.local_size != self.views.size:
             raise LafsError(
                 f"views.local_size is {self.views.local_size}; landmarks are found in views of "
-                f"{self.views.size} pixels (smaller local views are for tokens: grid)"
+                f"{self.views.size} pixels (grid.local_size is that of grid DINO)"
             )
+
+    def recipes(self) -> dict[str, "PretrainSettings"]:
+        """By method, the recipe of that method alone; landmarks are no part of the grid's."""
+        default = ViewSettings()
+        of_landmarks: dict[str, Any] = {name: getattr(default, name) for name in LANDMARK_VIEWS}
+        small, scale = self.grid.local_size, self.grid.local_scale
+        grid_views = replace(self.views, local_size=small, local_scale=scale, **of_landmarks)
+        changes: dict[str, dict[str, Any]] = {
+            "lafs": {},
+            "grid": {"views": grid_views, "landmarks": "per_view"},
+        }
+        return {
+            method: replace(self, methods=(method,), grid=GridSettings(), **changes[method])
+            for method in self.methods
+        }
+
+    def with_landmarks(self) -> bool:
+        """Whether tokens are cut at landmarks.
+
+        Raises:
+            LafsError: for the recipes of several methods.
+        """
+        if len(self.methods) > 1:
+            raise LafsError(f"methods is {list(self.methods)}; a pretraining takes one of `recipes()`")
+        return self.methods == ("lafs",)
 
     def needs_clean_views(self) -> bool:
         """Whether landmarks are found in the views."""
-        return self.tokens == "landmarks" and self.landmarks == "per_view"
+        return self.with_landmarks() and self.landmarks == "per_view"
 
 
 class PretrainSamples(FaceSamples):
@@ -144,11 +194,22 @@ def _view_major(views: Tensor) -> Tensor:
 
 
 class StudentTeacherMember(nn.Module):
-    """A face model and its DINO head: tokens, or images for the grid, -> logits (B, K)."""
+    """A face model and its DINO head: tokens, or images for the grid, -> logits (B, K).
+
+    Attributes:
+        trains: whether dropout and stochastic depth are active in training; the landmark network's never is.
+    """
 
     def __init__(self, model: PartFViT | FViT, head: DINOHead) -> None:
         super().__init__()
-        self.model, self.head = model, head
+        self.model, self.head, self.trains = model, head, True
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode, as far as this member follows it."""
+        super().train(mode and self.trains)
+        if isinstance(self.model, PartFViT):
+            self.model.landmark_network.eval()
+        return self
 
     def forward(self, inputs: Tensor, indices: Tensor | None = None) -> Tensor:
         """Embed and project; `indices` (B, n) as :meth:`PartFViT.encode` takes them."""
@@ -158,16 +219,7 @@ class StudentTeacherMember(nn.Module):
 
 
 class SelfSupervisedStage:
-    """Student, teacher and center of one pretraining.
-
-    Args:
-        model: gives the transformer's start and, with landmarks, the frozen landmark network.
-        options: the objective's settings.
-        total_steps: length of the schedules.
-        steps_per_epoch: for settings given in epochs.
-        probe: measures the teacher, where labeled images are at hand.
-        show_views: draws the views of an epoch, (H, W, 3) uint8 RGB.
-    """
+    """Student, teacher and center of one pretraining."""
 
     name = "pretrain"
 
@@ -186,15 +238,19 @@ class SelfSupervisedStage:
             model.transformer.dim, options.prototypes, options.head_hidden_dim, options.head_bottleneck_dim
         )
         self.student = self.trained = self.call = StudentTeacherMember(model, head)
+        self.frozen = nn.ModuleDict()
         if isinstance(model, PartFViT):
             model.landmark_network.requires_grad_(False)
             self.landmark_network = frozen_network(model.landmark_network)
+            self.frozen["landmark_network"] = self.landmark_network
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
+        self.teacher.trains = options.teacher_mode == "train"
         self.criterion = DINOLoss(options.prototypes, options.student_temperature, options.center_momentum)
         self.modules = nn.ModuleDict(
             {"student": self.student, "teacher": self.teacher, "criterion": self.criterion}
         )
         self.views = TEACHER_VIEWS + options.views.local_views
+        self.modules.train()
         self.losses_per_micro_batch = TEACHER_VIEWS + (options.views.local_views > 0)
         self.teacher_means: list[Tensor] = []
         warmup = min(options.teacher_temperature_epochs * steps_per_epoch, total_steps)
@@ -208,25 +264,44 @@ class SelfSupervisedStage:
         return decay_groups(self.student, self.options.training.weight_decay)
 
     def compile(self) -> None:
-        """Compile student and teacher."""
+        """Compile student, teacher and the landmark network that both look through."""
+        if "landmark_network" in self.frozen:
+            self.frozen["landmark_network"].compile(dynamic=False)
         self.student.compile(dynamic=False)
         self.teacher.compile(dynamic=False)
+
+    def operations(self) -> float:
+        """Student forward and backward on all views, teacher on the global ones, landmarks in all views."""
+        model, views = self.student.model, self.options.views
+        whole = embedding_operations(model, self._token_count(views.size, None))
+        local = embedding_operations(model, self._token_count(views.local_size, views.local_landmarks))
+        head = 2 * sum(weight.numel() for weight in self.student.head.parameters() if weight.ndim > 1)
+        student = TEACHER_VIEWS * whole + views.local_views * local + self.views * head
+        found = (
+            self.views * landmark_operations(self.landmark_network) if self.options.needs_clean_views() else 0
+        )
+        return 3 * student + TEACHER_VIEWS * (whole + head) + found
+
+    def _token_count(self, size: int, landmarks: int | None) -> int:
+        model = self.student.model
+        if isinstance(model, PartFViT):
+            return landmarks or model.transformer.positions.shape[1] - 1
+        return (size // model.patch_size) ** 2
 
     def losses(self, batch: dict[str, Tensor], part: MicroBatch) -> Losses:
         """DINO's loss in three parts: that of each global view, and that of all local views.
 
         A loss of one view needs the activations of that view alone.
         """
-        self._set_modes()
         whole, local = self._inputs(batch, part)
         temperature = float(self.temperature[part.progress.step])
         with torch.inference_mode():
             logits = self.teacher(*whole)
             targets = self.criterion.targets(logits, temperature)
-            metrics = {
+            metrics: dict[str, Tensor | float] = {
                 "teacher_entropy": teacher_entropy(targets),
-                "teacher_temperature": torch.tensor(temperature),
-                "teacher_momentum": torch.tensor(float(self.momentum[part.progress.step])),
+                "teacher_temperature": temperature,
+                "teacher_momentum": float(self.momentum[part.progress.step]),
             }
             mean = logits.float().mean(dim=0, keepdim=True)
         self.teacher_means.append(mean.clone())
@@ -234,19 +309,12 @@ class SelfSupervisedStage:
         for first_view, inputs in enumerate(views[: self.losses_per_micro_batch]):
             yield self.criterion.partial(self.call(*inputs), targets, first_view, self.views), metrics
 
-    def _set_modes(self) -> None:
-        self.student.train()
-        self.teacher.train(self.options.teacher_mode == "train")
-        for network in (self.student.model, self.teacher.model):
-            if isinstance(network, PartFViT):
-                network.landmark_network.eval()
-
     def _inputs(
         self, batch: dict[str, Tensor], part: MicroBatch
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """What :class:`StudentTeacherMember` takes of the global and of the local views, all view-major."""
         views = self._views(batch)
-        if self.options.tokens == "grid":
+        if not self.options.with_landmarks():
             return (views.global_appearance,), (views.local_appearance,)
         if self.options.landmarks == "cached":
             landmarks = move_landmarks(
@@ -254,7 +322,7 @@ class SelfSupervisedStage:
             )
         else:
             clean = torch.cat((views.global_clean, views.local_clean))
-            landmarks = predict_landmarks(self.landmark_network.to(clean.device), clean)
+            landmarks = predict_landmarks(self.landmark_network, clean)
         whole, local = augment_landmarks(landmarks, self.options.views, part)
         return self._tokens(views.global_appearance, whole), self._tokens(views.local_appearance, local)
 
