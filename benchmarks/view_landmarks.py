@@ -1,7 +1,7 @@
 """How well landmarks are known in a zoomed view: found in it, or found in the whole face and moved.
 
 Faces with annotated points (300-W's layout) are cropped as pretraining crops its views; a linear regression,
-cross-validated over faces, tells the points of the view from its landmarks. Beside both ways stand a mesh that
+cross-validated over faces, tells the points of the view from its landmarks. Beside both stand a mesh that
 is fixed on the aligned face and moved, and one that is fixed in the view.
 
     python -m benchmarks.view_landmarks data/06_models/landmark_network.safetensors FOLDER_OF_PTS [--views 4]

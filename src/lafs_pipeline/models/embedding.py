@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from lafs_pipeline.runtime.host_copy import HostCopy
 from lafs_pipeline.views.normalize import to_input
 
 
@@ -34,12 +35,15 @@ def map_faces(
     Returns:
         (n, ...) float32.
     """
-    loader = DataLoader(faces, batch_size=batch_size, num_workers=workers)
-    parts = [
-        function(to_input(images.to(device))).float().cpu().numpy()
-        for images in tqdm(loader, desc=title, unit="batch", disable=True if title is None else None)
-    ]
-    return np.concatenate(parts)
+    loader = DataLoader(faces, batch_size=batch_size, num_workers=workers, pin_memory=device.type == "cuda")
+    parts: list[np.ndarray] = []
+    previous = None
+    for images in tqdm(loader, desc=title, unit="batch", disable=True if title is None else None):
+        current = HostCopy(function(to_input(images.to(device, non_blocking=True))).float())
+        if previous is not None:
+            parts.append(previous.numpy())
+        previous = current
+    return np.concatenate(parts if previous is None else [*parts, previous.numpy()])
 
 
 def flip_sum(embed: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

@@ -36,12 +36,12 @@ class _SoftCrossEntropy(torch.autograd.Function):
         ctx: Any, logits: torch.Tensor, target: torch.Tensor, mass: float, temperature: float
     ) -> torch.Tensor:
         rows = logits.float() * (1 / temperature)
-        value = mass * torch.logsumexp(rows, dim=-1).sum() - torch.einsum(
-            "vbk,bk->", rows.unflatten(0, (-1, len(target))), target
-        )
-        torch.softmax(rows, dim=-1, out=rows)
-        rows.mul_(mass).unflatten(0, (-1, len(target))).sub_(target)
-        ctx.save_for_backward(rows.mul_(1 / temperature).to(logits.dtype))
+        sums = torch.logsumexp(rows, dim=-1, keepdim=True)
+        value = mass * sums.sum() - torch.einsum("vbk,bk->", rows.unflatten(0, (-1, len(target))), target)
+        # exp(z - logsumexp) is the softmax: its maximum and sum need not be found again.
+        rows.sub_(sums).exp_().mul_(mass / temperature)
+        rows.unflatten(0, (-1, len(target))).sub_(target, alpha=1 / temperature)
+        ctx.save_for_backward(rows.to(logits.dtype))
         return value
 
     @staticmethod

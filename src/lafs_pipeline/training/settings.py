@@ -35,7 +35,8 @@ class TrainingSettings:
         "whether the norm is each parameter's (as DINO) or that of all together", "parameter"
     )
     precision: Literal["auto", "float32", "bf16", "fp16"] = setting(
-        "autocast precision; auto is bf16 on GPUs that have it and float32 elsewhere; fp16 scales the loss",
+        "autocast precision; auto is bf16 on GPUs that compute in it, fp16 on others and float32 on a CPU; "
+        "fp16 scales the loss",
         "auto",
     )
     compile: bool = setting("compile the step with torch.compile; takes minutes before the first", False)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor, nn
 
-Losses = Iterator[tuple[Tensor, dict[str, Tensor]]]
+Losses = Iterator[tuple[Tensor, dict[str, Tensor | float]]]
 """Losses that sum to the mean loss of a micro-batch, each with scalar metrics."""
 
 
@@ -56,6 +56,7 @@ class Stage(Protocol):
     Attributes:
         name: as it appears in progress, logs and folders.
         modules: everything that a checkpoint holds.
+        frozen: what is read beside them and never changes; it is moved to the device once.
         trained: the module, among those, whose parameters all processes have and get the same gradients for.
         call: `trained`, or what stands for it when several processes train it; losses go through it.
         losses_per_micro_batch: how many losses a micro-batch has.
@@ -63,6 +64,7 @@ class Stage(Protocol):
 
     name: str
     modules: nn.ModuleDict
+    frozen: nn.ModuleDict
     trained: nn.Module
     call: Callable[..., Any]
     losses_per_micro_batch: int
@@ -72,6 +74,9 @@ class Stage(Protocol):
 
     def compile(self) -> None:
         """Compile what computes a step."""
+
+    def operations(self) -> float:
+        """Floating-point operations that a step takes for one image; a backward pass is two forward."""
 
     def losses(self, batch: dict[str, Tensor], part: MicroBatch) -> Losses:
         """Losses that sum to the mean loss of a micro-batch, with its scalar metrics.
