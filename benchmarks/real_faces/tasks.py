@@ -25,7 +25,7 @@ from lafs_pipeline.runtime.processes import local_device
 from lafs_pipeline.training.automatic import automatic_landmarks, automatic_pretraining
 from lafs_pipeline.training.jobs import RunContext, pretrain, train_recognition
 from lafs_pipeline.training.landmark_warps import WarpTrainingSettings, train_landmarks
-from lafs_pipeline.training.probes import knn_accuracy
+from lafs_pipeline.training.monitoring.probes import knn_accuracy
 from lafs_pipeline.training.recipes import forget_transformer, fresh_grid_model, fresh_model
 from lafs_pipeline.training.self_supervised import PretrainSettings
 from lafs_pipeline.training.settings import TrainingSettings

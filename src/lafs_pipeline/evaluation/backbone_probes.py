@@ -15,7 +15,7 @@ from lafs_pipeline.faces.subsets import identity_labels
 from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.runtime.seeding import derive_seed
-from lafs_pipeline.training.probes import knn_accuracy, linear_accuracy
+from lafs_pipeline.training.monitoring.probes import knn_accuracy, linear_accuracy
 
 logger = logging.getLogger(__name__)
 

@@ -32,7 +32,7 @@ from lafs_pipeline.training.checkpoints.folders import configuration_digest
 from lafs_pipeline.training.checkpoints.resume import choose_start
 from lafs_pipeline.training.loading import Samples
 from lafs_pipeline.training.loop import Run, Trainer
-from lafs_pipeline.training.probes import identity_probe
+from lafs_pipeline.training.monitoring.probes import identity_probe
 from lafs_pipeline.training.sampling import StepBatches, plan_processes
 from lafs_pipeline.training.self_supervised import PretrainSamples, PretrainSettings, SelfSupervisedStage
 from lafs_pipeline.training.settings import deciding_configuration

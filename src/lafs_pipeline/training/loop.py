@@ -23,9 +23,9 @@ from lafs_pipeline.training.checkpoints import Checkpoint
 from lafs_pipeline.training.checkpoints.resume import Start, load_start
 from lafs_pipeline.training.checkpoints.sharded_state import gather_shards, take_shards
 from lafs_pipeline.training.checkpoints.writer import CheckpointWriter
-from lafs_pipeline.training.health import SkippedSteps
 from lafs_pipeline.training.loading import Samples, loaded
-from lafs_pipeline.training.meter import Meter
+from lafs_pipeline.training.monitoring.health import SkippedSteps
+from lafs_pipeline.training.monitoring.meter import Meter
 from lafs_pipeline.training.sampling import StepBatches
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.stage import Progress, Stage

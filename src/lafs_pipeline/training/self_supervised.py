@@ -22,10 +22,10 @@ from lafs_pipeline.objectives.dino import TEACHER_VIEWS, DINOLoss, teacher_entro
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.runtime.settings import setting, settings
-from lafs_pipeline.training.health import entropy_warning, spread_warning
 from lafs_pipeline.training.loading import FaceSamples
+from lafs_pipeline.training.monitoring.health import entropy_warning, spread_warning
+from lafs_pipeline.training.monitoring.probes import IdentityProbe
 from lafs_pipeline.training.parameter_groups import decay_groups
-from lafs_pipeline.training.probes import IdentityProbe
 from lafs_pipeline.training.schedules import cosine_schedule, linear_schedule
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.stage import Losses, MicroBatch, Progress
