@@ -45,6 +45,7 @@ RUN_HERE = {
     *(*LEAVES, *TWO_HOSTS, *OWN_FACES, OWN_STUDY, *SERVERS, *ELSEWHERE, "kedro registry list"),
 }
 BENCHMARKS, LAUNCH = "tests/benchmarks/test_pretrain_step.py", "tests/runtime/test_launch.py"
+UNLABELED = "tests/end_to_end/test_unlabeled_faces.py"
 REPLAY = "tests/tracking/test_replay.py"
 CHECKPOINTS = "tests/commands/test_checkpoints.py"
 RUN_ELSEWHERE = {
@@ -55,6 +56,9 @@ RUN_ELSEWHERE = {
     "make coverage": "Makefile: coverage",
     "make clean": "tests/end_to_end/test_makefile.py: test_clean_leaves_what_is_a_users",
     "python -m docs.figure": "tests/end_to_end/test_site.py: test_the_figure_is_drawn",
+    "kedro run --env folder --params faces_folder=FACES,labeled_folder=FEW,benchmark_folder=LFW,"
+    "benchmark_pairs=LFW/pairs.txt": f"{UNLABELED}: test_a_few_labeled_people",
+    "LAFS_FACES=FACES kedro run --env folder": f"{UNLABELED}: test_faces_alone_end_with_the_backbones",
     "LAFS_WEBFACE4M=FOLDER kedro run --env webface4m": (
         "tests/pipelines/test_environments.py: test_the_published_recipes"
     ),

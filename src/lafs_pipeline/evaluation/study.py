@@ -25,14 +25,17 @@ from lafs_pipeline.training.jobs import RunContext, train_recognition
 from lafs_pipeline.training.recipes import (
     AdaptSettings,
     choose_adaptation_faces,
+    fit_recognition,
     forget_transformer,
     grid_sizes,
 )
 from lafs_pipeline.training.self_supervised import PretrainSettings
 from lafs_pipeline.training.settings import deciding_configuration
-from lafs_pipeline.training.supervised import DrawLandmarks, RecognitionSettings
+from lafs_pipeline.training.supervised import DrawLandmarks
 
 Method = Literal["scratch", "scratch_grid", "grid", "lafs", "lafs_no_noise", "lafs_all_landmarks"]
+LISTS = ("fold_accuracy", "resampled")
+"""Fields of a result with many numbers."""
 FROM_SCRATCH = ("scratch", "scratch_grid")
 
 
@@ -94,20 +97,6 @@ def plan_study(options: StudySettings) -> list[StudyRun]:
         for shots in options.shots
         for method in options.methods
     ]
-
-
-def fit_recognition(options: RecognitionSettings, images: int, steps: int | None) -> RecognitionSettings:
-    """A recipe for `images` images: batches no larger than those, and as many epochs as give `steps`.
-
-    Args:
-        options: the recipe.
-        images: of the adaptation.
-        steps: wanted; None keeps the epochs.
-    """
-    training = options.training
-    batch_size = min(training.batch_size, images // training.accumulation * training.accumulation)
-    epochs = training.epochs if steps is None else -(-steps // (images // batch_size))
-    return replace(options, training=replace(training, batch_size=batch_size, epochs=epochs))
 
 
 def pretraining_variants(options: PretrainSettings, study: StudySettings) -> dict[str, PretrainSettings]:
@@ -187,7 +176,7 @@ class Study:
         }
         if run.shots:
             adapt = asdict(replace(self.adapt, shots=run.shots))
-            del adapt["probe_identities"]
+            del adapt["probe_identities"], adapt["timm"]
             values |= {
                 "adapt": adapt | {"recognition": deciding_configuration(self.adapt.recognition)},
                 "steps": self.steps,
@@ -210,9 +199,16 @@ class Study:
         Its checkpoints are removed when the result is there.
         """
         model = self._adapt(run, loggers) if run.shots else copy.deepcopy(self.start(run))
-        found = evaluate_model(model, self.data, self.store, self.evaluate, self.place.launch, run.seed)
+        found = evaluate_model(
+            model, self.data, self.store, self.evaluate, self.place.launch, self.place.seed
+        )
         results = [
-            FewShotResult(*astuple(run), result.name, tuple(map(float, result.fold_accuracy)))
+            FewShotResult(
+                *astuple(run),
+                result.name,
+                tuple(map(float, result.fold_accuracy)),
+                result.intervals["accuracy"].values if result.intervals else (),
+            )
             for result in found
             if len(result.fold_accuracy)
         ]
@@ -245,7 +241,7 @@ def study_frame(results: Sequence[FewShotResult], faces: str, backbone: str) -> 
         faces: fingerprint of the manifest.
         backbone: digest of the pretrained model.
     """
-    rows = [asdict(result) | {"fold_accuracy": list(result.fold_accuracy)} for result in results]
+    rows = [asdict(result) | {name: list(getattr(result, name)) for name in LISTS} for result in results]
     return pd.DataFrame(rows).assign(faces=faces, backbone=backbone)
 
 
@@ -256,4 +252,4 @@ def study_results(frame: pd.DataFrame) -> list[FewShotResult]:
 
 
 def _restored(rows: list[dict[str, Any]]) -> list[FewShotResult]:
-    return [FewShotResult(**{**row, "fold_accuracy": tuple(row["fold_accuracy"])}) for row in rows]
+    return [FewShotResult(**row | {name: tuple(row[name]) for name in LISTS}) for row in rows]

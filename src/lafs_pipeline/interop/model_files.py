@@ -11,10 +11,11 @@ from lafs_pipeline.interop.model_header import FORMAT, open_model_file, provenan
 from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.part_fvit import FAMILIES
+from lafs_pipeline.models.timm_model import TimmModel
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import whole_file
 
-KINDS = FAMILIES | {LandmarkNetwork.family: LandmarkNetwork}
+KINDS = FAMILIES | {kind.family: kind for kind in (LandmarkNetwork, TimmModel)}
 
 
 def save_model(model: nn.Module, path: Path | str) -> None:

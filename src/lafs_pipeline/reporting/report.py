@@ -56,6 +56,7 @@ class ReportData:
         model: whose hardest pairs and attention are shown; None where there is none.
         card: of :func:`lafs_pipeline.cataloging.card.describe_dataset`.
         benchmarks: of :func:`lafs_pipeline.evaluation.results.benchmark_table`.
+        verdict: what it says, a sentence a line.
         hardest: of :func:`lafs_pipeline.evaluation.hardest_pairs.find_hardest_pairs`.
         faces: manifest, with the rows of the hardest pairs.
         pictures: PNG files by the names of `ALT`; without landmarks there is no overlay of them.
@@ -69,6 +70,7 @@ class ReportData:
     model: PartFViT | FViT | None
     card: Mapping[str, Any]
     benchmarks: pd.DataFrame
+    verdict: str
     hardest: pd.DataFrame
     faces: pd.DataFrame
     pictures: Mapping[str, bytes]
@@ -126,6 +128,7 @@ def render_report(data: ReportData) -> str:
         facts=data.facts,
         card=data.card,
         model_facts=_model_facts(data.model),
+        verdict=data.verdict.splitlines(),
         headlines=tables.headline_table(data.benchmarks),
         data_tables=tables.data_tables(data.card),
         pictures={name: png_picture(png, ALT[name]) for name, png in data.pictures.items()},

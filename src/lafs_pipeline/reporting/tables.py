@@ -9,6 +9,7 @@ import pandas as pd
 
 from lafs_pipeline.evaluation.few_shot import FewShotResult, few_shot_table, paired_differences
 from lafs_pipeline.evaluation.results import DIGEST_COLUMNS, FACT_COLUMNS, headline_metric
+from lafs_pipeline.models.methods import FROZEN
 from lafs_pipeline.reporting.history import History
 
 Kind = Literal["text", "number", "code"]
@@ -67,7 +68,8 @@ PUBLISHED = (
 
 def model_name(model: str) -> str:
     """As people write it."""
-    return MODELS.get(model, model)
+    name = model.removesuffix(FROZEN)
+    return MODELS.get(name, name) + (" (frozen)" if model.endswith(FROZEN) else "")
 
 
 def metric_name(metric: str) -> str:

@@ -33,7 +33,8 @@ def label(run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) 
         sources = catalog.load("dataset_card")["sources"]
     else:
         wanted = catalog.load("params:cataloging.sources")
-        sources = [name for name, source in wanted.items() if source is not None]
+        given = {name: source for name, source in wanted.items() if source}
+        sources = [name for name, its in given.items() if its.get("path") or not its.get("optional")]
     return make_labels(
         run_params.get("pipeline_names") or [WHOLE],
         sources,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 def find_hardest(
     face_models: "Models",
+    backbones: "Models",
     store: "EmbeddingStore",
     evaluate_parameters: dict[str, Any],
     report_parameters: dict[str, Any],
@@ -32,11 +33,12 @@ def find_hardest(
     from lafs_pipeline.pipelines.parameters import ReportSettings
     from lafs_pipeline.runtime.launch_settings import LaunchSettings
 
-    name = leading(face_models)
+    models = backbones | face_models
+    name = leading(models)
     if name is None:
         return no_pairs()
     return find_hardest_pairs(
-        face_models[name](),
+        models[name](),
         BenchmarkData(**tables),
         store,
         parse(EvaluateSettings, evaluate_parameters, "evaluate"),
@@ -45,17 +47,20 @@ def find_hardest(
     )
 
 
-def draw_attention(face_models: "Models", faces: pd.DataFrame, report_parameters: dict[str, Any]) -> "Figure":
+def draw_attention(
+    face_models: "Models", backbones: "Models", faces: pd.DataFrame, report_parameters: dict[str, Any]
+) -> "Figure":
     """What the leading model looks at, on faces that it was not trained on."""
     from lafs_pipeline.models.methods import leading
     from lafs_pipeline.pipelines.parameters import ReportSettings
     from lafs_pipeline.reporting.attention import show_attention
     from lafs_pipeline.reporting.curves import plot_nothing
 
-    options, name = parse(ReportSettings, report_parameters, "report"), leading(face_models)
+    options, models = parse(ReportSettings, report_parameters, "report"), backbones | face_models
+    name = leading(models)
     if name is None:
         return plot_nothing("no face model")
-    return show_attention(face_models[name](), faces, options.attention_faces)
+    return show_attention(models[name](), faces, options.attention_faces)
 
 
 def write_report(
@@ -63,6 +68,7 @@ def write_report(
     backbones: "Models",
     dataset_card: dict[str, Any],
     benchmarks: pd.DataFrame,
+    verdict: str,
     hardest: pd.DataFrame,
     faces: pd.DataFrame,
     landmark_overlay: bytes | None,
@@ -81,8 +87,9 @@ def write_report(
     from lafs_pipeline.reporting.report import ReportData, choose_study, render_report
     from lafs_pipeline.tracking.facts import run_facts
 
-    name, starts = leading(face_models), {name: load() for name, load in backbones.items()}
-    model = None if name is None else face_models[name]()
+    models, starts = backbones | face_models, {name: load() for name, load in backbones.items()}
+    name = leading(models)
+    model = None if name is None else models[name]()
     origins = [model.provenance for model in (model, *starts.values()) if model is not None]
     pretrained = leading_pretrained(starts)
     study_start = "" if pretrained is None else model_digest(starts[pretrained])
@@ -92,6 +99,7 @@ def write_report(
             model=model,
             card=dataset_card,
             benchmarks=benchmarks,
+            verdict=verdict,
             hardest=hardest,
             faces=faces,
             pictures=({} if landmark_overlay is None else {"landmark_overlay": landmark_overlay})

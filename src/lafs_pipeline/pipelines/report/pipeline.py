@@ -16,6 +16,7 @@ def create_pipeline() -> Pipeline:
                 nodes.find_hardest,
                 inputs={
                     "face_models": "face_models",
+                    "backbones": "backbones",
                     "store": "embeddings",
                     "evaluate_parameters": "params:evaluate",
                     "report_parameters": "params:report",
@@ -27,7 +28,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 nodes.draw_attention,
-                inputs=["face_models", "faces", "params:report"],
+                inputs=["face_models", "backbones", "faces", "params:report"],
                 outputs="attention_maps",
                 name="attention_maps",
             ),
@@ -45,6 +46,7 @@ def create_pipeline() -> Pipeline:
                             "backbones",
                             "dataset_card",
                             "benchmarks",
+                            "verdict",
                             "faces",
                             "landmark_overlay",
                             "view_montage",
