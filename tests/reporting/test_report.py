@@ -115,7 +115,7 @@ def complete(cataloged) -> ReportData:
     configuration = {"seed": 11, "data": "d" * 32, "settings": {"prototypes": 64}}
     faces = cataloged.manifest
     study = [
-        FewShotResult(method, shots, seed, "bench", tuple(rng.random(4)))
+        FewShotResult(method, shots, seed, "bench", tuple(rng.random(4)), tuple(rng.random(50)))
         for method in ("scratch", "lafs")
         for shots in (1, 4)
         for seed in (0, 1)

@@ -219,7 +219,8 @@ def few_shot_tables(results: Sequence[FewShotResult], seed: int) -> dict[str, Ta
             str(row.benchmark),
             str(row.shots),
             f"{model_name(row.better)} over {model_name(row.than)}",
-            f"{_signed(row.difference)} [{_signed(row.low)}, {_signed(row.high)}]",
+            _signed(row.difference)
+            + ("" if pd.isna(row.low) else f" [{_signed(row.low)}, {_signed(row.high)}]"),
         ]
         for row in paired_differences(results, seed).itertuples()
     ]

@@ -29,7 +29,7 @@ def verdict(
     """
     lines = []
     if shots is not None and shots.empty:
-        lines.append("No training face has a label: nothing was adapted, backbones are scored as they are.")
+        lines.append("No training face has a label: nothing was adapted.")
     if not any(results.values()):
         why = (
             "no benchmark is named; what was pretrained lies in 06_models/backbones"
