@@ -11,7 +11,7 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
 from lafs_pipeline.models.methods import LAFS
-from lafs_pipeline.pipelines.parameters import GROUPS, group_settings, parse
+from lafs_pipeline.pipelines.parameters import GROUPS, check
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import local_path
 
@@ -58,7 +58,7 @@ class GuardHooks:
         for name in sorted(inputs):
             group = name.removeprefix(PARAMETER)
             if name.startswith(PARAMETER) and group in GROUPS and catalog.exists(name):
-                parse(group_settings(group), catalog.load(name), group)
+                check(catalog.load(name), group)
         needed = inputs - _dispensable(inputs, catalog)
         absent = sorted(
             name for name in needed if not name.startswith(PARAMETER) and not catalog.exists(name)

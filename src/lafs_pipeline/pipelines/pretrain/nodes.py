@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lafs_pipeline.pipelines.parameters import ModelSettings, parse
+from lafs_pipeline.pipelines.parameters import ModelSettings, parse, parse_with_numbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from lafs_pipeline.models.landmark_network import LandmarkNetwork
     from lafs_pipeline.models.part_fvit import FViT, PartFViT
+    from lafs_pipeline.training.self_supervised import PretrainSettings
 
 logger = logging.getLogger(__name__)
 
@@ -36,11 +37,11 @@ def pretrain_backbones(
     from lafs_pipeline.reporting.views import views_picture
     from lafs_pipeline.training.jobs import pretrain
     from lafs_pipeline.training.recipes import forget_transformer, fresh_model, pretraining_start
-    from lafs_pipeline.training.self_supervised import PretrainSettings
 
-    options = parse(PretrainSettings, parameters, "pretrain")
+    train = faces[faces["split"] == "train"]
+    options = pretraining_settings(parameters, len(train), network)
     model = parse(ModelSettings, model_parameters, "model")
-    train, teachers = faces[faces["split"] == "train"], {}
+    teachers = {}
     for method, recipe in options.recipes().items():
         logger.info("pretrain: %s", method)
         start = pretraining_start(model.name, model.sizes, seed, network, recipe)
@@ -56,7 +57,17 @@ def draw_views(
     """The views of one training face, with the landmarks that become tokens where LAFS is a method."""
     from lafs_pipeline.models.methods import leading_pretrained
     from lafs_pipeline.reporting.views import show_views
+
+    train = faces[faces["split"] == "train"]
+    recipes = pretraining_settings(parameters, len(train), network).recipes()
+    return show_views(train, network, recipes[leading_pretrained(recipes)], seed)
+
+
+def pretraining_settings(
+    parameters: dict[str, Any], images: int, network: "LandmarkNetwork | None"
+) -> "PretrainSettings":
+    """Settings of the group `pretrain` for so many training images."""
     from lafs_pipeline.training.self_supervised import PretrainSettings
 
-    recipes = parse(PretrainSettings, parameters, "pretrain").recipes()
-    return show_views(faces[faces["split"] == "train"], network, recipes[leading_pretrained(recipes)], seed)
+    known: dict[str, Any] = {} if network is None else {"landmarks": network.sizes["num_landmarks"]}
+    return parse_with_numbers(PretrainSettings, parameters, "pretrain", images, **known)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from lafs_pipeline.pipelines.parameters import ModelSettings, parse
+from lafs_pipeline.pipelines.pretrain.nodes import pretraining_settings
 from lafs_pipeline.runtime.errors import LafsError
 
 if TYPE_CHECKING:
@@ -40,11 +41,10 @@ def pretrain_variants(
     from lafs_pipeline.reporting.views import views_picture
     from lafs_pipeline.training.jobs import pretrain
     from lafs_pipeline.training.recipes import pretraining_start
-    from lafs_pipeline.training.self_supervised import PretrainSettings
 
-    options = parse(PretrainSettings, parameters, "pretrain")
-    model = parse(ModelSettings, model_parameters, "model")
     train = faces[faces["split"] == "train"]
+    options = pretraining_settings(parameters, len(train), network)
+    model = parse(ModelSettings, model_parameters, "model")
     backbones = {}
     variants = pretraining_variants(options, parse(StudySettings, study_parameters, "study"))
     for name, recipe in variants.items():
