@@ -1,12 +1,9 @@
 """Vision transformers of timm as starts."""
 
-import json
-
 import numpy as np
 import pytest
-import timm
 import torch
-from safetensors.torch import save_file
+from tests.interop.timm_folder import write_timm_folder
 from tests.training.small_trainings import SIZES
 from torch.nn import functional as F
 
@@ -20,24 +17,10 @@ from lafs_pipeline.models.timm_model import TimmModel
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.training.parameter_groups import freeze, layer_decay_groups
 
-ARCHITECTURE = "vit_tiny_patch16_224"
-SMALL = {"img_size": 64, "depth": 2, "embed_dim": 32, "num_heads": 2}
 
-
-@pytest.fixture
-def folder(tmp_path):
-    """A model in timm's layout, as people have it on disk, whose sizes and normalization are its own."""
-    model = timm.create_model(ARCHITECTURE, pretrained=False, num_classes=0, **SMALL)
-    save_file(model.state_dict(), tmp_path / "model.safetensors")
-    own = {"input_size": [3, 64, 64], "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4], "num_classes": 0}
-    config = {"architecture": ARCHITECTURE, "model_args": SMALL, "pretrained_cfg": own}
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    return tmp_path, model.eval()
-
-
-def test_a_folder_gives_the_same_embeddings_at_its_own_size_and_normalization(folder, tmp_path):
-    path, original = folder
-    model = load_timm(f"local-dir:{path}")
+def test_a_folder_gives_the_same_embeddings_at_its_own_size_and_normalization(tmp_path):
+    original = write_timm_folder(tmp_path)
+    model = load_timm(f"local-dir:{tmp_path}")
     pixels = torch.rand(2, 3, 64, 64)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in ((0.4, 0.5, 0.6), (0.2, 0.3, 0.4)))
     with torch.inference_mode():
@@ -75,8 +58,9 @@ def test_what_is_no_vision_transformer_is_named(name):
         load_timm(name)
 
 
-def test_layers_of_timm_decay_and_freeze_as_ours_do(folder):
-    model = load_timm(f"local-dir:{folder[0]}")
+def test_layers_of_timm_decay_and_freeze_as_ours_do(tmp_path):
+    write_timm_folder(tmp_path)
+    model = load_timm(f"local-dir:{tmp_path}")
     rates = {
         name.removeprefix("transformer."): group["lr_scale"]
         for group in layer_decay_groups(model, 0.1, 0.5, 0.1)

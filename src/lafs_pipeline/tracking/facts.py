@@ -45,12 +45,10 @@ def label(run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) 
 
 def _start(inputs: set[str], catalog: DataCatalog) -> tuple[list[str], dict[str, Any]] | None:
     """Methods of the models that a run starts from, sizes of the leading one; None where it makes them."""
-    name = next((name for name in STARTING_MODELS if name in inputs), None)
-    if name is None:
-        return None
     from lafs_pipeline.interop.model_header import read_sizes
 
-    files = {path.stem: path for path in saved_path(catalog, name).glob("[!.]*.safetensors")}
+    folders = [saved_path(catalog, name) for name in STARTING_MODELS if name in inputs]
+    files = {path.stem: path for folder in folders if folder for path in folder.glob("[!.]*.safetensors")}
     model = leading(files)
     if model is None:
         return None

@@ -71,6 +71,7 @@ def write_report(
     verdict: str,
     hardest: pd.DataFrame,
     faces: pd.DataFrame,
+    pairs: pd.DataFrame,
     landmark_overlay: bytes | None,
     view_montage: bytes,
     roc: bytes,
@@ -83,8 +84,10 @@ def write_report(
     """The page; metrics of the trainings and the few-shot study are shown where they are found."""
     from lafs_pipeline.models.digest import model_digest
     from lafs_pipeline.models.methods import leading, leading_pretrained
+    from lafs_pipeline.pipelines.evaluate.nodes import steps_of
     from lafs_pipeline.reporting.history import read_histories
     from lafs_pipeline.reporting.report import ReportData, choose_study, render_report
+    from lafs_pipeline.reporting.verdict import answer_by_chance, study_verdict
     from lafs_pipeline.tracking.facts import run_facts
 
     models, starts = backbones | face_models, {name: load() for name, load in backbones.items()}
@@ -93,6 +96,10 @@ def write_report(
     origins = [model.provenance for model in (model, *starts.values()) if model is not None]
     pretrained = leading_pretrained(starts)
     study_start = "" if pretrained is None else model_digest(starts[pretrained])
+    study = choose_study(study_runs, dataset_card["fingerprint"], study_start)
+    if study is not None:
+        told = study_verdict(study, seed, answer_by_chance(pairs), steps_of(backbones, checkpoints))
+        verdict = "\n".join([verdict, *told])
     return render_report(
         ReportData(
             facts=run_facts(seed),
@@ -109,7 +116,7 @@ def write_report(
                 "attention_maps": attention_maps,
             },
             histories=read_histories(checkpoints, [origin.training for origin in origins if origin]),
-            study=choose_study(study_runs, dataset_card["fingerprint"], study_start),
+            study=study,
             parameters=parameters,
             seed=seed,
         )

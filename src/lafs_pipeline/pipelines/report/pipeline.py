@@ -48,6 +48,7 @@ def create_pipeline() -> Pipeline:
                             "benchmarks",
                             "verdict",
                             "faces",
+                            "pairs",
                             "landmark_overlay",
                             "view_montage",
                             "roc",
