@@ -75,9 +75,9 @@ def test_templates_are_quoted_at_a_false_accept_rate():
 
 
 def test_nothing_scored():
-    assert verdict({}, None, {}, {}) == ["Nothing was scored: no model."]
+    assert verdict({}, None, {}, {}) == ["Nothing was scored: there is no model."]
     (line,) = verdict({"lafs": [], "scratch": []}, None, {}, {})
-    assert line.startswith("Nothing was scored: no benchmark is named; what was pretrained lies in 06_models")
+    assert line.startswith("Nothing was scored: no benchmark is named; the backbones lie in 06_models")
 
 
 def test_chance_is_the_more_frequent_answer():

@@ -30,13 +30,10 @@ def verdict(
     lines = []
     if shots is not None and shots.empty:
         lines.append("No training face has a label: nothing was adapted.")
-    if not any(results.values()):
-        why = (
-            "no benchmark is named; what was pretrained lies in 06_models/backbones"
-            if results
-            else "no model"
-        )
-        return [*lines, f"Nothing was scored: {why}."]
+    if results and not any(results.values()):
+        lines.append("Nothing was scored: no benchmark is named; the backbones lie in 06_models/backbones.")
+    elif not results:
+        lines.append("Nothing was scored: there is no model.")
     for best, than in to_compare(results):
         others = {result.name: result for result in results[than]}
         for result in results[best]:
