@@ -144,8 +144,11 @@ def test_two_ranks_that_are_killed_and_terminated_finish_as_the_same_run(kedro_r
     database = f"sqlite:///{data}/mlflow.db"
     client = MlflowClient(database)
     before = runs(database)
-    settings = "pretrain.methods=[lafs],pretrain.training.epochs=15,launch.processes=2"
-    command = ("--pipelines=pretrain", f"--params={settings},pretrain.training.probe_every=1000")
+    settings = (
+        "pretrain.methods=[lafs],pretrain.training.epochs=15,pretrain.training.probe_every=1000,"
+        "launch.processes=2"
+    )
+    command = ("--pipelines=pretrain", f"--params={settings}")
     parent = data / "06_models/checkpoints/pretrain_lafs"
 
     def written():

@@ -1,12 +1,13 @@
 """What `auto` stands for."""
 
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lafs_pipeline.pipelines.parameters import parse_with_numbers
+from lafs_pipeline.pipelines.parameters import parse_pretraining
 from lafs_pipeline.training.automatic import automatic_landmarks, automatic_pretraining, filled
-from lafs_pipeline.training.self_supervised import PretrainSettings
 
 
 @pytest.mark.parametrize(
@@ -41,12 +42,13 @@ def test_the_noise_keeps_to_the_distance_between_landmarks():
 @given(images=st.integers(64, 50_000_000), landmarks=st.integers(1, 784), batch=st.integers(1, 64))
 def test_every_resolved_recipe_is_one_that_the_settings_take(images, landmarks, batch):
     values = automatic_pretraining(images, landmarks, batch)
+    network = SimpleNamespace(sizes={"num_landmarks": landmarks})
     parameters = {
         "training": {"batch_size": batch, "epochs": "auto", "warmup_epochs": "auto"},
         "views": {"local_landmarks": "auto", "landmark_sigma": "auto"},
         **{name: "auto" for name in values if "." not in name},
     }
-    recipe = parse_with_numbers(PretrainSettings, parameters, "pretrain", images, landmarks)
+    recipe = parse_pretraining(parameters, images, network)
     assert recipe.views.local_landmarks <= landmarks
     assert recipe.teacher_temperature_epochs <= 0.3 * recipe.training.epochs
     assert recipe.training.warmup_epochs <= 0.1 * recipe.training.epochs + 0.01
@@ -55,7 +57,7 @@ def test_every_resolved_recipe_is_one_that_the_settings_take(images, landmarks, 
 
 def test_given_epochs_decide_what_is_measured_in_epochs():
     parameters = {"training": {"batch_size": 64, "epochs": 40, "warmup_epochs": "auto"}}
-    recipe = parse_with_numbers(PretrainSettings, parameters, "pretrain", 6_000, 49)
+    recipe = parse_pretraining(parameters, 6_000, None)
     assert (recipe.training.epochs, recipe.training.warmup_epochs) == (40, 4.0)
 
 

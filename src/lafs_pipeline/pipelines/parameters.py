@@ -3,13 +3,18 @@
 import logging
 import pkgutil
 from functools import cache
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import local_path
 from lafs_pipeline.runtime.settings import setting, settings
+
+if TYPE_CHECKING:
+    from lafs_pipeline.models.landmark_network import LandmarkNetwork
+    from lafs_pipeline.training.recipes import LandmarkSettings
+    from lafs_pipeline.training.self_supervised import PretrainSettings
 
 T = TypeVar("T")
 EXAMPLE_IMAGES, EXAMPLE_LANDMARKS = 20_000, 196
@@ -110,21 +115,43 @@ def group_settings(group: str) -> type:
     return pkgutil.resolve_name(GROUPS[group])
 
 
-def parse_with_numbers(
-    kind: type[T], values: dict[str, Any], group: str, images: int, landmarks: int = EXAMPLE_LANDMARKS
-) -> T:
-    """As :func:`parse`, with numbers in place of `auto`, which are logged as resolved.
+def parse_pretraining(
+    values: dict[str, Any], images: int, network: "LandmarkNetwork | None"
+) -> "PretrainSettings":
+    """Build the settings of a pretraining, with numbers in place of `auto`, which are logged.
 
     Args:
-        kind: as :func:`parse`.
-        values: the parameters.
-        group: `pretrain` or `landmarks`.
+        values: the group `pretrain`.
         images: of the training.
-        landmarks: of the model, for a pretraining.
+        network: whose landmarks tokens are cut at; None where no method has any.
 
     Raises:
         LafsError: as :func:`parse`.
     """
+    from lafs_pipeline.training.self_supervised import PretrainSettings
+
+    landmarks = EXAMPLE_LANDMARKS if network is None else network.sizes["num_landmarks"]
+    return parse(PretrainSettings, _with_numbers(values, "pretrain", images, landmarks), "pretrain")
+
+
+def parse_landmarks(values: dict[str, Any], images: int) -> "LandmarkSettings":
+    """Build the settings of the landmark network, with numbers in place of `auto`, which are logged.
+
+    Args:
+        values: the group `landmarks`.
+        images: of the training.
+
+    Raises:
+        LafsError: as :func:`parse`.
+    """
+    from lafs_pipeline.training.recipes import LandmarkSettings
+
+    return parse(LandmarkSettings, _with_numbers(values, "landmarks", images), "landmarks")
+
+
+def _with_numbers(
+    values: dict[str, Any], group: str, images: int, landmarks: int = EXAMPLE_LANDMARKS
+) -> dict[str, Any]:
     from lafs_pipeline.tracking.tracker import log_resolved
 
     full, resolved = _filled(values, group, images, landmarks)
@@ -132,7 +159,7 @@ def parse_with_numbers(
         said = ", ".join(f"{name} {value:g}" for name, value in resolved.items())
         logger.info("%s: for %d images, auto is %s", group, images, said)
         log_resolved({f"auto.{group}.{name}": value for name, value in resolved.items()})
-    return parse(kind, full, group)
+    return full
 
 
 def _filled(

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lafs_pipeline.pipelines.parameters import ModelSettings, parse, parse_with_numbers
+from lafs_pipeline.pipelines.parameters import ModelSettings, parse, parse_landmarks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,11 +34,11 @@ def train_landmarks(
     from lafs_pipeline.reporting.landmarks import landmarks_picture
     from lafs_pipeline.training.jobs import train_recognition
     from lafs_pipeline.training.landmark_warps import train_landmarks
-    from lafs_pipeline.training.recipes import LandmarkSettings, fresh_model
+    from lafs_pipeline.training.recipes import fresh_model
 
     model = parse(ModelSettings, model_parameters, "model")
     train = faces[faces["split"] == "train"]
-    options = parse_with_numbers(LandmarkSettings, parameters, "landmarks", len(train))
+    options = parse_landmarks(parameters, len(train))
     if options.method == "weights":
         stage1 = load_part_fvit(options.weights)
         return {STAGE1: stage1}, stage1.landmark_network

@@ -5,14 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lafs_pipeline.pipelines.parameters import ModelSettings, parse, parse_with_numbers
+from lafs_pipeline.pipelines.parameters import ModelSettings, parse, parse_pretraining
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from lafs_pipeline.models.landmark_network import LandmarkNetwork
     from lafs_pipeline.models.part_fvit import FViT, PartFViT
-    from lafs_pipeline.training.self_supervised import PretrainSettings
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +38,7 @@ def pretrain_backbones(
     from lafs_pipeline.training.recipes import forget_transformer, fresh_model, pretraining_start
 
     train = faces[faces["split"] == "train"]
-    options = pretraining_settings(parameters, len(train), network)
+    options = parse_pretraining(parameters, len(train), network)
     model = parse(ModelSettings, model_parameters, "model")
     teachers = {}
     for method, recipe in options.recipes().items():
@@ -59,15 +58,6 @@ def draw_views(
     from lafs_pipeline.reporting.views import show_views
 
     train = faces[faces["split"] == "train"]
-    recipes = pretraining_settings(parameters, len(train), network).recipes()
+    options = parse_pretraining(parameters, len(train), network)
+    recipes = options.recipes()
     return show_views(train, network, recipes[leading_pretrained(recipes)], seed)
-
-
-def pretraining_settings(
-    parameters: dict[str, Any], images: int, network: "LandmarkNetwork | None"
-) -> "PretrainSettings":
-    """Settings of the group `pretrain` for so many training images."""
-    from lafs_pipeline.training.self_supervised import PretrainSettings
-
-    known: dict[str, Any] = {} if network is None else {"landmarks": network.sizes["num_landmarks"]}
-    return parse_with_numbers(PretrainSettings, parameters, "pretrain", images, **known)

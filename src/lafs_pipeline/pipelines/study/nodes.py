@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lafs_pipeline.pipelines.parameters import ModelSettings, parse
-from lafs_pipeline.pipelines.pretrain.nodes import pretraining_settings
+from lafs_pipeline.pipelines.parameters import ModelSettings, parse, parse_pretraining
 from lafs_pipeline.runtime.errors import LafsError
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def pretrain_variants(
     from lafs_pipeline.training.recipes import pretraining_start
 
     train = faces[faces["split"] == "train"]
-    options = pretraining_settings(parameters, len(train), network)
+    options = parse_pretraining(parameters, len(train), network)
     model = parse(ModelSettings, model_parameters, "model")
     backbones = {}
     variants = pretraining_variants(options, parse(StudySettings, study_parameters, "study"))
