@@ -24,10 +24,10 @@ def load_timm(name: str, image_size: int | None = None) -> FaceModel:
     Raises:
         LafsError: timm does not know the name, its weights cannot be had, or it is no vision transformer.
     """
-    is_folder = name.startswith(FOLDER)
+    is_folder, is_elsewhere = name.startswith(FOLDER), ":" in name
     size: dict[str, Any] = {} if image_size is None else {"img_size": image_size}
     try:
-        pretrained = is_folder or timm.is_model_pretrained(name)
+        pretrained = is_elsewhere or timm.is_model_pretrained(name)
         whole: Any = timm.create_model(name, pretrained=pretrained, num_classes=0, **size)
         if isinstance(whole, PartFViT | FViT):
             return whole.eval()

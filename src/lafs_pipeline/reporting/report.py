@@ -161,7 +161,7 @@ def _model_facts(model: PartFViT | FViT | None) -> dict[str, str]:
     if isinstance(model, PartFViT):
         facts["landmark network"] = f"{count(model.landmark_network)} parameters"
     return facts | {
-        name.replace("_", " "): value if isinstance(value, str) else f"{value:g}"
+        name.replace("_", " "): f"{value:g}" if isinstance(value, int | float) else str(value)
         for name, value in model.sizes.items()
     }
 

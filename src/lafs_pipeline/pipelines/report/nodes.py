@@ -52,15 +52,17 @@ def draw_attention(
 ) -> "Figure":
     """What the leading model looks at, on faces that it was not trained on."""
     from lafs_pipeline.models.methods import leading
+    from lafs_pipeline.models.part_fvit import FViT, PartFViT
     from lafs_pipeline.pipelines.parameters import ReportSettings
     from lafs_pipeline.reporting.attention import show_attention
     from lafs_pipeline.reporting.curves import plot_nothing
 
     options, models = parse(ReportSettings, report_parameters, "report"), backbones | face_models
     name = leading(models)
-    if name is None:
-        return plot_nothing("no face model")
-    return show_attention(models[name](), faces, options.attention_faces)
+    model = None if name is None else models[name]()
+    if not isinstance(model, PartFViT | FViT):
+        return plot_nothing("no face model of this project")
+    return show_attention(model, faces, options.attention_faces)
 
 
 def write_report(
