@@ -205,7 +205,7 @@ def test_backbones_are_rows_as_they_are_and_what_was_adapted_is_compared(tmp_pat
     assert found["benchmarks"]["model"].unique().tolist() == rows
     assert found["verdict"].startswith("LAFS ")
     assert "no difference can be told, +0.0 points [+0.0, +0.0]" in found["verdict"]
-    frozen = run(tmp_path, HELD_OUT, DRAWN, names=(), backbones=backbones)
+    frozen = run(tmp_path / "frozen", HELD_OUT, DRAWN, names=(), backbones=backbones)
     assert frozen["benchmarks"]["model"].unique().tolist() == rows[2:]
     assert frozen["verdict"].startswith("LAFS (frozen) ")
 

@@ -177,7 +177,7 @@ def percentile_intervals(
 
 
 def _percentiles(values: np.ndarray) -> Interval:
-    low, high = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = pd.Series(values).quantile([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high), tuple(map(float, values)))
 
 

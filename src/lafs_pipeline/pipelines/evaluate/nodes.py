@@ -96,7 +96,7 @@ def steps_of(backbones: Models, checkpoints: str) -> dict[str, int]:
     """Of the pretraining that made each backbone, where it is known."""
     from lafs_pipeline.reporting.history import pretraining_steps
 
-    origins = {name: load().provenance for name, load in backbones.items()}
+    origins = {name: getattr(load(), "provenance", None) for name, load in backbones.items()}
     trainings = {name: origin.training for name, origin in origins.items() if origin}
     return pretraining_steps(checkpoints, trainings)
 
