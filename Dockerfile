@@ -18,7 +18,7 @@ WORKDIR /app
 COPY pyproject.toml constraints.txt README.md LICENSE .telemetry ./
 RUN mkdir --parents src/lafs_pipeline \
     && touch src/lafs_pipeline/__init__.py \
-    && pip install --constraint constraints.txt --editable '.[onnx,monitor]'
+    && pip install --constraint constraints.txt --editable '.[onnx]'
 COPY src src
 COPY conf conf
 

@@ -1,17 +1,19 @@
-"""Full-size pretraining on a GPU: images a second, model FLOP utilization, memory, waiting for images, hours.
+"""Trainings of full size as they run: images a second, MFU, waiting, memory, hours of the paper's own.
 
-For every setting the package's own step runs on views rendered on the device, from images that loader
-processes decode. The first steps (compilation, allocator, loader) are timed apart. The literal step runs on
-the device in float32 and in bf16 for comparison. Without a GPU the same code runs on the CPU.
+Every case is a training by the package's Trainer, with its loader, metrics and checkpoint, on made-up faces.
+Its first half warms up (compilation, allocator, loader), the second is measured. A row is printed as soon as
+it is known. Without a GPU the same code runs on the CPU.
 
-    python -m benchmarks.gpu [--model part_fvit_base_patch8_112] [--batch-sizes 64 128 256] [--json]
+    python -m benchmarks.gpu [--stages pretrain adapt] [--modes eager compiled] [--batch-sizes 64 128]
 """
 
 import argparse
+import gc
 import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,29 +22,62 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
-from torch.utils.data import DataLoader
 
-from benchmarks.pretrain_step import PROGRESS, matrix_products
-from benchmarks.reference import ReferenceStep, as_input, view_batch, whole_batch
 from lafs_pipeline.faces.dataset import FaceImages
-from lafs_pipeline.models.part_fvit import build_model
+from lafs_pipeline.models.landmark_network import LandmarkNetwork
+from lafs_pipeline.models.part_fvit import PartFViT, build_model
+from lafs_pipeline.runtime import processes
+from lafs_pipeline.runtime.cores import usable_cores
+from lafs_pipeline.runtime.errors import WorkerFailed
+from lafs_pipeline.runtime.launch import launch
+from lafs_pipeline.runtime.launch_settings import LaunchSettings
+from lafs_pipeline.runtime.metric_loggers import METRICS_FILE, MetricLogger, read_metrics
 from lafs_pipeline.sources.recordio import RecordIOWriter
-from lafs_pipeline.training.sampling import StepBatches
+from lafs_pipeline.training.loop import Run, Trainer
 from lafs_pipeline.training.self_supervised import PretrainSamples, PretrainSettings, SelfSupervisedStage
-from lafs_pipeline.training.step import Stepper, autocast
+from lafs_pipeline.training.supervised import RecognitionSamples, RecognitionSettings, RecognitionStage
+from lafs_pipeline.views.supervised import SupervisedAugmentation
 
+STAGES = ("pretrain", "adapt")
 IMAGES = 2048
+CLASSES = 93_431
+"""Of MS1MV3, which the paper adapts to."""
 PAPER_IMAGES, PAPER_EPOCHS = 1_000_000, 41
+OUT_OF_MEMORY = "out of memory"
+COLUMNS = {
+    "stage": "{:>10}",
+    "gpus": "{:>6}",
+    "batch": "{:>7}",
+    "precision": "{:>11}",
+    "mode": "{:>10}",
+    "images_per_second": "{:>19.1f}",
+    "mfu": "{:>7.3f}",
+    "loader_share": "{:>14.3f}",
+    "peak_memory_gb": "{:>16.1f}",
+    "warm_up_seconds": "{:>17.1f}",
+    "checkpoint_seconds": "{:>20.1f}",
+    "paper_hours": "{:>13.1f}",
+}
 
 
 @dataclass(frozen=True)
 class Case:
-    """One way to run the step."""
+    """One training.
 
-    batch_size: int
+    Attributes:
+        batch: images that one process computes at once.
+    """
+
+    stage: str
+    batch: int
     precision: str
-    compiled: bool
-    recompute: bool = False
+    mode: str
+    gpus: int = 1
+    model: str = "part_fvit_base_patch8_112"
+    prototypes: int = 100_000
+    classes: int = CLASSES
+    steps: int = 10
+    workers: int = 0
 
 
 def pack_noise(path: Path, images: int) -> pd.DataFrame:
@@ -58,163 +93,132 @@ def pack_noise(path: Path, images: int) -> pd.DataFrame:
     return pd.DataFrame(rows | {"store": str(path), "channel_order": "rgb"})
 
 
-def prepare(
-    case: Case, model: str, prototypes: int, device: torch.device
-) -> tuple[SelfSupervisedStage, Stepper]:
+def make_trainer(
+    case: Case,
+    manifest: pd.DataFrame,
+    folder: Path,
+    loggers: tuple[MetricLogger, ...] = (),
+    log_every: int = 0,
+) -> Trainer:
+    """A training of `2 * case.steps` steps, the published recipe but for its length."""
     torch.manual_seed(0)
-    options = PretrainSettings(prototypes=prototypes)
-    training = replace(
-        options.training,
-        batch_size=case.batch_size,
-        precision=case.precision,
-        compile=case.compiled,
-        recompute_activations=case.recompute,
-    )
-    stage = SelfSupervisedStage(build_model(model, {}), replace(options, training=training), 100, 10, None)
-    stepper = Stepper(stage, training, 0, device, [np.arange(case.batch_size)], 100, 10)
-    stage.modules.train()
-    return stage, stepper
-
-
-def batches(
-    manifest: pd.DataFrame, case: Case, device: torch.device, steps: int, workers: int
-) -> Iterator[Any]:
-    """What the training loop's loader gives, for `steps` steps."""
-    epochs = -(-steps * case.batch_size // (len(manifest) - case.batch_size + 1)) + 1
-    options = PretrainSettings()
-    samples = PretrainSamples(FaceImages(manifest), options, 0, on_device=True, landmarks=None)
-    plan = StepBatches(len(manifest), case.batch_size, 1, epochs, seed=0)
-    loader = DataLoader(samples, batch_sampler=plan, num_workers=workers, pin_memory=device.type == "cuda")
-    yield from loader
-
-
-def synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-
-
-def run_case(
-    case: Case, model: str, prototypes: int, manifest: pd.DataFrame, device: torch.device, arguments: Any
-) -> dict[str, Any]:
-    """Images a second and what belongs to them."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-    stage, stepper = prepare(case, model, prototypes, device)
-    operations = sum(2.0 * np.prod(key) * count for key, count in matrix_products(stage, 1).items())
-    total = arguments.warmup + arguments.steps
-    source = batches(manifest, case, device, total, arguments.workers)
-    start = time.perf_counter()
-    for _ in range(arguments.warmup):
-        stepper([next(source)], PROGRESS)
-    synchronize(device)
-    warmup, waited = time.perf_counter() - start, 0.0
-    start = time.perf_counter()
-    for _ in range(arguments.steps):
-        asked = time.perf_counter()
-        batch = next(source)
-        waited += time.perf_counter() - asked
-        stepper([batch], PROGRESS)
-    synchronize(device)
-    spent = time.perf_counter() - start
-    source.close()
-    rate = arguments.steps * case.batch_size / spent
-    peak = torch.cuda.max_memory_allocated() / 1e9 if device.type == "cuda" else float("nan")
-    return {
-        "batch": case.batch_size,
+    device, batch = processes.local_device(), case.batch * processes.world_size()
+    faces = FaceImages(manifest.sample(2 * case.steps * batch, replace=True, random_state=0))
+    schedule: dict[str, Any] = {
+        "epochs": 1,
+        "batch_size": batch,
+        "accumulation": 1,
         "precision": case.precision,
-        "compiled": case.compiled,
-        "recompute": case.recompute,
-        "images_per_second": rate,
-        "mfu": rate * operations / (arguments.peak_tflops * 1e12),
-        "waiting": waited / spent,
-        "peak_gb": peak,
-        "warmup_seconds": warmup,
-        "hours_1_gpu": PAPER_IMAGES * PAPER_EPOCHS / rate / 3600,
-        "hours_8_gpus": PAPER_IMAGES * PAPER_EPOCHS / rate / 3600 / 8,
+        "compile": case.mode == "compiled",
+        "workers": case.workers // processes.world_size(),
+        "log_every": log_every or case.steps,
+        "warmup_epochs": 0,
     }
+    model = build_model(case.model, {})
+    if case.stage == "pretrain":
+        options = PretrainSettings(prototypes=case.prototypes)
+        stage = SelfSupervisedStage(model, options, 2 * case.steps, 2 * case.steps, None)
+        samples = PretrainSamples(faces, options, 0, on_device=device.type == "cuda", landmarks=None)
+    else:
+        options = RecognitionSettings()
+        reference = LandmarkNetwork(**model.landmark_network.sizes) if isinstance(model, PartFViT) else None
+        stage = RecognitionStage(case.stage, model, case.classes, options, reference, None)
+        labels = np.random.default_rng(0).integers(0, case.classes, len(faces))
+        samples = RecognitionSamples(faces, labels, SupervisedAugmentation(options.augmentation), 0)
+    run = Run(folder, 0, {}, loggers, device)
+    return Trainer(stage, samples, replace(options.training, **schedule), run)
 
 
-def run_reference(
-    model: str, prototypes: int, batch_size: int, precision: str, device: torch.device, steps: int
-) -> float:
-    """Images a second of the literal step on views that are already on the device."""
-    stage, _ = prepare(Case(batch_size, "float32", False), model, prototypes, torch.device("cpu"))
-    stage.modules.to(device)
-    step = ReferenceStep(stage.student.model, stage.student.head, stage.options, 1e-4)
-    views = {name: value.to(device) for name, value in view_batch(batch_size, 10).items()}
-    clean, appearance = as_input(views, "_clean"), as_input(views, "")
-    part = whole_batch(PROGRESS, 0, batch_size)
-    times = []
-    for _ in range(steps + 1):
-        start = time.perf_counter()
-        with autocast(device, precision):
-            step(clean, appearance, part, 0.05, 0.996)
-        synchronize(device)
-        times.append(time.perf_counter() - start)
-    return batch_size / min(times[1:])
+@dataclass(frozen=True)
+class Work:
+    """What every process of a case gets."""
+
+    case: Case
+    manifest: pd.DataFrame
+    folder: Path
 
 
-def measure(arguments: argparse.Namespace) -> tuple[pd.DataFrame, dict[str, float]]:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def train(work: Work) -> dict[str, float]:
+    """Train in this process; returns what the Trainer logged of the second half."""
+    trainer = make_trainer(work.case, work.manifest, work.folder)
+    start = time.time()
+    trainer.train()
+    end = time.time()
+    if not processes.is_main():
+        return {}
+    first, last = (line for line in read_metrics(work.folder / METRICS_FILE) if "loss" in line)
+    values = {name: last[name] for name in COLUMNS if name in last}
+    values["warm_up_seconds"] = first["time_ms"] / 1000 - start
+    values["checkpoint_seconds"] = end - last["time_ms"] / 1000
+    if work.case.stage == "pretrain":
+        values["paper_hours"] = PAPER_IMAGES * PAPER_EPOCHS / last["images_per_second"] / 3600
+    return values
+
+
+def cases(arguments: argparse.Namespace) -> Iterator[Case]:
+    """Every precision and mode at the first batch size; the others with the last precision and mode."""
+    gpus = [count for count in (1, 2, 4, 8) if count <= max(1, torch.cuda.device_count())]
+    sizes = {
+        name: getattr(arguments, name) for name in ("model", "prototypes", "classes", "steps", "workers")
+    }
     first, *others = arguments.batch_sizes
-    cases = [
-        Case(first, "float32", False),
-        Case(first, "bf16", False),
-        Case(first, "bf16", True),
-        *(Case(size, "bf16", True) for size in others),
-        Case(arguments.batch_sizes[-1], "bf16", False, recompute=True),
-    ]
+    for precision, mode, stage in product(arguments.precisions, arguments.modes, arguments.stages):
+        yield Case(stage, first, precision, mode, **sizes)
+    for stage in arguments.stages:
+        for batch in others:
+            yield Case(stage, batch, precision, mode, **sizes)
+        for count in gpus[1:]:
+            yield Case(stage, first, precision, mode, count, **sizes)
+
+
+def measure(arguments: argparse.Namespace) -> pd.DataFrame:
     rows = []
+    print("".join(f"{name:>{len(form.format(0))}}" for name, form in COLUMNS.items()), flush=True)
     with TemporaryDirectory() as folder:
-        manifest = pack_noise(Path(folder) / "noise.rec", max(IMAGES, 2 * max(arguments.batch_sizes)))
-        for case in cases:
+        manifest = pack_noise(Path(folder) / "noise.rec", IMAGES)
+        for number, case in enumerate(cases(arguments)):
+            known = {name: getattr(case, name) for name in COLUMNS if hasattr(case, name)}
             try:
-                row = run_case(case, arguments.model, arguments.prototypes, manifest, device, arguments)
-            except torch.cuda.OutOfMemoryError:
-                print(f"{case}: out of memory", flush=True)
-                continue
-            print(row, flush=True)
+                work = Work(case, manifest, Path(folder) / str(number))
+                row = known | launch(train, work, LaunchSettings(processes=case.gpus))
+            except (torch.OutOfMemoryError, WorkerFailed) as error:
+                if OUT_OF_MEMORY not in str(error):
+                    raise
+                row = known
+            print("".join(_cell(form, row.get(name)) for name, form in COLUMNS.items()), flush=True)
             rows.append(row)
-    table = pd.DataFrame(rows)
-    references = {
-        precision: run_reference(
-            arguments.model, arguments.prototypes, arguments.reference_batch, precision, device, steps=3
-        )
-        for precision in ("float32", "bf16")
-    }
-    best = table.loc[table["images_per_second"].idxmax()]
-    figures = {
-        "images_per_second": best["images_per_second"],
-        "mfu": best["mfu"],
-        "waiting": best["waiting"],
-        "hours_1_gpu": best["hours_1_gpu"],
-        "hours_8_gpus": best["hours_8_gpus"],
-        "reference_float32_images_per_second": references["float32"],
-        "reference_bf16_images_per_second": references["bf16"],
-        "speedup": best["images_per_second"] / max(references.values()),
-    }
-    return table, {name: float(value) for name, value in figures.items()}
+            gc.collect()
+            torch.cuda.empty_cache()
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _cell(form: str, value: Any) -> str:
+    """A value, or a dash for what is not known: no peak of this device, or out of memory."""
+    return form.format(value) if value is not None else "-".rjust(len(form.format(0)))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="part_fvit_base_patch8_112")
-    parser.add_argument("--prototypes", type=int, default=100_000)
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[64, 128, 256])
-    parser.add_argument("--reference-batch", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--warmup", type=int, default=5)
-    parser.add_argument("--workers", type=int, default=8)
-    parser.add_argument("--peak-tflops", type=float, default=989.0, help="dense bf16, of an H100 or H200")
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
+    parser.add_argument("--precisions", nargs="+", default=["float32", "bf16"])
+    parser.add_argument("--modes", nargs="+", choices=["eager", "compiled"], default=["eager", "compiled"])
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[64, 128, 256], help="for each process")
+    parser.add_argument("--steps", type=int, default=10, help="that are measured, after as many")
+    parser.add_argument("--workers", type=int, default=usable_cores(), help="that load, over all processes")
+    parser.add_argument("--model", default=Case.model)
+    parser.add_argument("--prototypes", type=int, default=Case.prototypes)
+    parser.add_argument("--classes", type=int, default=Case.classes)
     parser.add_argument("--json", action="store_true", help="end with the figures as one line of JSON")
     arguments = parser.parse_args()
-    table, figures = measure(arguments)
-    print(table.to_string(index=False, float_format="{:.3f}".format))
-    for name, value in figures.items():
-        print(f"{name:40s}{value:10.2f}")
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    print(f"{device}, torch {torch.__version__}, {usable_cores()} cores", flush=True)
+    table = measure(arguments)
+    figures = {}
+    for stage, rows in table.dropna(subset=["images_per_second"]).groupby("stage"):
+        best = rows.loc[rows["images_per_second"].idxmax()].drop(["stage", "precision", "mode"]).dropna()
+        figures |= {f"{stage}_{name}": round(float(value), 4) for name, value in best.items()}
     if arguments.json:
-        print(json.dumps({name: round(value, 4) for name, value in figures.items()}))
+        print(json.dumps(figures))
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def _lfw_pairs(path: Path, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def unpacked(folder: Path) -> pd.DataFrame:
-    """The table of the faces in a store of uncompressed images, made beside the packed one where it is absent."""
+    """The table of the faces in a store of uncompressed images, which is made where it is absent."""
     table = pd.read_parquet(folder / TABLE)
     raw, index = folder / "raw.rec", folder / "raw.parquet"
     if not index.exists():

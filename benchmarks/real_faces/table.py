@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from lafs_pipeline.evaluation.few_shot import FewShotResult, few_shot_table, paired_differences
@@ -55,7 +54,8 @@ def print_tables(folder: Path) -> None:
             print(table.pivot(index="method", columns="shots", values="cell").to_string())
             print(f"seeds and draws: {table.groupby('shots')['seeds'].first().to_dict()}")
             differences = paired_differences(found)
-            print(differences[differences["better"] == "lafs"].round(1).to_string(index=False))
+            if len(differences):
+                print(differences[differences["better"] == "lafs"].round(1).to_string(index=False))
     print("\n## frozen: accuracy in percent")
     rows = [
         {"arm": name.removeprefix("frozen-"), "knn": 100 * values["knn"]}
@@ -68,10 +68,6 @@ def print_tables(folder: Path) -> None:
     for name, values in results.items():
         if name.startswith("curve-"):
             print(f"{name:28}{100 * values['development']['accuracy']:6.1f}")
-    seconds = [(name, values["seconds"]) for name, values in results.items() if "adapt" not in name]
-    print(
-        "\nseconds:",
-        dict(seconds),
-        "adaptation:",
-        np.mean([v["seconds"] for n, v in results.items() if n.startswith("adapt")]),
-    )
+    seconds = pd.Series({name: values["seconds"] for name, values in results.items()})
+    print("\n## seconds, by kind of task")
+    print(seconds.groupby(seconds.index.str.partition("-").get_level_values(0)).mean().round(1).to_string())

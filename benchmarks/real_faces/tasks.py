@@ -63,13 +63,16 @@ class Plan:
         batch_size: images per step of a pretraining.
         epochs: of LAFS; plain DINO gets as many more as its shorter local views are cheaper.
         landmark_epochs: of the landmark network; None for those of `auto`.
+        rate: peak learning rate of a pretraining in batches of 64.
         steps: of an adaptation.
+        workers: that load images.
     """
 
     size: str = "cpu"
     batch_size: int = 64
     epochs: int = 5
     landmark_epochs: int | None = None
+    rate: float = 5e-4
     steps: int = 300
     workers: int = 1
 
@@ -177,7 +180,7 @@ def pretraining(bench: Bench, arm: str, seed: int) -> dict[str, Any]:
         views = replace(views, local_size=48, local_scale=(0.05, 0.4))
     settings = {name: value for name, value in auto.items() if "." not in name}
     options = PretrainSettings(
-        methods=("grid",) if arm == "grid" else ("lafs",),
+        methods=("grid" if arm == "grid" else "lafs",),
         landmarks="cached" if arm == "lafs" else "per_view",
         views=views,
         head_hidden_dim=512,
@@ -186,7 +189,7 @@ def pretraining(bench: Bench, arm: str, seed: int) -> dict[str, Any]:
         training=bench.training(
             epochs=epochs,
             batch_size=plan.batch_size,
-            learning_rate=5e-4,
+            learning_rate=plan.rate,
             reference_batch=64,
             batch_scaling="sqrt",
             warmup_epochs=0.1 * epochs,

@@ -1,6 +1,5 @@
 """Kedro project settings."""
 
-import importlib.util
 import os
 import sys
 import warnings
@@ -29,9 +28,8 @@ warnings.filterwarnings("ignore", "register_new_resolver", UserWarning)
 # Bars of MLflow's own are for a person, not for a file.
 if not sys.stderr.isatty():
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-# Load of processors, memory, disk and network every ten seconds, and of GPUs where nvidia-ml-py is installed.
-if importlib.util.find_spec("psutil"):
-    os.environ.setdefault("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true")
+# Load of processors, memory, disk, network and GPUs every ten seconds.
+os.environ.setdefault("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true")
 
 
 class ProjectConfigLoader(OmegaConfigLoader):

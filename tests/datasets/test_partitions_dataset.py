@@ -72,8 +72,8 @@ def test_what_may_be_missing(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "place"),
     [
-        ("embeddings_dataset.EmbeddingsDataset", {"filepath": "s3://bucket/embeddings"}),
-        ("model_dataset.ModelDigestsDataset", {"filepath": "memory://models"}),
+        ("read_only_dataset.EmbeddingsDataset", {"filepath": "s3://bucket/embeddings"}),
+        ("read_only_dataset.ModelDigestsDataset", {"filepath": "memory://models"}),
         ("model_dataset.ModelExportDataset", {"filepath": "s3://bucket/lafs/model.safetensors"}),
         (
             "partitions_dataset.PartitionsDataset",

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import json
-from importlib.util import find_spec
 
 import mlflow
 import numpy as np
@@ -77,7 +76,6 @@ def test_every_probe_leaves_a_picture(mlflow_run, picture, images_seen):
     assert sorted({int(step) for name, _, step, *_ in found if name == picture}) == list(images_seen)
 
 
-@pytest.mark.skipif(find_spec("psutil") is None, reason="needs the extra 'monitor'")
 def test_the_load_of_the_machine_is_tracked(mlflow_run):
     _, run = mlflow_run
     assert 0 <= run.data.metrics["system/cpu_utilization_percentage"] <= 100
@@ -86,7 +84,7 @@ def test_the_load_of_the_machine_is_tracked(mlflow_run):
 @pytest.mark.parametrize(
     ("stage", "metrics"),
     [
-        ("stage1", ["loss", "learning_rate", "images_per_second", "knn_accuracy"]),
+        ("stage1", ["loss", "learning_rate", "images_per_second", "loader_share", "knn_accuracy"]),
         ("pretrain_lafs", ["loss", "learning_rate", "teacher_temperature", "teacher_entropy"]),
         ("pretrain_grid", ["loss", "teacher_entropy", "embedding_std"]),
         ("adapt_lafs", ["loss", "landmark_distance", "knn_accuracy"]),

@@ -8,10 +8,9 @@ import threading
 import numpy as np
 import pytest
 import torch
+from tests.training.small_trainings import draw_faces
 from torch import nn
 
-from lafs_pipeline.cataloging.catalog import catalog_faces
-from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.evaluation.embeddings import EmbeddingStore
 from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.faces.dataset import FaceImages
@@ -19,7 +18,6 @@ from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.models.part_fvit import build_model
 from lafs_pipeline.runtime.errors import LafsError, Stopped
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
-from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.views.normalize import to_input
 
 ALONE = LaunchSettings(processes=1)
@@ -36,9 +34,7 @@ SIZES = {
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory):
-    source = SourceSettings(kind="synthetic", identities=5, images_per_identity=5)
-    packed = tmp_path_factory.mktemp("faces") / "stores"
-    return catalog_faces(CatalogSettings(sources={"drawn": source}, threads=1), 0, packed).manifest
+    return draw_faces(tmp_path_factory.mktemp("faces"), identities=5, images=5)
 
 
 def small_model(seed: int = 0) -> nn.Module:

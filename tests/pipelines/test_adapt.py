@@ -6,14 +6,12 @@ import pandas as pd
 import pytest
 import torch
 from tests.interop.timm_folder import write_timm_folder
+from tests.training.small_trainings import draw_faces
 
-from lafs_pipeline.cataloging.catalog import catalog_faces
-from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.pipelines.adapt.nodes import adapt_models, choose_shots
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.training.checkpoints.folders import read_training
 
 TRANSFORMER = {"patch_size": 16, "dim": 16, "depth": 1, "heads": 2, "head_dim": 8, "mlp_dim": 32}
@@ -24,9 +22,7 @@ LAUNCH = {"processes": 1}
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory) -> pd.DataFrame:
-    source = SourceSettings(kind="synthetic", identities=4, images_per_identity=3)
-    packed = tmp_path_factory.mktemp("faces") / "faces.rec"
-    return catalog_faces(CatalogSettings(sources={"drawn": source}, threads=1), 0, packed).manifest
+    return draw_faces(tmp_path_factory.mktemp("faces"), identities=4, images=3)
 
 
 @pytest.fixture(scope="module")

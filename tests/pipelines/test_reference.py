@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
+from docs.reference import pages, parameter_rows
 
-from lafs_pipeline.pipelines.reference import pages, parameter_rows
 from lafs_pipeline.training.self_supervised import PretrainSettings
 
 PROJECT = Path(__file__).parents[2]

@@ -28,6 +28,7 @@ from lafs_pipeline.views.parameters import ViewSettings
 
 STAGES = ("landmarks", "pretrain", "adapt")
 SEED = 3
+TIMES = ("time_ms", "images_per_second", "loader_share")
 SIZES = {
     "num_landmarks": 9,
     "patch_size": 16,
@@ -151,13 +152,10 @@ def training_folder(parent: Path) -> Path:
 
 
 def curve(folder: Path) -> list[dict[str, float]]:
-    """All logged metrics of the newest training, but time and speed."""
+    """All logged metrics of the newest training, but those that tell of time."""
     path = training_folder(folder) / "metrics.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    return [
-        {name: value for name, value in line.items() if name not in ("time_ms", "images_per_second")}
-        for line in lines
-    ]
+    return [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
 
 
 def losses(folder: Path) -> dict[int, float]:

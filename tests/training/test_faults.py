@@ -20,7 +20,6 @@ from tests.training.small_trainings import (
     TRAINING,
     SmallTraining,
     difference,
-    draw_faces,
     training_folder,
 )
 
@@ -67,11 +66,6 @@ def place(folder: Path, *loggers, processes: int = 1, **launch_settings) -> RunC
 def steps(folder: Path) -> list[int]:
     """The checkpoints of a folder, newest first."""
     return [checkpoints.step_of(path) for path in checkpoints.candidates(training_folder(folder))]
-
-
-@pytest.fixture(scope="module")
-def faces(tmp_path_factory) -> pd.DataFrame:
-    return draw_faces(tmp_path_factory.mktemp("faces"))
 
 
 @pytest.fixture(scope="module")

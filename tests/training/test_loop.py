@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from lafs_pipeline.runtime.errors import LafsError, Stopped
+from lafs_pipeline.runtime.metric_loggers import read_metrics
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.loop import Run, Trainer
 from lafs_pipeline.training.sampling import StepBatches
@@ -67,12 +68,15 @@ class Regression:
         self.trained = self.call = nn.Sequential(
             nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 1)
         )
-        self.modules = nn.ModuleDict({"net": self.trained})
+        self.modules, self.frozen = nn.ModuleDict({"net": self.trained}), nn.ModuleDict()
         self.fail_at, self.signal_at, self.scores = fail_at, None, None
 
     def parameter_groups(self):
         named = dict(self.modules.named_parameters())
         return [{"params": list(named.values()), "names": list(named), "lr_scale": 0.5, "weight_decay": 0.1}]
+
+    def operations(self):
+        return 0.0
 
     def losses(self, batch, part):
         if part.progress.step == self.fail_at:
@@ -136,6 +140,22 @@ def test_metrics_follow_the_schedules(tmp_path):
     assert [line["step"] for line in lines if "knn_accuracy" in line] == [8, 16]
     assert [line["images_seen"] for line in lines] == [SETTINGS.batch_size * line["step"] for line in lines]
     assert all(line["images_per_second"] > 0 for line in lines if "loss" in line)
+    assert all(0 <= line["loader_share"] <= 1 for line in lines if "loss" in line)
+
+
+def test_metrics_are_means_over_the_parts_of_a_step(tmp_path):
+    class Measured(Regression):
+        def losses(self, batch, part):
+            for loss, _ in super().losses(batch, part):
+                yield loss, {"input": batch["x"].mean()}
+
+    for accumulation in (1, 4):
+        settings = replace(SETTINGS, accumulation=accumulation)
+        Trainer(Measured(), Points(), settings, run(tmp_path / str(accumulation))).train()
+    whole, parts = (list(read_metrics(tmp_path / name / "metrics.jsonl")) for name in ("1", "4"))
+    values = [[line["input"] for line in lines if "input" in line] for lines in (whole, parts)]
+    assert values[0]
+    np.testing.assert_allclose(*values, atol=1e-6)
 
 
 def test_each_advice_is_given_once_with_the_first_finding(tmp_path, caplog):

@@ -18,7 +18,7 @@ class FewShotResult:
 
     Attributes:
         method: how the transformer started.
-        shots: labeled images an identity; 0 for a start that was not adapted.
+        shots: labeled images per identity; 0 for a start that was not adapted.
         seed: of shots, start and order.
         benchmark: name.
         fold_accuracy: (folds,) fractions, of the same folds for every run.
@@ -40,7 +40,7 @@ class FewShotResult:
 
 
 def few_shot_table(results: Sequence[FewShotResult]) -> pd.DataFrame:
-    """One row a benchmark, number of shots and method.
+    """One row per benchmark, number of shots and method.
 
     Returns:
         benchmark, shots, method, seeds (how many), mean and std (sample standard deviation over the seeds) of
@@ -61,10 +61,6 @@ def paired_differences(results: Sequence[FewShotResult], seed: int = 0) -> pd.Da
     The interval is a percentile bootstrap over two crossed factors, each drawn with replacement: the people
     of the benchmark, and the seeds (Owen and Eckles 2012). Seeds share the pretraining: the interval speaks
     of adaptations, not of pretrainings.
-
-    Args:
-        results: of all runs.
-        seed: of the bootstrap.
 
     Returns:
         benchmark, shots, better, than, seeds, value and other (mean accuracies, in percent), difference, low

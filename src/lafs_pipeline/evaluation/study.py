@@ -16,6 +16,7 @@ from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.faces.manifest import fingerprint
 from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
+from lafs_pipeline.models.timm_model import FaceModel
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import whole_file
 from lafs_pipeline.runtime.settings import setting, settings
@@ -55,7 +56,7 @@ class StudySettings:
         min_length=1,
     )
     shots: tuple[int, ...] = setting(
-        "labeled images an identity; 0 benchmarks the start as it is, without adaptation",
+        "labeled images per identity; 0 benchmarks the start as it is, without adaptation",
         (1, 2, 4, 10),
         min_length=1,
     )
@@ -194,7 +195,7 @@ class Study:
             return None
 
     def execute(self, run: StudyRun, loggers: Sequence[Any]) -> list[FewShotResult]:
-        """Adapt, if there are shots, and benchmark; an adaptation that broke off goes on.
+        """Adapt, if there are shots, and benchmark; one that broke off resumes.
 
         Its checkpoints are removed when the result is there.
         """
@@ -223,7 +224,7 @@ class Study:
         """Beside the results of the same run in other configurations."""
         return self.folder(run) / f"result-{configuration_digest(self.configuration(run))[:DIGITS]}.json"
 
-    def _adapt(self, run: StudyRun, loggers: Sequence[Any]) -> PartFViT | FViT:
+    def _adapt(self, run: StudyRun, loggers: Sequence[Any]) -> FaceModel:
         options = replace(self.adapt, shots=run.shots)
         place = replace(self.place, folder=self.folder(run), seed=run.seed, loggers=loggers)
         faces = choose_adaptation_faces(self.data.faces, options, run.seed)
@@ -234,13 +235,7 @@ class Study:
 
 
 def study_frame(results: Sequence[FewShotResult], faces: str, backbone: str) -> pd.DataFrame:
-    """One row a run and benchmark, with the accuracy of every fold and what all runs started from.
-
-    Args:
-        results: of all runs.
-        faces: fingerprint of the manifest.
-        backbone: digest of the pretrained model.
-    """
+    """One row a run and benchmark, with the accuracy of every fold and what all runs started from."""
     rows = [asdict(result) | {name: list(getattr(result, name)) for name in LISTS} for result in results]
     return pd.DataFrame(rows).assign(faces=faces, backbone=backbone)
 

@@ -19,7 +19,8 @@ class _Cosines(torch.autograd.Function):
         kind = x.device.type
         ctx.precision = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
         norms = torch.linalg.vector_norm(weight, dim=-1)
-        logits = F.linear(x, weight) / norms
+        logits = F.linear(x, weight)
+        logits = logits.div_(norms) if logits.dtype == norms.dtype else logits / norms
         ctx.save_for_backward(x, weight, norms, logits)
         return logits
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from lafs_pipeline.runtime.host_copy import HostCopy
 from lafs_pipeline.views.normalize import to_input
 
 
@@ -27,19 +28,22 @@ def map_faces(
         function: images (B, 3, 112, 112) in [-1, 1] -> (B, ...).
         faces: n images, or n stacks of V images (V, 112, 112, 3) uint8, which come as (B, V, 3, 112, 112).
         device: where the function runs.
-        batch_size: images a call.
+        batch_size: images per call.
         workers: processes that decode.
         title: of the progress bar; None shows none.
 
     Returns:
         (n, ...) float32.
     """
-    loader = DataLoader(faces, batch_size=batch_size, num_workers=workers)
-    parts = [
-        function(to_input(images.to(device))).float().cpu().numpy()
-        for images in tqdm(loader, desc=title, unit="batch", disable=True if title is None else None)
-    ]
-    return np.concatenate(parts)
+    loader = DataLoader(faces, batch_size=batch_size, num_workers=workers, pin_memory=device.type == "cuda")
+    parts: list[np.ndarray] = []
+    previous = None
+    for images in tqdm(loader, desc=title, unit="batch", disable=True if title is None else None):
+        current = HostCopy(function(to_input(images.to(device, non_blocking=True))).float())
+        if previous is not None:
+            parts.append(previous.numpy())
+        previous = current
+    return np.concatenate(parts if previous is None else [*parts, previous.numpy()])
 
 
 def flip_sum(embed: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

@@ -7,6 +7,7 @@ between the depthwise BatchNorm and the activation and has no biases, and there 
 
 import copy
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -152,7 +153,11 @@ class LandmarkNetwork(nn.Module):
         super().__init__()
         if coordinates not in COORDINATES:
             raise LafsError(f"coordinates is '{coordinates}'; expected one of {', '.join(COORDINATES)}")
-        self.sizes = {"num_landmarks": num_landmarks, "width": width, "coordinates": coordinates}
+        self.sizes: dict[str, Any] = {
+            "num_landmarks": num_landmarks,
+            "width": width,
+            "coordinates": coordinates,
+        }
         self.coordinates = coordinates
 
         def scaled(channels: int) -> int:

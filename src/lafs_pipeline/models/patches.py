@@ -24,7 +24,8 @@ def sample_patches(images: Tensor, landmarks: Tensor, patch_size: int = 8) -> Te
     height, width = images.shape[-2:]
     offset = torch.arange(patch_size, device=images.device, dtype=landmarks.dtype) - patch_size // 2
     offsets = torch.stack(torch.meshgrid(offset, offset, indexing="ij"), dim=-1).flatten(0, 1)
-    half = landmarks.new_tensor((width, height)) / 2
+    half = landmarks.new_full((2,), width / 2)
+    half[1:].fill_(height / 2)
     grid = (landmarks / half - 1)[:, :, None, :] + offsets / half
     patches = F.grid_sample(
         images.to(grid.dtype), grid, mode="bilinear", padding_mode="zeros", align_corners=False

@@ -1,4 +1,4 @@
-"""Self-distillation with no labels: cross-entropy between views, against a centerd and sharpened teacher.
+"""Self-distillation with no labels: cross-entropy between views, against a centered and sharpened teacher.
 
 Source: DINO, Caron et al. 2021 (arXiv 2104.14294), algorithm 1 and section 3.1.
 """
@@ -36,12 +36,12 @@ class _SoftCrossEntropy(torch.autograd.Function):
         ctx: Any, logits: torch.Tensor, target: torch.Tensor, mass: float, temperature: float
     ) -> torch.Tensor:
         rows = logits.float() * (1 / temperature)
-        value = mass * torch.logsumexp(rows, dim=-1).sum() - torch.einsum(
-            "vbk,bk->", rows.unflatten(0, (-1, len(target))), target
-        )
-        torch.softmax(rows, dim=-1, out=rows)
-        rows.mul_(mass).unflatten(0, (-1, len(target))).sub_(target)
-        ctx.save_for_backward(rows.mul_(1 / temperature).to(logits.dtype))
+        sums = torch.logsumexp(rows, dim=-1, keepdim=True)
+        value = mass * sums.sum() - torch.einsum("vbk,bk->", rows.unflatten(0, (-1, len(target))), target)
+        # exp(z - logsumexp) is the softmax: its maximum and sum need not be found again.
+        rows.sub_(sums).exp_().mul_(mass / temperature)
+        rows.unflatten(0, (-1, len(target))).sub_(target, alpha=1 / temperature)
+        ctx.save_for_backward(rows.to(logits.dtype))
         return value
 
     @staticmethod
@@ -60,6 +60,8 @@ class DINOLoss(nn.Module):
     The loss is a sum over student views, so that a step may also take it in parts, from :meth:`targets` and
     one :meth:`partial` for some views at a time, and call :meth:`update_center` itself at its end.
     """
+
+    center: torch.Tensor
 
     def __init__(self, out_dim: int, student_temperature: float = 0.1, center_momentum: float = 0.9) -> None:
         """Start from a center of zeros.
@@ -89,18 +91,19 @@ class DINOLoss(nn.Module):
         """
         batch, views = self._batch_and_views(student_logits, teacher_logits)
         targets = self.targets(teacher_logits, teacher_temperature)
-        loss = sum(
+        parts = (
             self.partial(student_logits[first * batch : last * batch], targets, first, views)
             for first, last in ((0, 1), (1, 2), (2, views))
             if last > first
         )
+        loss = sum(parts, start=torch.zeros((), device=student_logits.device))
         if self.training:
             self.update_center(teacher_logits.float().mean(dim=0, keepdim=True))
         return loss
 
     @torch.no_grad()
     def targets(self, teacher_logits: torch.Tensor, temperature: float) -> torch.Tensor:
-        """Centerd and sharpened teacher probabilities `softmax((logits - center) / temperature)`.
+        """Centered and sharpened teacher probabilities `softmax((logits - center) / temperature)`.
 
         Args:
             teacher_logits: (2 * B, K), view-major.

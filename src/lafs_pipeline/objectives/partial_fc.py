@@ -54,44 +54,52 @@ class PartialFC(nn.Module):
             self.head.follow(embeddings)
             embeddings = _gather(embeddings)
             wanted = [(processes.gather_rows(numbers), share) for numbers, share in labels.shares()]
-            drawn = self._draw(torch.cat([numbers for numbers, _ in wanted]), seed)
-            weight = self.head.weight if drawn is None else self.head.weight[drawn]
-            own = [self._own(numbers, share, drawn) for numbers, share in wanted]
+            rows, takes_part = self._draw(torch.cat([numbers for numbers, _ in wanted]), seed)
+            weight = self.head.weight if rows is None else self.head.weight[rows]
+            own = [self._own(numbers, share, rows) for numbers, share in wanted] if len(weight) else []
             logits = self.head.cosines(embeddings, weight)
             for places in own:
                 cosine = logits[places.samples, places.columns]
-                harder = self.head.with_margin(cosine, embeddings[places.samples])
+                harder = self.head.with_margin(cosine, embeddings)
                 logits[places.samples, places.columns] = cosine.lerp(harder, places.share)
-            return _CrossEntropy.apply(logits.mul_(self.head.scale), own)
+            logits.mul_(self.head.scale)
+            if takes_part is not None:
+                logits.masked_fill_(~takes_part, -math.inf)
+            return _CrossEntropy.apply(logits, own)
 
-    def _draw(self, labels: Tensor, seed: int) -> Tensor | None:
-        """Rows (n,) of this process that take part, ascending; None for all."""
-        shard = self.head.shard
-        if self.sample_rate == 1:
-            return None
-        present = labels.unique()
-        count = max(math.ceil(self.sample_rate * shard.total), len(present))
+    def _draw(self, labels: Tensor, seed: int) -> tuple[Tensor | None, Tensor | None]:
+        """Rows (n,) of this process, ascending, and which of them take part (n,) bool; None for all.
+
+        Their number is the same in every step, so that the host need not wait for it: the share of the rows,
+        six standard deviations of what falls to one process, and all labels.
+        """
+        shard, rate = self.head.shard, self.sample_rate
+        if rate == 1:
+            return None, None
         generator = torch.Generator(labels.device).manual_seed(seed)
         order = torch.rand(shard.total, generator=generator, device=labels.device)
-        order[present] = 2.0
-        drawn = order.topk(count, sorted=False).indices
-        own = drawn[(drawn >= shard.first) & (drawn < shard.end)]
-        return own.sort().values - shard.first
+        order.index_fill_(0, labels, 2.0)
+        lowest = order.topk(math.ceil(rate * shard.total)).values[-1]
+        own = order[shard.first : shard.end]
+        likely = rate * shard.rows + 6 * (rate * (1 - rate) * shard.rows) ** 0.5 + len(labels)
+        rows = own.topk(min(shard.rows, math.ceil(likely)), sorted=False).indices.sort().values
+        return rows, own[rows] >= lowest
 
-    def _own(self, labels: Tensor, share: Tensor | float, drawn: Tensor | None) -> "_Places":
-        """Where among this process's logits the true classes stand."""
+    def _own(self, labels: Tensor, share: Tensor | float, rows: Tensor | None) -> "_Places":
+        """Where among this process's logits the true classes stand, and a share of 0 for those of others."""
         shard = self.head.shard
-        (samples,) = torch.nonzero((labels >= shard.first) & (labels < shard.end), as_tuple=True)
-        rows = labels[samples] - shard.first
-        return _Places(samples, rows if drawn is None else torch.searchsorted(drawn, rows), share)
+        is_own = (labels >= shard.first) & (labels < shard.end)
+        own = (labels - shard.first).clamp(0, shard.rows - 1)
+        columns = own if rows is None else torch.searchsorted(rows, own).clamp(max=len(rows) - 1)
+        return _Places(torch.arange(len(labels), device=labels.device), columns, is_own * share)
 
 
 class _Places(NamedTuple):
-    """True classes among a process's logits: rows and columns (n,), and their share of the target."""
+    """True classes among a process's logits: rows and columns (N,), and their share (N,) of the target."""
 
     samples: Tensor
     columns: Tensor
-    share: Tensor | float
+    share: Tensor
 
 
 class _Gather(torch.autograd.Function):
@@ -130,7 +138,9 @@ class _CrossEntropy(torch.autograd.Function):
         rows = logits - highest[:, None]
         target = rows.new_zeros(samples)
         for place in places:
-            target[place.samples] += place.share * rows[place.samples, place.columns]
+            # A class that is not drawn is minus infinity, and no target.
+            own = place.share * rows[place.samples, place.columns]
+            target += torch.where(place.share > 0, own, 0)
         rows.exp_()
         sums = torch.stack((rows.sum(1), target))
         if processes.in_group():

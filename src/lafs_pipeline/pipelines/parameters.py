@@ -183,22 +183,17 @@ def _adapter(kind: type[T]) -> TypeAdapter[T]:
     return TypeAdapter(kind)
 
 
-def check(values: dict[str, Any], group: str) -> None:
-    """Refuse a group of `GROUPS` that cannot be; there may be `auto` in it.
+def check(values: dict[str, Any], group: str) -> Any:
+    """Build the settings of a group of `GROUPS`, with an example's numbers in place of `auto`.
 
     Raises:
         LafsError: as :func:`parse`.
     """
-    parse(group_settings(group), _filled(values, group, EXAMPLE_IMAGES, EXAMPLE_LANDMARKS)[0], group)
+    return parse(group_settings(group), _filled(values, group, EXAMPLE_IMAGES, EXAMPLE_LANDMARKS)[0], group)
 
 
 def parse(kind: type[T], values: dict[str, Any], group: str) -> T:
     """Build settings from a group of parameters.
-
-    Args:
-        kind: a settings dataclass.
-        values: the parameters.
-        group: their name in `parameters*.yml`.
 
     Raises:
         LafsError: when a key is unknown, or a value is missing, of the wrong kind or out of its range.

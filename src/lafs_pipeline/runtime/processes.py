@@ -48,6 +48,8 @@ def local_device() -> torch.device:
     """The GPU of this process, or the CPU where there is none."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
+    # Read when CUDA is first used; without it cuBLAS does not repeat bit for bit.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     return torch.device("cuda", (_local_rank if in_group() else 0) % torch.cuda.device_count())
 
 

@@ -1,7 +1,7 @@
-"""Batch normalization over the batch of all processes.
+"""Batch normalization over the batch of all processes, on CPUs and GPUs.
 
-torch's SyncBatchNorm runs on accelerators alone; on a CPU the same statistics come from differentiable
-all-reduces.
+torch's SyncBatchNorm runs on accelerators alone, where it makes the host wait three times a layer, because
+batches may differ in size. Those of a step are equal, so one differentiable all-reduce gives the statistics.
 """
 
 import torch
@@ -11,15 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class CPUSyncBatchNorm(nn.BatchNorm2d):
+class SyncBatchNorm(nn.BatchNorm2d):
     """BatchNorm2d whose statistics in training are those of all processes' batches, of equal size."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalize (B, C, H, W)."""
+        """Normalize (B, C, H, W); statistics are float32 (or more), whatever the autocast precision."""
         if not self.training:
             return super().forward(x)
         size, rank = dist.get_world_size(), dist.get_rank()
-        own = torch.stack(torch.var_mean(x, dim=(0, 2, 3), correction=0))[None]
+        full = x.to(self.weight.dtype)
+        own = torch.stack(torch.var_mean(full, dim=(0, 2, 3), correction=0))[None]
         placed = F.pad(own, (0, 0, 0, 0, rank, size - rank - 1))
         variances, means = differentiable.all_reduce(placed).unbind(1)
         mean = means.mean(dim=0)
@@ -30,7 +31,7 @@ class CPUSyncBatchNorm(nn.BatchNorm2d):
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
+        return (full * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]).to(x.dtype)
 
 
 def synchronize_batch_norm(module: nn.Module) -> None:
@@ -46,9 +47,7 @@ def synchronize_batch_norm(module: nn.Module) -> None:
 
 
 def _synchronized(layer: nn.BatchNorm2d) -> nn.Module:
-    if layer.weight.device.type != "cpu":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(layer)
-    twin = CPUSyncBatchNorm(layer.num_features, layer.eps, layer.momentum)
+    twin = SyncBatchNorm(layer.num_features, layer.eps, layer.momentum)
     twin.weight, twin.bias = layer.weight, layer.bias
     for name, value in layer.named_buffers():
         twin.register_buffer(name, value)

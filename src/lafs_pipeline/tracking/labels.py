@@ -24,7 +24,7 @@ class Labels:
         dataset: sources of the training faces.
         method: what is pretrained, such as `grid+lafs`.
         model: size of the model.
-        shots: labeled images an identity, or `all`.
+        shots: labeled images per identity, or `all`.
     """
 
     pipeline: str

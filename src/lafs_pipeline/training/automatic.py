@@ -1,8 +1,8 @@
 """Settings that follow from the number of training images and of landmarks, where `auto` stands in `conf/`.
 
-The published recipe is made for a million images and more; on thousands of them its prototypes and temperatures
-stall. Sources: LightlyTrain's settings by data set size, for DINO; DINO (arXiv 2104.14294); LAFS (arXiv
-2403.08161), section 3.
+The published recipe is made for a million images and more; on thousands of them its prototypes and
+temperatures stall. Sources: LightlyTrain's settings by data set size, for DINO; DINO (arXiv 2104.14294); LAFS
+(arXiv 2403.08161), section 3.
 """
 
 import math

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from torch import Tensor
 
 from lafs_pipeline.runtime.errors import LafsError
+from lafs_pipeline.runtime.host_copy import HostCopy
 
 logger = logging.getLogger(__name__)
 
@@ -21,21 +22,16 @@ LOW_SPREAD = 0.1
 class SkippedSteps:
     """Counts steps that were skipped because loss or gradient was not finite, and ends a training of many.
 
-    A step's flag is read when the next one has been sent to the device, so that nothing waits for it.
-
-    Args:
-        limit: how many one after the other end the training.
-        name: of the stage.
-        keys_of: keys of the images of a step.
+    A step's flag is read when the next one has been sent to the device, so that the device always has work.
 
     Attributes:
-        total: how many were skipped; set it for a training that goes on.
+        total: how many were skipped; set it for a training that resumes.
     """
 
     def __init__(self, limit: int, name: str, keys_of: Callable[[int], Sequence[str]]) -> None:
         self.limit, self.name, self.keys_of = limit, name, keys_of
         self.total = self.in_a_row = 0
-        self._unread: tuple[int, Tensor] | None = None
+        self._unread: tuple[int, HostCopy] | None = None
 
     def record(self, step: int, skipped: Tensor) -> None:
         """Take a step's flag, and read that of the step before.
@@ -43,7 +39,7 @@ class SkippedSteps:
         Raises:
             LafsError: with the keys of the offending batch.
         """
-        previous, self._unread = self._unread, (step, skipped)
+        previous, self._unread = self._unread, (step, HostCopy(skipped))
         self._read(previous)
 
     def settle(self) -> int:
@@ -56,11 +52,11 @@ class SkippedSteps:
         self._read(previous)
         return self.total
 
-    def _read(self, entry: tuple[int, Tensor] | None) -> None:
+    def _read(self, entry: tuple[int, HostCopy] | None) -> None:
         if entry is None:
             return
         step, skipped = entry
-        if not skipped.item():
+        if not skipped.numpy():
             self.in_a_row = 0
             return
         self.total += 1
@@ -76,13 +72,7 @@ class SkippedSteps:
 
 
 def entropy_warning(metrics: Mapping[str, float], prototypes: int, fraction: float) -> str | None:
-    """What is wrong with a teacher, and what to change; None where nothing is.
-
-    Args:
-        metrics: `teacher_entropy` in nats, where known.
-        prototypes: K.
-        fraction: done part of the training.
-    """
+    """What is wrong with a teacher, and what to change; None where nothing is."""
     if "teacher_entropy" not in metrics:
         return None
     share = metrics["teacher_entropy"] / math.log(prototypes)
@@ -100,11 +90,7 @@ def entropy_warning(metrics: Mapping[str, float], prototypes: int, fraction: flo
 
 
 def spread_warning(metrics: Mapping[str, float]) -> str | None:
-    """What is wrong with embeddings that become one, and what to change; None where nothing is.
-
-    Args:
-        metrics: `embedding_std`, where known.
-    """
+    """What is wrong with embeddings that become one, and what to change; None where nothing is."""
     spread = metrics.get("embedding_std", 1.0)
     if spread >= LOW_SPREAD:
         return None

@@ -210,15 +210,6 @@ def train_recognition(
 ) -> FaceModel:
     """Train a face model end to end on labeled faces.
 
-    Args:
-        name: of the stage.
-        model: the start.
-        manifest: the labeled training faces.
-        options: the recipe.
-        place: where it runs.
-        reference: frozen landmark network that the landmarks stay near.
-        draw: draws landmarks for the metric loggers; None shows none.
-
     Returns:
         The trained model, in eval mode on the CPU.
     """

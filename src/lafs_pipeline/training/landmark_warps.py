@@ -21,6 +21,7 @@ from torch.optim.swa_utils import AveragedModel
 from lafs_pipeline.faces.alignment import FACE_SIZE
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.landmark_network import LandmarkNetwork, mesh_landmarks
+from lafs_pipeline.models.operations import landmark_operations
 from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
@@ -101,10 +102,6 @@ def _draw_appearance(generator: np.random.Generator) -> ViewParameters:
 class LandmarkStage:
     """A landmark network that learns from warps.
 
-    Args:
-        network: the start; its coordinates are free.
-        options: the recipe.
-
     Raises:
         LafsError: the network's coordinates are scaled to span the image, which warped points do not.
     """
@@ -128,7 +125,7 @@ class LandmarkStage:
             return average.lerp(value, share) if average.is_floating_point() else value
 
         average = AveragedModel(network, avg_fn=average_of, use_buffers=True)
-        self.modules = nn.ModuleDict({"network": network, "average": average})
+        self.modules, self.frozen = nn.ModuleDict({"network": network, "average": average}), nn.ModuleDict()
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Trunk and regressor, each with a learning rate of its own; 1-D parameters without weight decay."""
@@ -150,6 +147,10 @@ class LandmarkStage:
     def compile(self) -> None:
         """Compile the network."""
         self.trained.compile(dynamic=False)
+
+    def operations(self) -> float:
+        """Forward and backward pass of the network."""
+        return 3 * landmark_operations(self.trained)
 
     def losses(self, batch: dict[str, Tensor], part: MicroBatch) -> Losses:
         """Smooth L1 between predicted and moved points in pixels; points outside the image do not count."""
@@ -219,12 +220,6 @@ def train_landmarks(
     network: LandmarkNetwork, manifest: pd.DataFrame, options: WarpTrainingSettings, place: RunContext
 ) -> LandmarkNetwork:
     """Train a landmark network on faces without labels.
-
-    Args:
-        network: the start, with free coordinates.
-        manifest: the training faces.
-        options: the recipe.
-        place: where it runs.
 
     Returns:
         The moving average of the network, in eval mode on the CPU.

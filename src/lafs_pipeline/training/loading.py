@@ -27,11 +27,7 @@ class Samples(Protocol):
 
 
 class FaceSamples(Dataset):
-    """What is drawn from (epoch, index) of the faces of a manifest; a subclass draws it.
-
-    Args:
-        faces: n images.
-    """
+    """What is drawn from (epoch, index) of the faces of a manifest; a subclass draws it."""
 
     def __init__(self, faces: FaceImages) -> None:
         self.faces = faces
@@ -48,12 +44,6 @@ def loaded(
     samples: Samples, batches: StepBatches, workers: int, pinned: bool
 ) -> Generator[dict[str, Tensor], None, None]:
     """Collated batches in order; closed, it ends the processes that load them.
-
-    Args:
-        samples: what is loaded.
-        batches: which of them.
-        workers: processes that load; 0 loads in this one.
-        pinned: whether batches lie in memory that a GPU copies from.
 
     Raises:
         LafsError: raised by a sample, or a loading process was killed.

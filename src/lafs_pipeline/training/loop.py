@@ -25,6 +25,7 @@ from lafs_pipeline.training.checkpoints.sharded_state import gather_shards, take
 from lafs_pipeline.training.checkpoints.writer import CheckpointWriter
 from lafs_pipeline.training.health import SkippedSteps
 from lafs_pipeline.training.loading import Samples, loaded
+from lafs_pipeline.training.meter import Meter
 from lafs_pipeline.training.sampling import StepBatches
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.stage import Progress, Stage
@@ -64,12 +65,6 @@ class Trainer:
     def __init__(self, stage: Stage, samples: Samples, settings: TrainingSettings, run: Run) -> None:
         """Prepare a training; nothing is written yet, but for the metrics of one that is extended.
 
-        Args:
-            stage: what is trained.
-            samples: what it is trained on.
-            settings: how it is trained.
-            run: where it is trained.
-
         Raises:
             LafsError: batch sizes that do not fit, or a checkpoint that does not.
         """
@@ -80,6 +75,7 @@ class Trainer:
             stage, settings, run.seed, run.device, plan.rows, plan.total_steps, plan.steps_per_epoch
         )
         self.configuration = run.configuration | {"total_steps": self.total_steps}
+        self.meter = Meter(run.device, stage.operations())
         self.skipped = SkippedSteps(settings.max_skipped, stage.name, self._keys)
         self._advice_given: set[str] = set()
         self.start = self._resume()
@@ -178,26 +174,24 @@ class Trainer:
             disable=None if processes.is_main() else True,
         )
         stage.modules.train()
-        clock, seen = time.perf_counter(), 0
+        self.meter.restart()
         for step in bar:
             done = step + 1
             parts = self._parts(step, batches, writer, signals, limit)
             metrics = self.stepper(parts, self._progress(step))
             self.skipped.record(step, metrics.pop("skipped"))
-            seen += settings.batch_size
+            self.meter.images += settings.batch_size
             last = done == self.total_steps
             if done % settings.log_every == 0 or last:
-                values = self._mean_over_processes(metrics)
+                metrics = {name: float(value) for name, value in metrics.items()}
+                values = self._mean_over_processes(metrics | self.meter.read())
                 values["skipped_steps"] = float(self.skipped.settle())
-                now = time.perf_counter()
-                values["images_per_second"] = seen / (now - clock)
-                clock, seen = now, 0
                 bar.set_postfix(loss=f"{values['loss']:.3f}")
                 self._log(loggers, values, done)
             score = None
             if done % (settings.probe_every * self.steps_per_epoch) == 0 or last:
                 score = self._probe(writer, loggers, done)
-                clock, seen = time.perf_counter(), 0
+                self.meter.restart()
             if done % settings.checkpoint_every == 0 or score is not None or last:
                 self._save(writer, done, score)
 
@@ -223,7 +217,8 @@ class Trainer:
         reason = signals.requested or minutes
         if reason is None:
             try:
-                parts = [next(batches) for _ in self.plan.rows]
+                with self.meter.waiting():
+                    parts = [next(batches) for _ in self.plan.rows]
             except Exception as error:
                 failure, reason = error, str(error) or type(error).__name__
         agreed = processes.agree_on_stop(reason)
@@ -283,8 +278,8 @@ class Trainer:
         if processes.is_main():
             writer.save(checkpoint)
 
-    def _mean_over_processes(self, metrics: dict[str, Tensor | float]) -> dict[str, float]:
-        values = torch.tensor([float(value) for value in metrics.values()], dtype=torch.float64)
+    def _mean_over_processes(self, metrics: dict[str, float]) -> dict[str, float]:
+        values = torch.tensor(list(metrics.values()), dtype=torch.float64)
         return dict(zip(metrics, processes.all_reduce_mean(values).tolist(), strict=True))
 
     def _log(self, loggers: Sequence[MetricLogger], metrics: dict[str, float], done: int) -> None:

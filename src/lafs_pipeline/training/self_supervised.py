@@ -6,7 +6,7 @@ Source: LAFS (CVPR 2024, arXiv 2403.08161), section 3; DINO (arXiv 2104.14294).
 import copy
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.dino_head import DINOHead
 from lafs_pipeline.models.landmark_network import frozen_network
+from lafs_pipeline.models.operations import embedding_operations, landmark_operations
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.models.patches import sample_patches
 from lafs_pipeline.objectives.dino import TEACHER_VIEWS, DINOLoss, teacher_entropy
@@ -187,11 +188,22 @@ def _view_major(views: Tensor) -> Tensor:
 
 
 class StudentTeacherMember(nn.Module):
-    """A face model and its DINO head: tokens, or images for the grid, -> logits (B, K)."""
+    """A face model and its DINO head: tokens, or images for the grid, -> logits (B, K).
+
+    Attributes:
+        trains: whether dropout and stochastic depth are active in training; the landmark network's never is.
+    """
 
     def __init__(self, model: PartFViT | FViT, head: DINOHead) -> None:
         super().__init__()
-        self.model, self.head = model, head
+        self.model, self.head, self.trains = model, head, True
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode, as far as this member follows it."""
+        super().train(mode and self.trains)
+        if isinstance(self.model, PartFViT):
+            self.model.landmark_network.eval()
+        return self
 
     def forward(self, inputs: Tensor, indices: Tensor | None = None) -> Tensor:
         """Embed and project; `indices` (B, n) as :meth:`PartFViT.encode` takes them."""
@@ -201,16 +213,7 @@ class StudentTeacherMember(nn.Module):
 
 
 class SelfSupervisedStage:
-    """Student, teacher and center of one pretraining.
-
-    Args:
-        model: gives the transformer's start and, with landmarks, the frozen landmark network.
-        options: the objective's settings.
-        total_steps: length of the schedules.
-        steps_per_epoch: for settings given in epochs.
-        probe: measures the teacher, where labeled images are at hand.
-        show_views: draws the views of an epoch, (H, W, 3) uint8 RGB.
-    """
+    """Student, teacher and center of one pretraining."""
 
     name = "pretrain"
 
@@ -229,15 +232,19 @@ class SelfSupervisedStage:
             model.transformer.dim, options.prototypes, options.head_hidden_dim, options.head_bottleneck_dim
         )
         self.student = self.trained = self.call = StudentTeacherMember(model, head)
+        self.frozen = nn.ModuleDict()
         if isinstance(model, PartFViT):
             model.landmark_network.requires_grad_(False)
             self.landmark_network = frozen_network(model.landmark_network)
+            self.frozen["landmark_network"] = self.landmark_network
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
+        self.teacher.trains = options.teacher_mode == "train"
         self.criterion = DINOLoss(options.prototypes, options.student_temperature, options.center_momentum)
         self.modules = nn.ModuleDict(
             {"student": self.student, "teacher": self.teacher, "criterion": self.criterion}
         )
         self.views = TEACHER_VIEWS + options.views.local_views
+        self.modules.train()
         self.losses_per_micro_batch = TEACHER_VIEWS + (options.views.local_views > 0)
         self.teacher_means: list[Tensor] = []
         warmup = min(options.teacher_temperature_epochs * steps_per_epoch, total_steps)
@@ -251,38 +258,50 @@ class SelfSupervisedStage:
         return decay_groups(self.student, self.options.training.weight_decay)
 
     def compile(self) -> None:
-        """Compile student and teacher."""
+        """Compile student, teacher and the landmark network that both look through."""
+        if "landmark_network" in self.frozen:
+            self.frozen["landmark_network"].compile(dynamic=False)
         self.student.compile(dynamic=False)
         self.teacher.compile(dynamic=False)
+
+    def operations(self) -> float:
+        """Student forward and backward on all views, teacher on the global ones, landmarks in all views."""
+        model, views = self.student.model, self.options.views
+        whole = embedding_operations(model, self._token_count(views.size, None))
+        local = embedding_operations(model, self._token_count(views.local_size, views.local_landmarks))
+        head = 2 * sum(weight.numel() for weight in self.student.head.parameters() if weight.ndim > 1)
+        student = TEACHER_VIEWS * whole + views.local_views * local + self.views * head
+        found = (
+            self.views * landmark_operations(self.landmark_network) if self.options.needs_clean_views() else 0
+        )
+        return 3 * student + TEACHER_VIEWS * (whole + head) + found
+
+    def _token_count(self, size: int, landmarks: int | None) -> int:
+        model = self.student.model
+        if isinstance(model, PartFViT):
+            return landmarks or model.transformer.positions.shape[1] - 1
+        return (size // model.patch_size) ** 2
 
     def losses(self, batch: dict[str, Tensor], part: MicroBatch) -> Losses:
         """DINO's loss in three parts: that of each global view, and that of all local views.
 
         A loss of one view needs the activations of that view alone.
         """
-        self._set_modes()
         whole, local = self._inputs(batch, part)
         temperature = float(self.temperature[part.progress.step])
         with torch.inference_mode():
             logits = self.teacher(*whole)
             targets = self.criterion.targets(logits, temperature)
-            metrics = {
+            metrics: dict[str, Tensor | float] = {
                 "teacher_entropy": teacher_entropy(targets),
-                "teacher_temperature": torch.tensor(temperature),
-                "teacher_momentum": torch.tensor(float(self.momentum[part.progress.step])),
+                "teacher_temperature": temperature,
+                "teacher_momentum": float(self.momentum[part.progress.step]),
             }
             mean = logits.float().mean(dim=0, keepdim=True)
         self.teacher_means.append(mean.clone())
         views = (*zip(*(value.chunk(TEACHER_VIEWS) for value in whole), strict=True), local)
         for first_view, inputs in enumerate(views[: self.losses_per_micro_batch]):
             yield self.criterion.partial(self.call(*inputs), targets, first_view, self.views), metrics
-
-    def _set_modes(self) -> None:
-        self.student.train()
-        self.teacher.train(self.options.teacher_mode == "train")
-        for network in (self.student.model, self.teacher.model):
-            if isinstance(network, PartFViT):
-                network.landmark_network.eval()
 
     def _inputs(
         self, batch: dict[str, Tensor], part: MicroBatch
@@ -297,7 +316,7 @@ class SelfSupervisedStage:
             )
         else:
             clean = torch.cat((views.global_clean, views.local_clean))
-            landmarks = predict_landmarks(self.landmark_network.to(clean.device), clean)
+            landmarks = predict_landmarks(self.landmark_network, clean)
         whole, local = augment_landmarks(landmarks, self.options.views, part)
         return self._tokens(views.global_appearance, whole), self._tokens(views.local_appearance, local)
 

@@ -1,6 +1,5 @@
 """One optimizer step: parts, precision, exchange of gradients, clipping, and nothing of a step gone wrong."""
 
-import os
 import warnings
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -28,15 +27,6 @@ class Stepper:
 
     A step whose loss or gradient is not finite changes neither the trained weights nor the optimizer nor
     buffers (a teacher goes on following its student); nothing on the way waits for the device.
-
-    Args:
-        stage: what is trained.
-        settings: how it is trained.
-        seed: of the training.
-        device: where it runs.
-        rows: places in the step's batch of each of this process's parts.
-        total_steps: length of the schedules.
-        steps_per_epoch: for settings given in epochs.
     """
 
     def __init__(
@@ -51,9 +41,11 @@ class Stepper:
     ) -> None:
         self.stage, self.settings, self.seed, self.device, self.rows = stage, settings, seed, device, rows
         stage.modules.to(device)
+        stage.frozen.to(device)
         if processes.world_size() > 1:
             synchronize_batch_norm(stage.trained)
         if settings.compile:
+            torch.compiler.reset()  # what earlier trainings of this process compiled would be checked first
             stage.compile()
         self.groups = stage.parameter_groups()
         self.base_decay = [group["weight_decay"] for group in self.groups]
@@ -61,7 +53,8 @@ class Stepper:
         self.parameters = [parameter for group in self.groups for parameter in group["params"]]
         self.shards = find_shards(stage.modules)
         self.sharded = frozenset(map(stage.modules.get_parameter, self.shards))
-        self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
+        self.precision = resolve_precision(device, settings.precision)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         warmup = min(round(settings.warmup_epochs * steps_per_epoch), total_steps)
         self.learning_rate = cosine_schedule(
             settings.peak_learning_rate(), settings.final_learning_rate, total_steps, warmup
@@ -85,8 +78,9 @@ class Stepper:
                     device_ids=None if on_cpu else [self.device],
                     broadcast_buffers=False,
                     # Otherwise buckets change after the first step, and with them, in three processes and
-                    # more, the order of sums: a run that goes on would differ in its last bits.
+                    # more, the order of sums: a run that resumes would differ in its last bits.
                     find_unused_parameters=on_cpu,
+                    gradient_as_bucket_view=True,
                 )
 
     def state(self) -> dict[str, Any]:
@@ -94,31 +88,30 @@ class Stepper:
         return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state`."""
+        """Resume from :meth:`state`."""
         self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
 
     def __call__(self, batches: Iterable[dict[str, Tensor]], progress: Progress) -> dict[str, Tensor | float]:
         """Make one step.
 
-        Args:
-            batches: one a part, on any device.
-            progress: the step.
-
         Returns:
-            Scalar metrics of this process, `loss`, `gradient_norm` and `skipped` (0 or 1, equal in all
-            processes) among them.
+            Scalar metrics of this process, those of the stage as means over its parts; `loss`,
+            `gradient_norm` and `skipped` (0 or 1, equal in all processes) among them.
         """
         step, stage = progress.step, self.stage
         seed = derive_seed(self.seed, stage.name, "step", step)
         for group, decay in zip(self.optimizer.param_groups, self.base_decay, strict=True):
             group["lr"] = float(self.learning_rate[step]) * group["lr_scale"]
             group["weight_decay"] = decay * float(self.decay_ratio[step])
-        buffers = [(buffer, buffer.clone()) for buffer in _changing_buffers(stage.modules)]
+        buffers = list(_changing_buffers(stage.modules))
+        before = _flat(buffers)
         self.optimizer.zero_grad(set_to_none=True)
         loss, metrics = self._differentiate(batches, progress, seed)
         stage.before_update(progress)
         if self.scaler.is_enabled():
+            self._share_overflow()
             self.scaler.unscale_(self.optimizer)
         norm = clip_gradients(self.parameters, self.settings.clip_norm, self.settings.clip_mode, self.sharded)
         skipped = (~(torch.isfinite(loss) & torch.isfinite(norm))).float()
@@ -131,8 +124,7 @@ class Stepper:
             self.optimizer.found_inf = skipped
             self.optimizer.step()
         stage.after_update(progress)
-        for buffer, before in buffers:
-            buffer.copy_(torch.where(skipped.bool(), before, buffer))
+        _restore(buffers, before, skipped)
         return {
             "loss": loss,
             "learning_rate": self.learning_rate[step],
@@ -144,9 +136,9 @@ class Stepper:
 
     def _differentiate(
         self, batches: Iterable[dict[str, Tensor]], progress: Progress, seed: int
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    ) -> tuple[Tensor, dict[str, Tensor | float]]:
         """Add the gradients of all parts up; processes exchange theirs with the last loss."""
-        stage, total, metrics = self.stage, torch.zeros((), device=self.device), {}
+        stage, total, sums = self.stage, torch.zeros((), device=self.device), {}
         last = len(self.rows) * stage.losses_per_micro_batch
         done = 0
         for rows, batch in zip(self.rows, batches, strict=True):
@@ -158,12 +150,25 @@ class Stepper:
             for _ in range(stage.losses_per_micro_batch):
                 done += 1
                 with self._exchange(done == last):
-                    with autocast(self.device, self.settings.precision):
+                    with autocast(self.device, self.precision):
                         loss, metrics = next(losses)
                     loss = loss / len(self.rows)
                     self.scaler.scale(loss).backward()
                 total += loss.detach()
-        return total, metrics
+            for name, value in metrics.items():
+                sums[name] = sums.get(name, 0.0) + value
+        return total, {name: value / len(self.rows) for name, value in sums.items()}
+
+    def _share_overflow(self) -> None:
+        """Let an overflow in the rows that one process trains be one in all, which then scale alike."""
+        held = [parameter.grad for parameter in self.sharded if parameter.grad is not None]
+        if not processes.in_group() or not held:
+            return
+        total = torch.stack([gradient.sum() for gradient in held]).sum()
+        overflow = total.isfinite().logical_not().float()
+        dist.all_reduce(overflow, dist.ReduceOp.MAX)
+        shared = next(p.grad for p in self.parameters if p.grad is not None and p not in self.sharded)
+        shared.add_(overflow / (1 - overflow))  # 0 or infinity
 
     def _exchange(self, now: bool) -> Any:
         shared = isinstance(self.stage.call, DistributedDataParallel)
@@ -177,10 +182,31 @@ def _changing_buffers(modules: nn.Module) -> Iterable[Tensor]:
             yield from (value for value in module.buffers(recurse=False) if value.is_floating_point())
 
 
+def _flat(buffers: list[Tensor]) -> Tensor | None:
+    """All values one after the other: one launch instead of one a buffer."""
+    return torch.cat([buffer.flatten() for buffer in buffers]) if buffers else None
+
+
+def _restore(buffers: list[Tensor], before: Tensor | None, wanted: Tensor) -> None:
+    """Put buffers back to what :func:`_flat` gave before, where that is `wanted` (0 or 1)."""
+    if before is not None:
+        values = torch.where(wanted.bool(), before, _flat(buffers))
+        parts = values.split([buffer.numel() for buffer in buffers])
+        torch._foreach_copy_(buffers, [part.view_as(old) for part, old in zip(parts, buffers, strict=True)])
+
+
+def resolve_precision(device: torch.device, precision: str) -> str:
+    """What `auto` is: bf16 on GPUs that compute in it, fp16 on others, float32 on a CPU."""
+    if precision != "auto":
+        return precision
+    if device.type != "cuda":
+        return "float32"
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+
+
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The autocast context of a `precision` setting; `auto` is bf16 on GPUs that have it, else float32."""
-    if precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported():
-        precision = "bf16"
+    """The autocast context of a `precision` setting."""
+    precision = resolve_precision(device, precision)
     dtype = HALVES.get(precision, torch.bfloat16)
     return torch.autocast(device.type, dtype=dtype, enabled=precision in HALVES)
 
@@ -188,15 +214,17 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 @contextmanager
 def determinism(wanted: bool) -> Iterator[None]:
     """Choose algorithms that repeat bit for bit on a GPU, for a while; where there is none, torch warns."""
+    benchmark = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = not wanted
     before = torch.are_deterministic_algorithms_enabled()
     warned = torch.is_deterministic_algorithms_warn_only_enabled()
     if wanted:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before, warn_only=warned)
+        torch.backends.cudnn.benchmark = benchmark
 
 
 @torch.no_grad()
@@ -221,14 +249,14 @@ def clip_gradients(
     held = [parameter for parameter in parameters if parameter.grad is not None]
     gradients = [parameter.grad for parameter in held]
     norms = torch.stack(torch._foreach_norm(gradients))
-    places = [place for place, parameter in enumerate(held) if parameter in sharded]
-    if places and processes.in_group():
-        squares = norms[places].square()
-        dist.all_reduce(squares)
-        norms[places] = squares.sqrt()
-    if mode == "global":
-        norms = torch.linalg.vector_norm(norms).expand(len(held))
-    if max_norm is not None:
+    for norm, parameter in zip(norms, held, strict=True) if processes.in_group() else ():
+        if parameter in sharded:
+            dist.all_reduce(norm.square_())
+            norm.sqrt_()
+    largest = norms.max() if mode == "parameter" else torch.linalg.vector_norm(norms)
+    if max_norm is not None and mode == "parameter":
         scales = (max_norm / (norms + 1e-6)).clamp(max=1.0)
         torch._foreach_mul_(gradients, list(scales.unbind()))
-    return norms.max()
+    elif max_norm is not None:
+        torch._foreach_mul_(gradients, (max_norm / (largest + 1e-6)).clamp(max=1.0))
+    return largest

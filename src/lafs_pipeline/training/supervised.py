@@ -4,7 +4,7 @@ Source: Part fViT (arXiv 2212.00057), section 4; LAFS (arXiv 2403.08161), sectio
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -12,12 +12,14 @@ from torch import Tensor, nn
 
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.landmark_network import LandmarkNetwork, frozen_network
+from lafs_pipeline.models.operations import embedding_operations, landmark_operations, timm_operations
 from lafs_pipeline.models.part_fvit import PartFViT
 from lafs_pipeline.models.patches import sample_patches
-from lafs_pipeline.models.timm_model import FaceModel
+from lafs_pipeline.models.timm_model import FaceModel, TimmModel
 from lafs_pipeline.objectives.landmarks import landmark_regularizer, landmark_weight
 from lafs_pipeline.objectives.margin import HEADS, MarginHead, MixedLabels
 from lafs_pipeline.objectives.partial_fc import PartialFC
+from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.row_shards import RowShard
 from lafs_pipeline.runtime.seeding import derive_seed, random_generator
@@ -126,12 +128,24 @@ class RecognitionSamples(FaceSamples):
         }
 
 
+def moves_landmarks(model: PartFViT) -> bool:
+    """Whether the landmark network is trained."""
+    return any(weight.requires_grad for weight in model.landmark_network.parameters())
+
+
 class Encoder(nn.Module):
     """A face model that also tells the landmarks it looks at."""
 
     def __init__(self, model: FaceModel) -> None:
         super().__init__()
         self.model = model
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; a frozen landmark network stays as it is, its BatchNorm statistics included."""
+        super().train(mode)
+        if isinstance(self.model, PartFViT) and not moves_landmarks(self.model):
+            self.model.landmark_network.eval()
+        return self
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Embeddings (B, dim), and landmarks (B, N, 2) where the model has them."""
@@ -160,15 +174,6 @@ class RecognitionStage:
     A class matrix that is sharded over the processes stands beside what they train in common: its gradients
     are not averaged over them.
 
-    Args:
-        name: of the stage, as it appears in progress and logs.
-        model: what is trained, as a whole.
-        classes: number of identities.
-        options: the objective's settings.
-        reference: frozen landmark network that the landmarks stay near; None leaves them free.
-        probe: measures the model, where given.
-        draw: draws landmarks on faces of the probe.
-
     Raises:
         LafsError: more blocks are to be frozen than the model has.
     """
@@ -186,6 +191,7 @@ class RecognitionStage:
         draw: DrawLandmarks | None = None,
     ) -> None:
         self.name, self.options, self.probe_set, self.draw = name, options, probe, draw
+        self.class_count = classes
         model.transformer.set_grad_checkpointing(options.training.recompute_activations)
         shard = RowShard.own(classes) if options.shards_classes() else None
         head = HEADS[options.loss](
@@ -197,9 +203,11 @@ class RecognitionStage:
         self.modules = nn.ModuleDict({"recognizer": self.trained})
         if self.classes is not None:
             self.modules["classes"] = self.classes
-        moves_landmarks = isinstance(model, PartFViT) and not options.freeze_landmark_network
-        is_held = moves_landmarks and options.landmark_regularization > 0
-        self.reference = frozen_network(reference) if is_held and reference is not None else None
+        is_free = isinstance(model, PartFViT) and moves_landmarks(model)
+        self.frozen = nn.ModuleDict()
+        if is_free and options.landmark_regularization > 0 and reference is not None:
+            self.frozen["reference"] = frozen_network(reference)
+        self.modules.train()
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Layer-wise groups of model and class matrix."""
@@ -211,13 +219,25 @@ class RecognitionStage:
         )
 
     def compile(self) -> None:
-        """Compile the model, and its head where that is whole."""
-        self.trained.compile(dynamic=False)
+        """Compile the model, and its head where that is whole; no BatchNorm that processes share."""
+        model = self.trained.model
+        shared = processes.in_group() and isinstance(model, PartFViT) and moves_landmarks(model)
+        (model.transformer if shared else self.trained).compile(dynamic=False)
+
+    def operations(self) -> float:
+        """Forward and backward pass of model and class matrix."""
+        model, options = self.trained.model, self.options
+        if isinstance(model, TimmModel):
+            forward = timm_operations(model)
+        else:
+            forward = embedding_operations(model, model.transformer.positions.shape[1] - 1)
+        if isinstance(model, PartFViT):
+            forward += landmark_operations(model.landmark_network)
+        compared = options.class_sample_rate * self.class_count
+        return 3 * (forward + 2 * model.transformer.num_features * compared)
 
     def losses(self, batch: dict[str, Tensor], part: MicroBatch) -> Losses:
         """Cross-entropy of the margin logits, plus the landmark regularizer."""
-        if self.options.freeze_landmark_network and isinstance(self.trained.model, PartFViT):
-            self.trained.model.landmark_network.eval()
         images, weight = mixup(
             to_input(batch["image"]),
             self.options.augmentation.mixup_alpha,
@@ -226,15 +246,14 @@ class RecognitionStage:
         )
         labels = MixedLabels(batch["label"])
         if weight < 1:
-            labels = MixedLabels(labels.labels, labels.labels.flip(0), images.new_tensor(weight))
+            labels = MixedLabels(labels.labels, labels.labels.flip(0), images.new_full((), weight))
         loss, landmarks = self._loss(images, labels, part)
         metrics = {}
-        if self.reference is not None:
+        if "reference" in self.frozen:
             weight = self.options.landmark_regularization * landmark_weight(part.progress.fraction)
             if weight > 0:
-                self.reference.to(images.device)
                 with torch.no_grad():
-                    near = self.reference(images)
+                    near = self.frozen["reference"](images)
                 distance = landmark_regularizer(landmarks, near)
                 loss = loss + weight * distance
                 metrics["landmark_distance"] = distance.detach()

@@ -8,7 +8,7 @@ TABLES = ("faces", "pairs", "templates", "template_pairs", "template_subjects", 
 
 
 def create_pipeline() -> Pipeline:
-    """Faces, tables of the benchmarks, models, backbones -> verification, benchmarks, verdict, roc."""
+    """Faces, tables of the benchmarks, models, backbones -> verification, benchmarks, verdict, roc_plot."""
     return Pipeline(
         [
             Node(
@@ -32,7 +32,7 @@ def create_pipeline() -> Pipeline:
                 outputs="verdict",
                 name="verdict",
             ),
-            Node(nodes.draw_roc, inputs="verification", outputs="roc", name="roc"),
+            Node(nodes.draw_roc, inputs="verification", outputs="roc_plot", name="roc"),
         ],
         tags="evaluate",
     )
