@@ -14,7 +14,6 @@ import pandas as pd
 import torch
 
 from benchmarks.real_faces.data import LABELED, PAIRS, PEOPLE, unpacked
-from lafs_pipeline.evaluation.study import fit_recognition
 from lafs_pipeline.evaluation.verification import verify_pairs
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.subsets import identity_labels, select_shots
@@ -26,7 +25,12 @@ from lafs_pipeline.training.automatic import automatic_landmarks, automatic_pret
 from lafs_pipeline.training.jobs import RunContext, pretrain, train_recognition
 from lafs_pipeline.training.landmark_warps import WarpTrainingSettings, train_landmarks
 from lafs_pipeline.training.monitoring.probes import knn_accuracy
-from lafs_pipeline.training.recipes import forget_transformer, fresh_grid_model, fresh_model
+from lafs_pipeline.training.recipes import (
+    fit_recognition,
+    forget_transformer,
+    fresh_grid_model,
+    fresh_model,
+)
 from lafs_pipeline.training.self_supervised import PretrainSettings
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.supervised import RecognitionSettings

@@ -77,7 +77,8 @@ def test_landmarks_are_those_of_the_network(smoke, faces):
 def test_the_table_has_rows_for_every_model(smoke):
     table = pd.read_csv(smoke / "08_reporting/benchmarks.csv")
     assert {"model", "benchmark", "metric", "value", "flip", "normalized", "alignment"} <= set(table.columns)
-    assert table["model"].unique().tolist() == ["stage1", "scratch", "grid", "lafs"]
+    frozen = [f"{name}_frozen" for name in ("scratch", "grid", "lafs")]
+    assert table["model"].unique().tolist() == ["stage1", "scratch", "grid", "lafs", *frozen]
     counts = table.groupby(["model", "benchmark"])["metric"].nunique()
     assert counts.nunique() == 1
     assert table["value"].between(0, 1).all()
@@ -104,6 +105,10 @@ def test_the_report_shows_this_run(smoke):
     assert all(key in page for key in [*worst["key_a"], *worst["key_b"]])
     assert all(stage in page for stage in ("stage1", "pretrain_lafs", "adapt_grid", "adapt_scratch"))
     assert "kedro run --pipelines=study" in page
+    sentences = (smoke / "08_reporting/verdict.txt").read_text(encoding="utf-8").splitlines()
+    assert [line.split(" %")[0].split()[0] for line in sentences] == ["LAFS", "LAFS"]
+    assert all("4 images per identity, 4 pretraining steps" in line for line in sentences)
+    assert all(page.index(line) < page.index("Contents") for line in sentences)
     assert len(page) < 5_000_000
 
 
@@ -126,7 +131,7 @@ def test_models_to_take_away(smoke, kedro, faces, tmp_path):
     finished = kedro(smoke, "run", "--env", "smoke", "--pipelines=export")
     assert finished.returncode == 0, finished.stderr[-3000:]
     folder = smoke / "08_reporting/models"
-    assert {path.name for path in folder.iterdir()} == {"stage1", "scratch", "lafs"}
+    assert {path.name for path in folder.iterdir()} == {"stage1", "scratch", "grid", "lafs"}
     folders = {path.name: path for path in folder.iterdir()} | {
         "backbone": smoke / "08_reporting/backbones/lafs"
     }
@@ -231,7 +236,7 @@ def test_plain_dino_needs_no_landmarks(kedro, tmp_path):
     families = {path.stem: type(load_model(path)) for path in folder.iterdir()}
     assert families == {"scratch": FViT, "grid": FViT}
     table = pd.read_csv(tmp_path / "08_reporting/benchmarks.csv")
-    assert table["model"].unique().tolist() == ["scratch", "grid"]
+    assert table["model"].unique().tolist() == ["scratch", "grid", "scratch_frozen", "grid_frozen"]
     assert not list(tmp_path.rglob("landmark*"))
     refused = kedro(tmp_path, "run", "--env", "smoke", "--pipelines=pretrain")
     assert "landmark_network, landmarks are not there yet" in refused.stderr

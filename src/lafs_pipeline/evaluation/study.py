@@ -16,6 +16,7 @@ from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.faces.manifest import fingerprint
 from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
+from lafs_pipeline.models.timm_model import FaceModel
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import whole_file
 from lafs_pipeline.runtime.settings import setting, settings
@@ -25,14 +26,17 @@ from lafs_pipeline.training.jobs import RunContext, train_recognition
 from lafs_pipeline.training.recipes import (
     AdaptSettings,
     choose_adaptation_faces,
+    fit_recognition,
     forget_transformer,
     grid_sizes,
 )
 from lafs_pipeline.training.self_supervised import PretrainSettings
 from lafs_pipeline.training.settings import deciding_configuration
-from lafs_pipeline.training.supervised import DrawLandmarks, RecognitionSettings
+from lafs_pipeline.training.supervised import DrawLandmarks
 
 Method = Literal["scratch", "scratch_grid", "grid", "lafs", "lafs_no_noise", "lafs_all_landmarks"]
+LISTS = ("fold_accuracy", "resampled")
+"""Fields of a result with many numbers."""
 FROM_SCRATCH = ("scratch", "scratch_grid")
 
 
@@ -94,14 +98,6 @@ def plan_study(options: StudySettings) -> list[StudyRun]:
         for shots in options.shots
         for method in options.methods
     ]
-
-
-def fit_recognition(options: RecognitionSettings, images: int, steps: int | None) -> RecognitionSettings:
-    """A recipe for `images` images: batches no larger than those, and as many epochs as give `steps`."""
-    training = options.training
-    batch_size = min(training.batch_size, images // training.accumulation * training.accumulation)
-    epochs = training.epochs if steps is None else -(-steps // (images // batch_size))
-    return replace(options, training=replace(training, batch_size=batch_size, epochs=epochs))
 
 
 def pretraining_variants(options: PretrainSettings, study: StudySettings) -> dict[str, PretrainSettings]:
@@ -181,7 +177,7 @@ class Study:
         }
         if run.shots:
             adapt = asdict(replace(self.adapt, shots=run.shots))
-            del adapt["probe_identities"]
+            del adapt["probe_identities"], adapt["timm"]
             values |= {
                 "adapt": adapt | {"recognition": deciding_configuration(self.adapt.recognition)},
                 "steps": self.steps,
@@ -204,9 +200,16 @@ class Study:
         Its checkpoints are removed when the result is there.
         """
         model = self._adapt(run, loggers) if run.shots else copy.deepcopy(self.start(run))
-        found = evaluate_model(model, self.data, self.store, self.evaluate, self.place.launch, run.seed)
+        found = evaluate_model(
+            model, self.data, self.store, self.evaluate, self.place.launch, self.place.seed
+        )
         results = [
-            FewShotResult(*astuple(run), result.name, tuple(map(float, result.fold_accuracy)))
+            FewShotResult(
+                *astuple(run),
+                result.name,
+                tuple(map(float, result.fold_accuracy)),
+                result.intervals["accuracy"].values if result.intervals else (),
+            )
             for result in found
             if len(result.fold_accuracy)
         ]
@@ -221,7 +224,7 @@ class Study:
         """Beside the results of the same run in other configurations."""
         return self.folder(run) / f"result-{configuration_digest(self.configuration(run))[:DIGITS]}.json"
 
-    def _adapt(self, run: StudyRun, loggers: Sequence[Any]) -> PartFViT | FViT:
+    def _adapt(self, run: StudyRun, loggers: Sequence[Any]) -> FaceModel:
         options = replace(self.adapt, shots=run.shots)
         place = replace(self.place, folder=self.folder(run), seed=run.seed, loggers=loggers)
         faces = choose_adaptation_faces(self.data.faces, options, run.seed)
@@ -233,7 +236,7 @@ class Study:
 
 def study_frame(results: Sequence[FewShotResult], faces: str, backbone: str) -> pd.DataFrame:
     """One row a run and benchmark, with the accuracy of every fold and what all runs started from."""
-    rows = [asdict(result) | {"fold_accuracy": list(result.fold_accuracy)} for result in results]
+    rows = [asdict(result) | {name: list(getattr(result, name)) for name in LISTS} for result in results]
     return pd.DataFrame(rows).assign(faces=faces, backbone=backbone)
 
 
@@ -244,4 +247,4 @@ def study_results(frame: pd.DataFrame) -> list[FewShotResult]:
 
 
 def _restored(rows: list[dict[str, Any]]) -> list[FewShotResult]:
-    return [FewShotResult(**{**row, "fold_accuracy": tuple(row["fold_accuracy"])}) for row in rows]
+    return [FewShotResult(**row | {name: tuple(row[name]) for name in LISTS}) for row in rows]

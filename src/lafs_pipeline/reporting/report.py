@@ -55,6 +55,7 @@ class ReportData:
     model: PartFViT | FViT | None
     card: Mapping[str, Any]
     benchmarks: pd.DataFrame
+    verdict: str
     hardest: pd.DataFrame
     faces: pd.DataFrame
     pictures: Mapping[str, bytes]
@@ -107,6 +108,7 @@ def render_report(data: ReportData) -> str:
         facts=data.facts,
         card=data.card,
         model_facts=_model_facts(data.model),
+        verdict=data.verdict.splitlines(),
         headlines=tables.headline_table(data.benchmarks),
         data_tables=tables.data_tables(data.card),
         pictures={name: png_picture(png, ALT[name]) for name, png in data.pictures.items()},
@@ -139,7 +141,7 @@ def _model_facts(model: PartFViT | FViT | None) -> dict[str, str]:
     if isinstance(model, PartFViT):
         facts["landmark network"] = f"{count(model.landmark_network)} parameters"
     return facts | {
-        name.replace("_", " "): value if isinstance(value, str) else f"{value:g}"
+        name.replace("_", " "): f"{value:g}" if isinstance(value, int | float) else str(value)
         for name, value in model.sizes.items()
     }
 

@@ -20,6 +20,7 @@ from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.models.provenance import Provenance
+from lafs_pipeline.models.timm_model import FaceModel
 from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import held_alone
@@ -145,7 +146,7 @@ class RecognitionJob:
     """One supervised training."""
 
     name: str
-    model: PartFViT | FViT
+    model: FaceModel
     manifest: pd.DataFrame
     options: RecognitionSettings
     place: RunContext
@@ -200,13 +201,13 @@ def pretrain(
 
 def train_recognition(
     name: str,
-    model: PartFViT | FViT,
+    model: FaceModel,
     manifest: pd.DataFrame,
     options: RecognitionSettings,
     place: RunContext,
     reference: LandmarkNetwork | None = None,
     draw: DrawLandmarks | None = None,
-) -> PartFViT | FViT:
+) -> FaceModel:
     """Train a face model end to end on labeled faces.
 
     Returns:

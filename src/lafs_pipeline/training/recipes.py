@@ -1,6 +1,7 @@
 """The recipes' settings, and the models and faces that they start from."""
 
 import copy
+from dataclasses import replace
 from typing import Any, Literal
 
 import pandas as pd
@@ -9,6 +10,7 @@ import torch
 from lafs_pipeline.faces.manifest import TRAIN
 from lafs_pipeline.faces.subsets import read_keys, select_shots
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
+from lafs_pipeline.models.methods import ORDER
 from lafs_pipeline.models.part_fvit import FViT, PartFViT, build_model
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import derive_seed
@@ -42,6 +44,14 @@ class LandmarkSettings:
 
 
 @settings
+class TimmSettings:
+    """A vision transformer of timm."""
+
+    name: str = setting("timm's name, whose weights are downloaded, or local-dir:FOLDER in its layout")
+    image_size: int | None = setting("side of the images it takes; null keeps its own", None, ge=16)
+
+
+@settings
 class AdaptSettings:
     """Adaptation to few labels."""
 
@@ -52,10 +62,13 @@ class AdaptSettings:
     probe_identities: int = setting(
         "identities on which frozen backbones are probed, linearly and by k-NN; 0 leaves it out", 100, ge=0
     )
+    timm: dict[str, TimmSettings] = setting("further starts by name of their row, adapted alike", {})
     recognition: RecognitionSettings = setting("how the model is adapted", RecognitionSettings())
 
     def __post_init__(self):
         keep_local(self, "keys")
+        if taken := sorted(set(self.timm) & set(ORDER)):
+            raise LafsError(f"timm has {', '.join(taken)}, which is a row already; take another name")
 
 
 def fresh_model(
@@ -133,3 +146,19 @@ def choose_adaptation_faces(manifest: pd.DataFrame, options: AdaptSettings, seed
     keys = None if options.keys is None else read_keys(options.keys)
     train = manifest[manifest["split"] == TRAIN]
     return select_shots(train, options.shots, seed, options.identity_fraction, keys, options.min_images)
+
+
+def fit_recognition(
+    options: RecognitionSettings, images: int, steps: int | None = None
+) -> RecognitionSettings:
+    """A recipe for `images` images: batches no larger than those, and as many epochs as give `steps`.
+
+    Args:
+        options: the recipe.
+        images: of the adaptation.
+        steps: wanted; None keeps the epochs.
+    """
+    training = options.training
+    batch_size = min(training.batch_size, images // training.accumulation * training.accumulation)
+    epochs = training.epochs if steps is None else -(-steps // (images // batch_size))
+    return replace(options, training=replace(training, batch_size=batch_size, epochs=epochs))

@@ -40,13 +40,7 @@ from lafs_pipeline.views.normalize import to_input
 from lafs_pipeline.views.parameters import ViewSettings, draw_view_parameters
 from lafs_pipeline.views.render import LafsViews
 
-LANDMARK_VIEWS = (
-    "landmark_sigma",
-    "local_landmarks",
-    "with_replacement",
-    "shuffle_global",
-    "token_positions",
-)
+OF_LANDMARKS = ("landmark_sigma", "local_landmarks", "with_replacement", "shuffle_global", "token_positions")
 """Settings of views that only speak of landmarks."""
 
 
@@ -120,7 +114,7 @@ class PretrainSettings:
     def recipes(self) -> dict[str, "PretrainSettings"]:
         """By method, the recipe of that method alone; landmarks are no part of the grid's."""
         default = ViewSettings()
-        of_landmarks: dict[str, Any] = {name: getattr(default, name) for name in LANDMARK_VIEWS}
+        of_landmarks: dict[str, Any] = {name: getattr(default, name) for name in OF_LANDMARKS}
         small, scale = self.grid.local_size, self.grid.local_scale
         grid_views = replace(self.views, local_size=small, local_scale=scale, **of_landmarks)
         changes: dict[str, dict[str, Any]] = {

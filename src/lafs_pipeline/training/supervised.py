@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.landmark_network import LandmarkNetwork, frozen_network
-from lafs_pipeline.models.operations import embedding_operations, landmark_operations
-from lafs_pipeline.models.part_fvit import FViT, PartFViT
+from lafs_pipeline.models.operations import embedding_operations, landmark_operations, timm_operations
+from lafs_pipeline.models.part_fvit import PartFViT
 from lafs_pipeline.models.patches import sample_patches
+from lafs_pipeline.models.timm_model import FaceModel, TimmModel
 from lafs_pipeline.objectives.landmarks import landmark_regularizer, landmark_weight
 from lafs_pipeline.objectives.margin import HEADS, MarginHead, MixedLabels
 from lafs_pipeline.objectives.partial_fc import PartialFC
@@ -135,7 +136,7 @@ def moves_landmarks(model: PartFViT) -> bool:
 class Encoder(nn.Module):
     """A face model that also tells the landmarks it looks at."""
 
-    def __init__(self, model: PartFViT | FViT) -> None:
+    def __init__(self, model: FaceModel) -> None:
         super().__init__()
         self.model = model
 
@@ -157,7 +158,7 @@ class Encoder(nn.Module):
 class Recognizer(Encoder):
     """A face model and the class matrix of its margin loss."""
 
-    def __init__(self, model: PartFViT | FViT, head: MarginHead) -> None:
+    def __init__(self, model: FaceModel, head: MarginHead) -> None:
         super().__init__(model)
         self.head = head
 
@@ -182,7 +183,7 @@ class RecognitionStage:
     def __init__(
         self,
         name: str,
-        model: PartFViT | FViT,
+        model: FaceModel,
         classes: int,
         options: RecognitionSettings,
         reference: LandmarkNetwork | None,
@@ -191,9 +192,11 @@ class RecognitionStage:
     ) -> None:
         self.name, self.options, self.probe_set, self.draw = name, options, probe, draw
         self.class_count = classes
-        model.transformer.recompute = options.training.recompute_activations
+        model.transformer.set_grad_checkpointing(options.training.recompute_activations)
         shard = RowShard.own(classes) if options.shards_classes() else None
-        head = HEADS[options.loss](model.transformer.dim, classes, options.scale, options.margin, shard)
+        head = HEADS[options.loss](
+            model.transformer.num_features, classes, options.scale, options.margin, shard
+        )
         freeze(model, options.freeze_landmark_network, options.freeze_blocks)
         self.classes = None if shard is None else PartialFC(head, options.class_sample_rate)
         self.trained = self.call = Recognizer(model, head) if shard is None else Encoder(model)
@@ -224,11 +227,14 @@ class RecognitionStage:
     def operations(self) -> float:
         """Forward and backward pass of model and class matrix."""
         model, options = self.trained.model, self.options
-        forward = embedding_operations(model, model.transformer.positions.shape[1] - 1)
+        if isinstance(model, TimmModel):
+            forward = timm_operations(model)
+        else:
+            forward = embedding_operations(model, model.transformer.positions.shape[1] - 1)
         if isinstance(model, PartFViT):
             forward += landmark_operations(model.landmark_network)
         compared = options.class_sample_rate * self.class_count
-        return 3 * (forward + 2 * model.transformer.dim * compared)
+        return 3 * (forward + 2 * model.transformer.num_features * compared)
 
     def losses(self, batch: dict[str, Tensor], part: MicroBatch) -> Losses:
         """Cross-entropy of the margin logits, plus the landmark regularizer."""

@@ -114,13 +114,18 @@ def run_study(
     return study_frame(results, fingerprint(tables["faces"]), model_digest(starts[pretrained]))
 
 
-def tabulate(runs: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Mean and standard deviation over seeds, and paired differences of the methods with intervals."""
+def tabulate(
+    runs: pd.DataFrame, pairs: pd.DataFrame, backbones: "Models", checkpoints: str, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """Mean and standard deviation over seeds, paired differences, and what they say in words."""
     from lafs_pipeline.evaluation.few_shot import few_shot_table, paired_differences
     from lafs_pipeline.evaluation.study import study_results
+    from lafs_pipeline.pipelines.evaluate.nodes import steps_of
+    from lafs_pipeline.reporting.verdict import answer_by_chance, study_verdict
 
-    results = study_results(runs)
-    return few_shot_table(results), paired_differences(results, seed)
+    results, steps = study_results(runs), steps_of(backbones, checkpoints)
+    sentences = study_verdict(results, seed, answer_by_chance(pairs), steps)
+    return few_shot_table(results), paired_differences(results, seed), "\n".join(sentences)
 
 
 def draw(runs: pd.DataFrame) -> "Figure":
