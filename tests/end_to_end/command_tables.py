@@ -52,6 +52,7 @@ RUN_ELSEWHERE = {
     "make test": "Makefile: test",
     "make test-slow": "Makefile: test-slow",
     "make format": "Makefile: format",
+    "kedro run --env smoke": "tests/end_to_end/conftest.py: smoke",
     "make coverage": "Makefile: coverage",
     "make clean": "tests/end_to_end/test_makefile.py: test_clean_leaves_what_is_a_users",
     "python -m docs.figure": "tests/end_to_end/test_site.py: test_the_figure_is_drawn",
