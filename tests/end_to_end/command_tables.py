@@ -51,6 +51,7 @@ RUN_ELSEWHERE = {
     "make check": "Makefile: check",
     "make test": "Makefile: test",
     "make test-slow": "Makefile: test-slow",
+    "make lowest": "Makefile: lowest",
     "make format": "Makefile: format",
     "kedro run --env smoke": "tests/end_to_end/conftest.py: smoke",
     "make coverage": "Makefile: coverage",
