@@ -22,3 +22,7 @@ class EvaluateSettings:
     batch_size: int = setting("images a forward pass", 64, ge=1)
     workers: int = setting("processes that decode images, for each that embeds", 1, ge=0)
     precision: Literal["float32", "float16"] = setting("numbers that embeddings are kept in", "float32")
+    arithmetic: Literal["float32", "tf32", "bf16"] = setting(
+        "matrix products of the models; tf32 and bf16 are quicker on a GPU and move scores a little",
+        "float32",
+    )
