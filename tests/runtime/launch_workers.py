@@ -35,6 +35,7 @@ def describe(config):
         "agreed": processes.agree_on_stop(f"rank {processes.rank()}" if processes.rank() else None),
         "nothing agreed": processes.agree_on_stop(None),
         "threads": torch.get_num_threads(),
+        "waiting": os.environ.get("OMP_WAIT_POLICY"),
         "device": processes.local_device().type,
         "pid": os.getpid(),
     }

@@ -79,6 +79,7 @@ def test_an_exception_in_place_passes_unchanged():
 
 def test_two_processes_are_one_group(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
     handlers = [signal.getsignal(number) for number in signal.valid_signals()]
     result = launch(workers.describe, {"a": [1, 2]}, TWO)
     assert result.pop("pid") != os.getpid()
@@ -91,6 +92,7 @@ def test_two_processes_are_one_group(monkeypatch):
         "agreed": "rank 1",
         "nothing agreed": None,
         "threads": max(1, len(os.sched_getaffinity(0)) // 2),
+        "waiting": "PASSIVE",
         "device": "cuda" if torch.cuda.is_available() else "cpu",
     }
     assert [signal.getsignal(number) for number in signal.valid_signals()] == handlers
