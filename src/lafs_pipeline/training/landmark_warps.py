@@ -154,7 +154,7 @@ class LandmarkStage:
     def losses(self, batch: dict[str, Tensor], part: MicroBatch) -> Losses:
         """Smooth L1 between predicted and moved points in pixels; points outside the image do not count."""
         target = batch["target"]
-        found = self.call(self._images(batch).contiguous(memory_format=torch.channels_last))
+        found = self.call(self._images(batch))
         inside = ((target >= 0) & (target <= FACE_SIZE)).all(dim=-1)
         # A mean over all points, not over those inside: micro-batches weigh alike.
         loss = (F.smooth_l1_loss(found, target, reduction="none").sum(dim=-1) * inside).mean()
