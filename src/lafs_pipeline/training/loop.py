@@ -23,6 +23,7 @@ from lafs_pipeline.training.checkpoint_writer import CheckpointWriter
 from lafs_pipeline.training.checkpoints import Checkpoint
 from lafs_pipeline.training.health import SkippedSteps
 from lafs_pipeline.training.loading import Samples, loaded
+from lafs_pipeline.training.pace import Pace
 from lafs_pipeline.training.resume import Start, load_start
 from lafs_pipeline.training.sampling import StepBatches
 from lafs_pipeline.training.settings import TrainingSettings
@@ -178,6 +179,7 @@ class Trainer:
             disable=None if processes.is_main() else True,
         )
         stage.modules.train()
+        pace = Pace(stage.name, self.total_steps, settings.batch_size)
         clock, seen = time.perf_counter(), 0
         for step in bar:
             done = step + 1
@@ -194,6 +196,8 @@ class Trainer:
                 clock, seen = now, 0
                 bar.set_postfix(loss=f"{values['loss']:.3f}")
                 self._log(loggers, values, done)
+                if processes.is_main():
+                    pace.tell(done, values["images_per_second"])
             score = None
             if done % (settings.probe_every * self.steps_per_epoch) == 0 or last:
                 score = self._probe(writer, loggers, done)
