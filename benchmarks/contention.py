@@ -34,16 +34,16 @@ def read_recipe(name: str) -> dict[str, Any]:
     return ProjectConfigLoader("conf", env=ENVIRONMENTS[name], **CONFIG_LOADER_ARGS)["parameters"]
 
 
-def make_jobs(parameters: dict[str, Any], folder: Path, seconds: float) -> dict[str, Any]:
+def make_jobs(
+    parameters: dict[str, Any], folder: Path, seconds: float, batch_size: int | None = None
+) -> dict[str, Any]:
     """The trainings of a recipe, each to be stopped after so many seconds."""
-    import pandas as pd
-
     from benchmarks.gpu import pack_noise
     from lafs_pipeline.pipelines.parameters import ModelSettings, parse
     from lafs_pipeline.training.jobs import PretrainJob, RecognitionJob, RunContext
     from lafs_pipeline.training.landmark_warps import LandmarkJob
     from lafs_pipeline.training.recipes import AdaptSettings, LandmarkSettings, fresh_model
-    from lafs_pipeline.training.self_supervised import PretrainSettings
+    from lafs_pipeline.training.self_supervised import CachedLandmarks, PretrainSettings
 
     faces = pack_noise(folder / "faces.rec", IMAGES)
     numbers = np.arange(IMAGES)
@@ -51,33 +51,29 @@ def make_jobs(parameters: dict[str, Any], folder: Path, seconds: float) -> dict[
     model = parse(ModelSettings, parameters["model"], "model")
     start = fresh_model(model.name, model.sizes, 0)
     free = fresh_model(model.name, model.sizes | {"landmark_coordinates": "free"}, 0).landmark_network
-    landmarks, adapt = (
-        parse(LandmarkSettings, parameters["landmarks"], "landmarks"),
-        parse(AdaptSettings, parameters["adapt"], "adapt"),
-    )
-    points = list(np.random.default_rng(0).uniform(0, 111, (IMAGES, 2 * start.sizes["num_landmarks"])))
-    table = pd.DataFrame({"key": faces["key"], "landmarks": points, "mirror_landmarks": points})
+    landmarks = parse(LandmarkSettings, parameters["landmarks"], "landmarks")
+    adapt = parse(AdaptSettings, parameters["adapt"], "adapt").recognition
+    pretrain = parse(PretrainSettings, parameters["pretrain"], "pretrain")
+    points = np.random.default_rng(0).uniform(0, 111, (IMAGES, 4 * start.sizes["num_landmarks"]))
+    found = CachedLandmarks(points.astype(np.float32), numbers) if pretrain.landmarks == "cached" else None
 
     def short(options: Any) -> Any:
-        training = replace(
-            options.training, epochs=1000, log_every=1, max_minutes=seconds / 60, resume="never"
-        )
-        return replace(options, training=training)
+        changes = {} if batch_size is None else {"batch_size": batch_size}
+        training = replace(options.training, epochs=1000, log_every=1, max_minutes=seconds / 60, **changes)
+        return replace(options, training=replace(training, resume="never"))
 
     def place(name: str) -> RunContext:
         return RunContext(folder / name, 0)
 
-    warps = short(landmarks.warps)
-    stage1 = short(replace(landmarks.recognition, probe_images=0))
-    adapted = short(replace(adapt.recognition, probe_images=0))
-    pretrain = short(replace(parse(PretrainSettings, parameters["pretrain"], "pretrain"), probe_images=0))
+    warps, stage1 = short(landmarks.warps), short(replace(landmarks.recognition, probe_images=0))
+    adapt, pretrain = (short(replace(options, probe_images=0)) for options in (adapt, pretrain))
     shots = faces.head(SHOTS)
     network = start.landmark_network
     return {
         "warps": LandmarkJob(free, faces, warps, place("warps")),
         "identities": RecognitionJob("stage1", start, faces, stage1, place("identities"), None),
-        "pretraining": PretrainJob(start, faces, pretrain, place("pretraining"), table),
-        "adaptation": RecognitionJob("adapt", start, shots, adapted, place("adaptation"), network),
+        "pretraining": PretrainJob(start, faces, pretrain, place("pretraining"), found),
+        "adaptation": RecognitionJob("adapt", start, shots, adapt, place("adaptation"), network),
     }
 
 

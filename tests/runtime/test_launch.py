@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 import launch_workers as workers
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from tests.servers import free_port
@@ -97,6 +99,22 @@ def test_two_processes_are_one_group(monkeypatch):
     }
     assert [signal.getsignal(number) for number in signal.valid_signals()] == handlers
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+
+
+def test_tables_and_mapped_arrays_travel_by_path(tmp_path):
+    np.save(tmp_path / "array.npy", np.arange(12.0).reshape(4, 3))
+    mapped = np.load(tmp_path / "array.npy", mmap_mode="r")
+    table = pd.DataFrame(
+        {
+            "key": pd.array(["a", "b", None], dtype="string"),
+            "split": pd.Categorical(["x", "y", "x"]),
+            "hash": pd.array([1, None, 3], dtype="Int64"),
+            "number": np.arange(3),
+        },
+        index=[5, 6, 9],
+    )
+    found = launch(workers.describe_data, (table, mapped, mapped[1:]), TWO)
+    assert found == workers.describe_data((table, mapped, mapped[1:])) | {"own": False}
 
 
 @pytest.mark.slow

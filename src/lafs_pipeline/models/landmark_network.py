@@ -187,6 +187,23 @@ class LandmarkNetwork(nn.Module):
             return normalize_landmarks(theta, size)
 
 
+class MirroredLandmarks(nn.Module):
+    """Images (B, 3, H, H) -> (B, 4N): landmarks of the image, then of its mirror image, x and y alternating.
+
+    Args:
+        network: finds them; a frozen copy is kept.
+    """
+
+    def __init__(self, network: LandmarkNetwork) -> None:
+        super().__init__()
+        self.network = frozen_network(network)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Find landmarks."""
+        both = (self.network(images), self.network(images.flip(-1)))
+        return torch.cat([landmarks.flatten(1) for landmarks in both], dim=1)
+
+
 def frozen_network(network: LandmarkNetwork) -> LandmarkNetwork:
     """A copy for inference: in eval mode, without gradients, its BatchNorms folded into the convolutions.
 

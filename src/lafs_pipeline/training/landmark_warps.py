@@ -8,7 +8,6 @@ to that face, since what faces have in common is all that it can learn to find. 
 
 import copy
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,7 +24,7 @@ from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.runtime.settings import setting, settings
-from lafs_pipeline.training.jobs import RunContext, train, train_alone
+from lafs_pipeline.training.jobs import RunContext, train
 from lafs_pipeline.training.loading import FaceSamples
 from lafs_pipeline.training.parameter_groups import decay_groups
 from lafs_pipeline.training.settings import TrainingSettings
@@ -203,16 +202,15 @@ class LandmarkJob:
         """The network and its average at the start."""
         return LandmarkStage(copy.deepcopy(self.model), self.options)
 
-    def run(self) -> Path:
-        """Train in this process; returns the training's folder."""
-        samples = WarpedFaces(
+    def samples(self) -> WarpedFaces:
+        """All faces, warped."""
+        return WarpedFaces(
             FaceImages(self.manifest),
             mesh_landmarks(self.model.sizes["num_landmarks"]).numpy(),
             self.options.warp,
             self.place.seed,
             on_device=processes.local_device().type == "cuda",
         )
-        return train_alone(self, samples)
 
 
 def train_landmarks(

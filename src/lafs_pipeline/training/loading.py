@@ -1,5 +1,6 @@
 """Loading samples beside the training, and what may go wrong with it."""
 
+import gc
 import multiprocessing
 import signal
 import sys
@@ -42,7 +43,7 @@ class FaceSamples(Dataset):
 
     def key(self, index: int) -> str:
         """The manifest's key of an image."""
-        return self.faces.keys[index]
+        return str(self.faces.keys[index])
 
 
 def loaded(
@@ -107,6 +108,7 @@ def _belong_to_the_training(_worker: int) -> None:
     follows.
     """
     processes.die_with_parent()
+    gc.freeze()  # or a collection would write into all that is shared with the training
     for number in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))

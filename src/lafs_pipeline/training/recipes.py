@@ -31,6 +31,11 @@ class LandmarkSettings:
     weights: str | None = setting("an authors' Part fViT checkpoint, for the method weights", None)
     warps: WarpTrainingSettings = setting("how it learns from warps", WarpTrainingSettings())
     recognition: RecognitionSettings = setting("how it learns from identities", RecognitionSettings())
+    extract: Literal["train", "all", "none"] = setting(
+        "whose landmarks are kept: the training faces', which pretrain.landmarks: cached reads, all faces', "
+        "benchmark images included, or none",
+        "train",
+    )
 
     def __post_init__(self):
         keep_local(self, "weights")

@@ -5,14 +5,19 @@ Source: LAFS (CVPR 2024, arXiv 2403.08161), section 3; DINO (arXiv 2104.14294).
 
 import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.dino_head import DINOHead
+from lafs_pipeline.models.embedding import Embeddings
 from lafs_pipeline.models.landmark_network import frozen_network
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.models.patches import sample_patches
@@ -37,6 +42,38 @@ from lafs_pipeline.views.device import ViewBatch, parameter_arrays, render_batch
 from lafs_pipeline.views.normalize import to_input
 from lafs_pipeline.views.parameters import ViewSettings, draw_view_parameters
 from lafs_pipeline.views.render import LafsViews
+
+
+@dataclass(frozen=True, eq=False)
+class CachedLandmarks:
+    """Landmarks (2, N, 2) of a face and of its mirror image, in pixels, by its row in the manifest.
+
+    Attributes:
+        vectors: (m, 4N) float32, memory-mapped: x and y of the face's landmarks, then of the mirror image's.
+        rows: (n,) where in `vectors` each face of the manifest stands.
+    """
+
+    vectors: np.ndarray
+    rows: np.ndarray
+
+    @classmethod
+    def of(cls, manifest: pd.DataFrame, landmarks: Embeddings) -> "CachedLandmarks":
+        """The landmarks of a manifest's faces.
+
+        Raises:
+            LafsError: some face has none.
+        """
+        known = pa.array(landmarks.rows.index, pa.large_string())
+        rows = pc.index_in(pa.array(manifest["key"], pa.large_string()), value_set=known)
+        if rows.null_count:
+            raise LafsError(
+                f"{rows.null_count} of {len(rows)} training faces have no cached landmarks; first run: kedro "
+                "run --pipelines=landmarks with landmarks.extract: train"
+            )
+        return cls(landmarks.vectors, rows.to_numpy())
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return np.array(self.vectors[self.rows[index]]).reshape(2, -1, 2)
 
 
 @settings
@@ -106,7 +143,7 @@ class PretrainSamples(FaceSamples):
         seed: of the draws.
         on_device: give uint8 image (H, W, 3) and draws, to be rendered on the training device, instead of
             views (V, H, W, 3).
-        landmarks: (n, 2, N, 2) pixels in image and mirror image, where they are not found in every view.
+        landmarks: of the images, where they are not found in every view.
     """
 
     def __init__(
@@ -115,7 +152,7 @@ class PretrainSamples(FaceSamples):
         options: PretrainSettings,
         seed: int,
         on_device: bool,
-        landmarks: np.ndarray | None,
+        landmarks: CachedLandmarks | None,
     ) -> None:
         super().__init__(faces)
         self.options, self.seed = options.views, seed

@@ -9,6 +9,7 @@ from lafs_pipeline.pipelines.parameters import ModelSettings, parse
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from lafs_pipeline.models.embedding import Embeddings
     from lafs_pipeline.models.landmark_network import LandmarkNetwork
     from lafs_pipeline.models.part_fvit import FViT, PartFViT
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 def pretrain_backbones(
     faces: pd.DataFrame,
     network: "LandmarkNetwork",
-    landmarks: pd.DataFrame,
+    landmarks: "Embeddings",
     model_parameters: dict[str, Any],
     parameters: dict[str, Any],
     launch: dict[str, Any],

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from lafs_pipeline.evaluation.embeddings import EmbeddingStore
+    from lafs_pipeline.models.embedding import Embeddings
     from lafs_pipeline.models.landmark_network import LandmarkNetwork
     from lafs_pipeline.models.part_fvit import FViT, PartFViT
 
@@ -26,7 +27,7 @@ def pretrain_variants(
     pretrained: "Models",
     faces: pd.DataFrame,
     network: "LandmarkNetwork",
-    landmarks: pd.DataFrame,
+    landmarks: "Embeddings",
     model_parameters: dict[str, Any],
     parameters: dict[str, Any],
     study_parameters: dict[str, Any],
