@@ -42,7 +42,8 @@ def make_jobs(
     from lafs_pipeline.pipelines.parameters import ModelSettings, parse
     from lafs_pipeline.training.jobs import PretrainJob, RecognitionJob, RunContext
     from lafs_pipeline.training.landmark_warps import LandmarkJob
-    from lafs_pipeline.training.recipes import AdaptSettings, LandmarkSettings, fresh_model
+    from lafs_pipeline.training.recipe_settings import AdaptSettings, LandmarkSettings
+    from lafs_pipeline.training.recipes import fresh_model
     from lafs_pipeline.training.self_supervised import CachedLandmarks, PretrainSettings
 
     faces = pack_noise(folder / "faces.rec", IMAGES)

@@ -23,11 +23,10 @@ from lafs_pipeline.models.landmark_network import LandmarkNetwork, mesh_landmark
 from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
-from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.training.jobs import RunContext, train
 from lafs_pipeline.training.loading import FaceSamples
 from lafs_pipeline.training.parameter_groups import decay_groups
-from lafs_pipeline.training.settings import TrainingSettings
+from lafs_pipeline.training.recipe_settings import WarpTrainingSettings
 from lafs_pipeline.training.stage import Losses, MicroBatch, Progress
 from lafs_pipeline.views.device import parameter_arrays, render_batch
 from lafs_pipeline.views.normalize import to_input
@@ -38,27 +37,6 @@ from lafs_pipeline.views.warps import WarpSettings, draw_warp, warp_images
 APPEARANCE = ViewSettings(global_views=1, local_views=0, blur_probability=(0.5, 0.0, 0.0))
 """Colors and blur are those of pretraining's views, and half of the faces are mirrored."""
 WHOLE = (0, 0, FACE_SIZE, FACE_SIZE)
-
-
-@settings
-class WarpTrainingSettings:
-    """How the landmark network learns from warps."""
-
-    warp: WarpSettings = setting("how faces are warped", WarpSettings())
-    regressor_rate: float = setting("learning rate of the last layer, times that of the trunk", 20.0, gt=0)
-    average: float = setting("decay of the moving average of the weights that is kept", 0.995, ge=0, lt=1)
-    training: TrainingSettings = setting(
-        "schedule and optimizer",
-        TrainingSettings(
-            epochs=16,
-            batch_size=64,
-            learning_rate=2e-3,
-            reference_batch=64,
-            warmup_epochs=1,
-            weight_decay=0.01,
-            clip_norm=None,
-        ),
-    )
 
 
 class WarpedFaces(FaceSamples):

@@ -6,7 +6,7 @@ Source: LAFS (CVPR 2024, arXiv 2403.08161), section 3; DINO (arXiv 2104.14294).
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,13 +24,12 @@ from lafs_pipeline.models.patches import sample_patches
 from lafs_pipeline.objectives.dino import TEACHER_VIEWS, DINOLoss, teacher_entropy
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
-from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.training.health import entropy_warning, spread_warning
 from lafs_pipeline.training.loading import FaceSamples
 from lafs_pipeline.training.parameter_groups import decay_groups
 from lafs_pipeline.training.probes import IdentityProbe
+from lafs_pipeline.training.recipe_settings import PretrainSettings
 from lafs_pipeline.training.schedules import cosine_schedule, linear_schedule
-from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.stage import Losses, MicroBatch, Progress
 from lafs_pipeline.training.view_landmarks import (
     TokenLandmarks,
@@ -40,7 +39,7 @@ from lafs_pipeline.training.view_landmarks import (
 )
 from lafs_pipeline.views.device import ViewBatch, parameter_arrays, render_batch
 from lafs_pipeline.views.normalize import to_input
-from lafs_pipeline.views.parameters import ViewSettings, draw_view_parameters
+from lafs_pipeline.views.parameters import draw_view_parameters
 from lafs_pipeline.views.render import LafsViews
 
 
@@ -74,64 +73,6 @@ class CachedLandmarks:
 
     def __getitem__(self, index: int) -> np.ndarray:
         return np.array(self.vectors[self.rows[index]]).reshape(2, -1, 2)
-
-
-@settings
-class PretrainSettings:
-    """Self-supervised pretraining (LAFS section 3; defaults are the published recipe)."""
-
-    tokens: Literal["landmarks", "grid"] = setting(
-        "landmarks is LAFS; grid is plain DINO on the same transformer", "landmarks"
-    )
-    landmarks: Literal["per_view", "cached"] = setting(
-        "per_view finds landmarks in every view, as the paper; cached finds them once an image and moves "
-        "them through each view's geometry",
-        "per_view",
-    )
-    views: ViewSettings = setting("the views of an image", ViewSettings())
-    prototypes: int = setting("K, the width of the DINO head's output", 100_000, ge=2)
-    head_hidden_dim: int = setting("hidden width of the DINO head", 2048, ge=1)
-    head_bottleneck_dim: int = setting("width of the DINO head before the prototypes", 256, ge=1)
-    student_temperature: float = setting("student softmax temperature", 0.1, gt=0)
-    teacher_temperature_start: float = setting("teacher softmax temperature in epoch 0", 0.07, gt=0)
-    teacher_temperature: float = setting("teacher softmax temperature after its warm-up", 0.04, gt=0)
-    teacher_temperature_epochs: int = setting("epochs between the two temperatures", 30, ge=0)
-    center_momentum: float = setting("EMA of the teacher's center", 0.9, ge=0, lt=1)
-    teacher_momentum: float = setting(
-        "EMA of the teacher's weights at the start; 1 at the end", 0.996, ge=0, le=1
-    )
-    teacher_mode: Literal["eval", "train"] = setting(
-        "train leaves the teacher's dropout active, as the authors' code does", "eval"
-    )
-    freeze_last_layer_epochs: int = setting("epochs in which the prototypes stay as they are", 1, ge=0)
-    probe_images: int = setting("labeled images of the k-NN probe; 0 leaves it out", 1000, ge=0)
-    training: TrainingSettings = setting(
-        "schedule and optimizer",
-        TrainingSettings(
-            epochs=41,
-            batch_size=164,
-            learning_rate=5e-4,
-            reference_batch=256,
-            warmup_epochs=10,
-            weight_decay=0.04,
-            final_weight_decay=0.4,
-        ),
-    )
-
-    def __post_init__(self):
-        if self.views.global_views != TEACHER_VIEWS:
-            raise LafsError(
-                f"views.global_views is {self.views.global_views}; DINO's teacher sees {TEACHER_VIEWS}"
-            )
-        if self.tokens == "landmarks" and self.views.local_size != self.views.size:
-            raise LafsError(
-                f"views.local_size is {self.views.local_size}; landmarks are found in views of "
-                f"{self.views.size} pixels (smaller local views are for tokens: grid)"
-            )
-
-    def needs_clean_views(self) -> bool:
-        """Whether landmarks are found in the views."""
-        return self.tokens == "landmarks" and self.landmarks == "per_view"
 
 
 class PretrainSamples(FaceSamples):

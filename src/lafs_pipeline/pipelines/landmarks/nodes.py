@@ -36,7 +36,8 @@ def train_landmarks(
     from lafs_pipeline.reporting.landmarks import landmarks_picture
     from lafs_pipeline.training.jobs import train_recognition
     from lafs_pipeline.training.landmark_warps import train_landmarks
-    from lafs_pipeline.training.recipes import LandmarkSettings, fresh_model
+    from lafs_pipeline.training.recipe_settings import LandmarkSettings
+    from lafs_pipeline.training.recipes import fresh_model
 
     options = parse(LandmarkSettings, parameters, "landmarks")
     if options.method == "weights":
@@ -70,7 +71,7 @@ def extract(
     from lafs_pipeline.models.digest import model_digest
     from lafs_pipeline.models.landmark_network import MirroredLandmarks
     from lafs_pipeline.runtime.launch_settings import LaunchSettings
-    from lafs_pipeline.training.recipes import LandmarkSettings
+    from lafs_pipeline.training.recipe_settings import LandmarkSettings
 
     wanted = parse(LandmarkSettings, parameters, "landmarks").extract
     chosen = faces if wanted == "all" else faces[(faces["split"] == "train") & (wanted == "train")]
@@ -103,7 +104,8 @@ def measure_quality(
     faces: pd.DataFrame, network: "LandmarkNetwork", parameters: dict[str, Any], seed: int
 ) -> tuple[pd.DataFrame, "Figure"]:
     """Stability and spread of the landmarks on training faces, before and after training."""
-    from lafs_pipeline.evaluation.landmark_quality import LandmarkQualitySettings, compare_landmarks
+    from lafs_pipeline.evaluation.landmark_quality import compare_landmarks
+    from lafs_pipeline.evaluation.settings import LandmarkQualitySettings
     from lafs_pipeline.reporting.landmarks import plot_landmarks
     from lafs_pipeline.training.recipes import fresh_landmark_network
 

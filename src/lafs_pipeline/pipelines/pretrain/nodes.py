@@ -32,8 +32,8 @@ def pretrain_backbones(
     from lafs_pipeline.pipelines.run_context import run_context
     from lafs_pipeline.reporting.views import views_picture
     from lafs_pipeline.training.jobs import pretrain
+    from lafs_pipeline.training.recipe_settings import PretrainSettings
     from lafs_pipeline.training.recipes import forget_transformer, pretraining_start
-    from lafs_pipeline.training.self_supervised import PretrainSettings
 
     options = parse(PretrainSettings, parameters, "pretrain")
     model = parse(ModelSettings, model_parameters, "model")
@@ -49,7 +49,7 @@ def draw_views(
 ) -> "Figure":
     """The ten views of one training face, with the landmarks that become tokens."""
     from lafs_pipeline.reporting.views import show_views
-    from lafs_pipeline.training.self_supervised import PretrainSettings
+    from lafs_pipeline.training.recipe_settings import PretrainSettings
 
     options = parse(PretrainSettings, parameters, "pretrain")
     return show_views(faces[faces["split"] == "train"], network, options, seed)

@@ -36,13 +36,14 @@ def pretrain_variants(
     checkpoints: str,
 ) -> dict[str, "PartFViT | FViT"]:
     """The teachers that methods start from: LAFS as it is, the others pretrained for as long."""
-    from lafs_pipeline.evaluation.study import StudySettings, pretraining_variants
+    from lafs_pipeline.evaluation.settings import StudySettings
+    from lafs_pipeline.evaluation.study import pretraining_variants
     from lafs_pipeline.models.methods import LAFS
     from lafs_pipeline.pipelines.run_context import run_context
     from lafs_pipeline.reporting.views import views_picture
     from lafs_pipeline.training.jobs import pretrain
+    from lafs_pipeline.training.recipe_settings import PretrainSettings
     from lafs_pipeline.training.recipes import pretraining_start
-    from lafs_pipeline.training.self_supervised import PretrainSettings
 
     options = parse(PretrainSettings, parameters, "pretrain")
     model = parse(ModelSettings, model_parameters, "model")
@@ -75,15 +76,15 @@ def run_study(
 ) -> pd.DataFrame:
     """Every adaptation of the study as an MLflow child run; those that are finished are not run again."""
     from lafs_pipeline.evaluation.evaluate import BenchmarkData
-    from lafs_pipeline.evaluation.settings import EvaluateSettings
-    from lafs_pipeline.evaluation.study import Study, StudySettings, plan_study, study_frame
+    from lafs_pipeline.evaluation.settings import EvaluateSettings, StudySettings
+    from lafs_pipeline.evaluation.study import Study, plan_study, study_frame
     from lafs_pipeline.faces.manifest import fingerprint
     from lafs_pipeline.models.digest import model_digest
     from lafs_pipeline.pipelines.run_context import run_context
     from lafs_pipeline.reporting.landmarks import landmarks_picture
     from lafs_pipeline.tracking.child_runs import child_run
     from lafs_pipeline.tracking.metric_logger import active_loggers
-    from lafs_pipeline.training.recipes import AdaptSettings
+    from lafs_pipeline.training.recipe_settings import AdaptSettings
 
     options = parse(StudySettings, study_parameters, "study")
     study = Study(
