@@ -99,12 +99,15 @@ class LandmarkStage:
         self.options = options
         self.trained = self.call = network
 
-        def average_of(average: Tensor, value: Tensor, seen: Tensor) -> Tensor:
+        def move(averages: list[Tensor], values: list[Tensor], seen: Tensor) -> None:
+            if not averages[0].is_floating_point():
+                torch._foreach_copy_(averages, values)
+                return
             # A short training must not keep a share of the weights that it started from.
             share = float(1 - min(options.average, (1 + seen) / (10 + seen)))
-            return average.lerp(value, share) if average.is_floating_point() else value
+            torch._foreach_lerp_(averages, values, share)
 
-        average = AveragedModel(network, avg_fn=average_of, use_buffers=True)
+        average = AveragedModel(network, multi_avg_fn=move, use_buffers=True)
         self.modules = nn.ModuleDict({"network": network, "average": average})
 
     def parameter_groups(self) -> list[dict[str, Any]]:
