@@ -67,6 +67,9 @@ bench: setup
 	$(BIN)/python -m benchmarks.checkpoint
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.small_step
+	$(BIN)/python -m benchmarks.contention
+	$(BIN)/python -m benchmarks.rehearsal
 
 bench-gpu: setup
 	$(BIN)/python -m benchmarks.gpu --json

@@ -62,7 +62,18 @@ RUN_ELSEWHERE = {
     "make profile": f"{BENCHMARKS}: test_the_profile_is_written",
     **{
         f"python -m benchmarks.{name}": "Makefile: bench"
-        for name in ("cataloging", "evaluation", "loading", "pretrain_step", "startup", "views")
+        for name in (
+            *(
+                "cataloging",
+                "contention",
+                "evaluation",
+                "loading",
+                "pretrain_step",
+                "rehearsal",
+                "small_step",
+            ),
+            *("startup", "views"),
+        )
     },
     "kedro run --params tracking.enabled=false": (
         "tests/hooks/test_tracking.py: test_tracking_can_be_turned_off"
