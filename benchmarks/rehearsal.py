@@ -45,11 +45,12 @@ from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.training.checkpoint_writer import CheckpointWriter
 from lafs_pipeline.training.checkpoints import Checkpoint
 from lafs_pipeline.training.loading import loaded
+from lafs_pipeline.training.probes import identity_probe
 from lafs_pipeline.training.sampling import StepBatches
 from lafs_pipeline.training.self_supervised import CachedLandmarks, PretrainSamples, PretrainSettings
 
 RECORDS, FACES_PER_IDENTITY, LANDMARKS, BATCH = 1024, 20, 196, 64
-WIDTH, FULL_WIDTH = 64, 768
+WIDTH, FULL_WIDTH, PROBE_IMAGES = 64, 768, 1000
 SHARES = (2_000, 8_000)
 COLUMNS = ("seconds", "resident", "shared in", "private", "peak", "more")
 SMALL = {"num_landmarks": 49, "patch_size": 16, "dim": 128, "depth": 4, "heads": 4, "head_dim": 32}
@@ -117,6 +118,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
     noted("fingerprint")
     identity_labels(manifest)
     noted("labels")
+    identity_probe(manifest, PROBE_IMAGES, 0)
+    noted("probe")
     next(iter(StepBatches(len(manifest), BATCH, 1, 1, seed=0)))
     noted("plan of an epoch")
     return figures
@@ -127,6 +130,7 @@ def load_steps(job: Loading) -> dict[str, Any]:
     start = time.perf_counter()
     options = PretrainSettings(landmarks="cached")
     samples = PretrainSamples(FaceImages(job.manifest), options, 0, True, job.landmarks)
+    kept = identity_labels(job.manifest)[0], identity_probe(job.manifest, PROBE_IMAGES, 0)
     rank, size = processes.rank(), processes.world_size()
     plan = StepBatches(len(samples), BATCH * size, 1, 1, 0, 0, rank, size)
     batches = loaded(samples, plan, job.workers, pinned=False)
@@ -137,6 +141,7 @@ def load_steps(job: Loading) -> dict[str, Any]:
     spent = time.perf_counter() - start
     loaders = [memory_mb(child.pid) for child in multiprocessing.active_children()]
     batches.close()
+    del kept
     most = {name: max(one[name] for one in loaders) for name in loaders[0]}
     return {
         "first batch": {"seconds": first},
