@@ -39,7 +39,7 @@ def make_jobs(
 ) -> dict[str, Any]:
     """The trainings of a recipe, each to be stopped after so many seconds."""
     from benchmarks.gpu import pack_noise
-    from lafs_pipeline.pipelines.parameters import ModelSettings, parse
+    from lafs_pipeline.pipelines.parameters import ModelSettings, parse, parse_with_numbers
     from lafs_pipeline.training.jobs import PretrainJob, RecognitionJob, RunContext
     from lafs_pipeline.training.landmark_warps import LandmarkJob
     from lafs_pipeline.training.recipe_settings import AdaptSettings, LandmarkSettings
@@ -52,9 +52,11 @@ def make_jobs(
     model = parse(ModelSettings, parameters["model"], "model")
     start = fresh_model(model.name, model.sizes, 0)
     free = fresh_model(model.name, model.sizes | {"landmark_coordinates": "free"}, 0).landmark_network
-    landmarks = parse(LandmarkSettings, parameters["landmarks"], "landmarks")
+    landmarks = parse_with_numbers(LandmarkSettings, parameters["landmarks"], "landmarks", IMAGES)
     adapt = parse(AdaptSettings, parameters["adapt"], "adapt").recognition
-    pretrain = parse(PretrainSettings, parameters["pretrain"], "pretrain")
+    pretrain = parse_with_numbers(
+        PretrainSettings, parameters["pretrain"], "pretrain", IMAGES, start.sizes["num_landmarks"]
+    )
     points = np.random.default_rng(0).uniform(0, 111, (IMAGES, 4 * start.sizes["num_landmarks"]))
     found = CachedLandmarks(points.astype(np.float32), numbers) if pretrain.landmarks == "cached" else None
 

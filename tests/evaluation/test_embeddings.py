@@ -1,7 +1,8 @@
 """Embeddings are made once, by one process or two, and read by memory map."""
 
+import multiprocessing
 import os
-import signal
+import subprocess
 import threading
 
 import numpy as np
@@ -119,7 +120,7 @@ def test_two_processes_write_the_same_file(tmp_path, faces):
 
 
 class InterruptsItself(nn.Module):
-    """Asks this process to stop at its third batch."""
+    """Asks this process and those that load for it to stop, at its third batch, as a job manager does."""
 
     def __init__(self):
         super().__init__()
@@ -128,15 +129,17 @@ class InterruptsItself(nn.Module):
     def forward(self, images):
         self.calls += 1
         if self.calls == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-            threading.Event().wait(0.01)
+            job = [os.getpid(), *(child.pid for child in multiprocessing.active_children())]
+            subprocess.run(["kill", *map(str, job)], check=True)
+            threading.Event().wait(0.2)
         return images.flatten(1)[:, :4]
 
 
-def test_a_signal_stops_and_leaves_nothing_half_written(tmp_path, faces):
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_signal_stops_and_leaves_nothing_half_written(tmp_path, faces, workers):
     model = InterruptsItself()
     with pytest.raises(Stopped, match="SIGTERM"):
-        embed(model, faces, tmp_path, flip=False)
+        embed(model, faces, tmp_path, flip=False, workers=workers)
     assert model.calls == 3
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from lafs_pipeline.hooks.hosts import is_first
+from lafs_pipeline.hooks.tracking import is_first
 
 DECIDING = ("RANK", "SLURM_STEP_NUM_TASKS")
 

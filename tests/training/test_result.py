@@ -21,7 +21,7 @@ from lafs_pipeline.models.provenance import Provenance
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.metric_loggers import MetricLogger
 from lafs_pipeline.training import checkpoints
-from lafs_pipeline.training.folders import configuration_digest, find_trainings
+from lafs_pipeline.training.checkpoints.folders import configuration_digest, find_trainings
 from lafs_pipeline.training.jobs import RunContext
 
 

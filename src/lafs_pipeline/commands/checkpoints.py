@@ -9,7 +9,7 @@ from typing import Any
 
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import held_alone
-from lafs_pipeline.training.folders import (
+from lafs_pipeline.training.checkpoints.folders import (
     TrainingFolder,
     find_trainings,
     readable_size,

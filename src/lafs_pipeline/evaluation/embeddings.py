@@ -169,7 +169,7 @@ def _write_share(
     first, end = bounds[processes.rank()], bounds[processes.rank() + 1]
     steps = -(-int(np.diff(bounds).max()) // options.batch_size)
     images = FaceImages(faces.iloc[first:end])
-    batches = iter(DataLoader(images, batch_size=options.batch_size, num_workers=options.workers))
+    batches = iter(DataLoader(images, options.batch_size, **processes.loading(options.workers)))
     hidden = None if processes.is_main() else True
     with open(path, "r+b") as stream:  # noqa: PTH123
         stream.seek(offset + int(first) * width * np.dtype(options.precision).itemsize)

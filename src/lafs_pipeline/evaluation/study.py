@@ -20,7 +20,7 @@ from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import whole_file
 from lafs_pipeline.training.checkpoints import clear
-from lafs_pipeline.training.folders import DIGITS, configuration_digest, own_folders
+from lafs_pipeline.training.checkpoints.folders import DIGITS, configuration_digest, own_folders
 from lafs_pipeline.training.jobs import RunContext, train_recognition
 from lafs_pipeline.training.recipe_settings import PretrainSettings
 from lafs_pipeline.training.recipes import (

@@ -10,7 +10,7 @@ from kedro.framework.project import pipelines
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
-from lafs_pipeline.pipelines.parameters import GROUPS, group_settings, parse
+from lafs_pipeline.pipelines.parameters import GROUPS, check
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import local_path
 
@@ -55,7 +55,7 @@ class GuardHooks:
         for name in sorted(inputs):
             group = name.removeprefix(PARAMETER)
             if name.startswith(PARAMETER) and group in GROUPS and catalog.exists(name):
-                parse(group_settings(group), catalog.load(name), group)
+                check(catalog.load(name), group)
         absent = sorted(
             name for name in inputs if not name.startswith(PARAMETER) and not catalog.exists(name)
         )

@@ -19,9 +19,9 @@ from mlflow.entities import RunStatus
 from mlflow.tracking import MlflowClient
 
 from lafs_pipeline.hooks.ending import stop_reason
-from lafs_pipeline.hooks.hosts import is_first
 from lafs_pipeline.models.methods import leading_pretrained
 from lafs_pipeline.pipelines.parameters import TrackingSettings, parse
+from lafs_pipeline.runtime.launch_settings import given_ranks
 from lafs_pipeline.tracking.continuity import CONTINUES, RunRecord, UnfinishedRun, command_digest
 from lafs_pipeline.tracking.facts import (
     describe,
@@ -216,6 +216,12 @@ class TrackingHooks:
         if tracker.has_failed:
             for folder, note in notes_of(self._checkpoints, self._run_id).items():
                 replace(note, status=status).write(folder)
+
+
+def is_first(launch: dict[str, Any]) -> bool:
+    """Whether this process is rank 0 of torchrun or srun, or elsewhere that of `launch.node_rank` 0."""
+    given = given_ranks()
+    return not launch.get("node_rank") if given is None else given.rank == 0
 
 
 def _leave(error: Exception, what: str) -> list[Any]:

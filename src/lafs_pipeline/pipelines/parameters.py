@@ -1,5 +1,6 @@
 """Parameter groups of `conf/`: the settings that they become, or one message that names what is wrong."""
 
+import logging
 import pkgutil
 from functools import cache
 from typing import Any, Literal, TypeVar
@@ -11,6 +12,10 @@ from lafs_pipeline.runtime.files import local_path
 from lafs_pipeline.runtime.settings import setting, settings
 
 T = TypeVar("T")
+EXAMPLE_IMAGES, EXAMPLE_LANDMARKS = 20_000, 196
+"""By which `auto` is resolved where parameters are only checked."""
+
+logger = logging.getLogger(__name__)
 
 
 @settings
@@ -102,9 +107,59 @@ def group_settings(group: str) -> type:
     return pkgutil.resolve_name(GROUPS[group])
 
 
+def parse_with_numbers(
+    kind: type[T], values: dict[str, Any], group: str, images: int, landmarks: int = EXAMPLE_LANDMARKS
+) -> T:
+    """As :func:`parse`, with numbers in place of `auto`, which are logged as resolved.
+
+    Args:
+        kind: as :func:`parse`.
+        values: the parameters.
+        group: `pretrain` or `landmarks`.
+        images: of the training.
+        landmarks: of the model, for a pretraining.
+
+    Raises:
+        LafsError: as :func:`parse`.
+    """
+    from lafs_pipeline.tracking.tracker import log_resolved
+
+    full, resolved = _filled(values, group, images, landmarks)
+    if resolved:
+        said = ", ".join(f"{name} {value:g}" for name, value in resolved.items())
+        logger.info("%s: for %d images, auto is %s", group, images, said)
+        log_resolved({f"auto.{group}.{name}": value for name, value in resolved.items()})
+    return parse(kind, full, group)
+
+
+def _filled(
+    values: dict[str, Any], group: str, images: int, landmarks: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    from lafs_pipeline.training.automatic import automatic_landmarks, automatic_pretraining, filled, given
+
+    if group == "pretrain":
+        batch_size, epochs = given(values, "training.batch_size"), given(values, "training.epochs")
+        if isinstance(batch_size, int) and batch_size > 0:
+            return filled(values, automatic_pretraining(images, landmarks, batch_size, epochs))
+    if group == "landmarks":
+        batch_size = given(values, "warps.training.batch_size")
+        if isinstance(batch_size, int) and batch_size > 0:
+            return filled(values, automatic_landmarks(images, batch_size))
+    return values, {}
+
+
 @cache
 def _adapter(kind: type[T]) -> TypeAdapter[T]:
     return TypeAdapter(kind)
+
+
+def check(values: dict[str, Any], group: str) -> None:
+    """Refuse a group of `GROUPS` that cannot be; there may be `auto` in it.
+
+    Raises:
+        LafsError: as :func:`parse`.
+    """
+    parse(group_settings(group), _filled(values, group, EXAMPLE_IMAGES, EXAMPLE_LANDMARKS)[0], group)
 
 
 def parse(kind: type[T], values: dict[str, Any], group: str) -> T:

@@ -1,6 +1,7 @@
 """This process among those that run one training: names over `torch.distributed` that also hold alone."""
 
 import ctypes
+import gc
 import multiprocessing
 import os
 import signal
@@ -146,3 +147,22 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != multiprocessing.parent_process().pid:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def loading(workers: int) -> dict[str, Any]:
+    """Options of a DataLoader whose processes, so many, end with this one, neither before nor after it."""
+    on_linux = workers > 0 and sys.platform == "linux"
+    return {
+        "num_workers": workers,
+        "worker_init_fn": _belong_to_parent,
+        "multiprocessing_context": "fork" if on_linux else None,
+    }
+
+
+def _belong_to_parent(_worker: int) -> None:
+    """The first SIGTERM may be one to all processes of a job; what ends a loader sends another."""
+    die_with_parent()
+    gc.freeze()  # or a collection would write into all that is shared with the parent
+    for number in (signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))

@@ -65,7 +65,7 @@ def describe(run_params: dict[str, Any], seed: int) -> dict[str, str]:
 
 
 def log_data(card: dict[str, Any]) -> None:
-    """Log the catalogd faces as the run's input."""
+    """Log the cataloged faces as the run's input."""
     _log_input("+".join(card["sources"]), card["fingerprint"], "faces")
 
 

@@ -128,7 +128,7 @@ def _replay(folder: Path, note: TrainingNote, uri: str) -> Replayed:
 
 
 def _new_run(client: MlflowClient, folder: Path, note: TrainingNote) -> str:
-    from lafs_pipeline.training.folders import read_training
+    from lafs_pipeline.training.checkpoints.folders import read_training
 
     name = note.experiment or EXPERIMENT
     experiment = client.get_experiment_by_name(name)

@@ -4,7 +4,7 @@ import logging
 import os
 import posixpath
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,6 +131,17 @@ class Tracker:
 
 tracker = Tracker()
 """Of this process."""
+
+
+def log_resolved(values: Mapping[str, float]) -> None:
+    """Tell the active run the values that `auto` stands for; those of a run that is resumed stay."""
+
+    def send() -> None:
+        if run := mlflow.active_run():
+            known = mlflow.get_run(run.info.run_id).data.params
+            mlflow.log_params({name: value for name, value in values.items() if name not in known})
+
+    tracker.attempt("the parameters", send)
 
 
 def clean_name(name: str) -> str:

@@ -28,11 +28,11 @@ from lafs_pipeline.runtime.launch_settings import LaunchSettings, given_ranks
 from lafs_pipeline.runtime.metric_loggers import MetricLogger
 from lafs_pipeline.runtime.seeding import derive_seed
 from lafs_pipeline.training.checkpoints import load_finished
-from lafs_pipeline.training.folders import configuration_digest
+from lafs_pipeline.training.checkpoints.folders import configuration_digest
+from lafs_pipeline.training.checkpoints.resume import choose_start
 from lafs_pipeline.training.loading import Samples
 from lafs_pipeline.training.loop import Run, Trainer
 from lafs_pipeline.training.probes import identity_probe
-from lafs_pipeline.training.resume import choose_start
 from lafs_pipeline.training.sampling import StepBatches, plan_processes
 from lafs_pipeline.training.self_supervised import (
     CachedLandmarks,

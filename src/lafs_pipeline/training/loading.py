@@ -1,9 +1,7 @@
 """Loading samples beside the training, and what may go wrong with it."""
 
-import gc
 import multiprocessing
 import signal
-import sys
 import threading
 from collections.abc import Generator
 from typing import Any, Protocol
@@ -65,10 +63,8 @@ def loaded(
         DataLoader(
             samples,
             batch_sampler=batches,
-            num_workers=workers,
             pin_memory=pinned,
-            worker_init_fn=_belong_to_the_training,
-            multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+            **processes.loading(workers),
         )
     )
     started = set(multiprocessing.active_children()).difference(others)
@@ -99,16 +95,3 @@ def loaded(
         # The traceback keeps the loader from ending them, and when this process ends it would wait for them.
         for process in started if failed else ():
             process.kill()
-
-
-def _belong_to_the_training(_worker: int) -> None:
-    """A loader's process ends with its training, neither before nor after it.
-
-    The first SIGTERM may have been sent to all processes of a job; when a loader is to end by one, another
-    follows.
-    """
-    processes.die_with_parent()
-    gc.freeze()  # or a collection would write into all that is shared with the training
-    for number in (signal.SIGINT, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))

@@ -14,11 +14,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.seeding import derive_seed
+from lafs_pipeline.runtime.sync_batch_norm import synchronize_batch_norm
+from lafs_pipeline.training.checkpoints.sharded_state import find_shards
 from lafs_pipeline.training.schedules import cosine_schedule
 from lafs_pipeline.training.settings import TrainingSettings
-from lafs_pipeline.training.sharded_state import find_shards
 from lafs_pipeline.training.stage import MicroBatch, Progress, Stage
-from lafs_pipeline.training.sync_batch_norm import synchronize_batch_norm
 
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lafs_pipeline.pipelines.parameters import ModelSettings, parse
+from lafs_pipeline.pipelines.parameters import ModelSettings, parse, parse_with_numbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,12 +39,12 @@ def train_landmarks(
     from lafs_pipeline.training.recipe_settings import LandmarkSettings
     from lafs_pipeline.training.recipes import fresh_model
 
-    options = parse(LandmarkSettings, parameters, "landmarks")
+    model = parse(ModelSettings, model_parameters, "model")
+    train = faces[faces["split"] == "train"]
+    options = parse_with_numbers(LandmarkSettings, parameters, "landmarks", len(train))
     if options.method == "weights":
         stage1 = load_part_fvit(options.weights)
         return {STAGE1: stage1}, stage1.landmark_network
-    model = parse(ModelSettings, model_parameters, "model")
-    train = faces[faces["split"] == "train"]
     if options.method == "warps":
         start = fresh_model(model.name, model.sizes | {"landmark_coordinates": "free"}, seed)
         place = run_context("landmarks", checkpoints, seed, launch)
@@ -73,8 +73,9 @@ def extract(
     from lafs_pipeline.runtime.launch_settings import LaunchSettings
     from lafs_pipeline.training.recipe_settings import LandmarkSettings
 
-    wanted = parse(LandmarkSettings, parameters, "landmarks").extract
-    chosen = faces if wanted == "all" else faces[(faces["split"] == "train") & (wanted == "train")]
+    train = faces[faces["split"] == "train"]
+    wanted = parse_with_numbers(LandmarkSettings, parameters, "landmarks", len(train)).extract
+    chosen = {"train": train, "all": faces, "none": faces.head(0)}[wanted]
     found = store.embed(
         MirroredLandmarks(network),
         model_digest(network),
@@ -104,7 +105,7 @@ def measure_quality(
     faces: pd.DataFrame, network: "LandmarkNetwork", parameters: dict[str, Any], seed: int
 ) -> tuple[pd.DataFrame, "Figure"]:
     """Stability and spread of the landmarks on training faces, before and after training."""
-    from lafs_pipeline.evaluation.landmark_quality import compare_landmarks
+    from lafs_pipeline.evaluation.landmarks.quality import compare_landmarks
     from lafs_pipeline.evaluation.settings import LandmarkQualitySettings
     from lafs_pipeline.reporting.landmarks import plot_landmarks
     from lafs_pipeline.training.recipes import fresh_landmark_network

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lafs_pipeline.pipelines.parameters import ModelSettings, parse
+from lafs_pipeline.pipelines.parameters import ModelSettings, parse, parse_with_numbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,11 +35,13 @@ def pretrain_backbones(
     from lafs_pipeline.training.recipe_settings import PretrainSettings
     from lafs_pipeline.training.recipes import forget_transformer, pretraining_start
 
-    options = parse(PretrainSettings, parameters, "pretrain")
+    train = faces[faces["split"] == "train"]
+    count = network.sizes["num_landmarks"]
+    options = parse_with_numbers(PretrainSettings, parameters, "pretrain", len(train), count)
     model = parse(ModelSettings, model_parameters, "model")
     start = pretraining_start(model.name, model.sizes, seed, network, options)
     place = run_context("pretrain", checkpoints, seed, launch)
-    teacher = pretrain(start, faces[faces["split"] == "train"], options, place, landmarks, views_picture)
+    teacher = pretrain(start, train, options, place, landmarks, views_picture)
     method = GRID if options.tokens == "grid" else LAFS
     return {method: teacher, SCRATCH: forget_transformer(teacher, seed)}
 
@@ -51,5 +53,7 @@ def draw_views(
     from lafs_pipeline.reporting.views import show_views
     from lafs_pipeline.training.recipe_settings import PretrainSettings
 
-    options = parse(PretrainSettings, parameters, "pretrain")
-    return show_views(faces[faces["split"] == "train"], network, options, seed)
+    train = faces[faces["split"] == "train"]
+    count = network.sizes["num_landmarks"]
+    options = parse_with_numbers(PretrainSettings, parameters, "pretrain", len(train), count)
+    return show_views(train, network, options, seed)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lafs_pipeline.pipelines.parameters import ModelSettings, parse
+from lafs_pipeline.pipelines.parameters import ModelSettings, parse, parse_with_numbers
 from lafs_pipeline.runtime.errors import LafsError
 
 if TYPE_CHECKING:
@@ -45,9 +45,10 @@ def pretrain_variants(
     from lafs_pipeline.training.recipe_settings import PretrainSettings
     from lafs_pipeline.training.recipes import pretraining_start
 
-    options = parse(PretrainSettings, parameters, "pretrain")
-    model = parse(ModelSettings, model_parameters, "model")
     train = faces[faces["split"] == "train"]
+    count = network.sizes["num_landmarks"]
+    options = parse_with_numbers(PretrainSettings, parameters, "pretrain", len(train), count)
+    model = parse(ModelSettings, model_parameters, "model")
     if LAFS not in pretrained:
         raise LafsError(
             f"backbones holds {', '.join(pretrained) or 'nothing'}; the study starts from lafs: first run "

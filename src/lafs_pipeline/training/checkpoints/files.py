@@ -3,7 +3,7 @@
 A checkpoint is a folder `step-<number>` with `weights.safetensors` (every module and buffer),
 `optimizer.pt` (opened with `weights_only=True`) and `checkpoint.json` (step, score, configuration, the
 loop's own state, sizes and SHA-256 of the other two, and its own). It is written under a temporary name,
-synced and renamed. `checkpoint_writer` does that beside a running training.
+synced and renamed. `writer` does that beside a running training.
 """
 
 import hashlib

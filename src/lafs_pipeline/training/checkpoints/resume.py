@@ -12,7 +12,7 @@ from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.checkpoints import Checkpoint
-from lafs_pipeline.training.folders import (
+from lafs_pipeline.training.checkpoints.folders import (
     METRICS_FILE,
     TrainingFolder,
     configuration_digest,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lafs_pipeline.evaluation.landmark_truth import (
+from lafs_pipeline.evaluation.landmarks.truth import (
     AnnotatedFaces,
     faces_with_points,
     judge_landmarks,
