@@ -42,7 +42,7 @@ from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.cores import usable_cores
 from lafs_pipeline.runtime.launch import launch
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
-from lafs_pipeline.training.checkpoint_writer import CheckpointWriter
+from lafs_pipeline.training.checkpoints.writer import CheckpointWriter
 from lafs_pipeline.training.checkpoints import Checkpoint
 from lafs_pipeline.training.loading import loaded
 from lafs_pipeline.training.probes import identity_probe
