@@ -18,7 +18,7 @@ LEAVES = {
     "kedro run --namespaces=pretrain": "06_models/backbones/lafs.safetensors",
     "kedro run --tags=adapt": "06_models/face_models/scratch.safetensors",
     "kedro run --from-nodes=report.report": "08_reporting/report.html",
-    "kedro run --to-outputs=landmarks": "04_feature/landmarks.parquet",
+    "kedro run --to-outputs=landmarks": "04_feature/landmarks/keys.parquet",
 }
 """Commands that run after the demo, and what they write anew in the data folder."""
 TWO_PROCESSES = "kedro run --pipelines=pretrain --params launch.processes=2"
@@ -78,7 +78,18 @@ RUN_ELSEWHERE = {
     "make profile": f"{BENCHMARKS}: test_the_profile_is_written",
     **{
         f"python -m benchmarks.{name}": "Makefile: bench"
-        for name in ("cataloging", "evaluation", "loading", "pretrain_step", "startup", "views")
+        for name in (
+            *(
+                "cataloging",
+                "contention",
+                "evaluation",
+                "loading",
+                "pretrain_step",
+                "rehearsal",
+                "small_step",
+            ),
+            *("startup", "views"),
+        )
     },
     "kedro run --params tracking.enabled=false": (
         "tests/hooks/test_tracking.py: test_tracking_can_be_turned_off"

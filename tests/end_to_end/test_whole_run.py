@@ -15,6 +15,7 @@ import timm
 import torch
 from mlflow.tracking import MlflowClient
 
+from lafs_pipeline.datasets.landmarks_dataset import LandmarksDataset
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.interop.model_files import load_model
 from lafs_pipeline.models.digest import model_digest
@@ -22,6 +23,7 @@ from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.protocols.pair_sets import read_pair_set
 from lafs_pipeline.sources.recordio import RecordIOReader
+from lafs_pipeline.training.self_supervised import CachedLandmarks
 from lafs_pipeline.views.normalize import to_input
 
 
@@ -65,12 +67,14 @@ def test_models_rebuild_from_their_files(smoke, faces):
 
 
 def test_landmarks_are_those_of_the_network(smoke, faces):
-    table = pd.read_parquet(smoke / "04_feature/landmarks.parquet")
-    assert table["key"].tolist() == faces["key"].tolist()
+    found = LandmarksDataset(str(smoke / "04_feature/landmarks")).load()
+    train = faces[faces["split"] == "train"]
+    assert sorted(found.rows.index) == sorted(train["key"])
     network = load_model(smoke / "06_models/landmark_network.safetensors")
+    image = to_input(torch.from_numpy(FaceImages(train)[5])[None])
     with torch.inference_mode():
-        expected = network(to_input(torch.from_numpy(FaceImages(faces)[5])[None]))
-    stored = np.asarray(table["landmarks"][5]).reshape(1, -1, 2)
+        expected = torch.cat((network(image), network(image.flip(-1))))
+    stored = CachedLandmarks.of(train, found)[5]
     np.testing.assert_allclose(stored, expected.numpy(), atol=0.05)
 
 

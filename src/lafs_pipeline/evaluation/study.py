@@ -5,24 +5,24 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
 from lafs_pipeline.evaluation.embeddings import EmbeddingStore
 from lafs_pipeline.evaluation.evaluate import BenchmarkData, evaluate_model
 from lafs_pipeline.evaluation.few_shot import FewShotResult
-from lafs_pipeline.evaluation.settings import EvaluateSettings
+from lafs_pipeline.evaluation.settings import FROM_SCRATCH, EvaluateSettings, Method, StudySettings
 from lafs_pipeline.faces.manifest import fingerprint
 from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.models.timm_model import FaceModel
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import whole_file
-from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.training.checkpoints import clear
 from lafs_pipeline.training.checkpoints.folders import DIGITS, configuration_digest, own_folders
 from lafs_pipeline.training.jobs import RunContext, train_recognition
+from lafs_pipeline.training.recipe_settings import PretrainSettings
 from lafs_pipeline.training.recipes import (
     AdaptSettings,
     choose_adaptation_faces,
@@ -30,50 +30,11 @@ from lafs_pipeline.training.recipes import (
     forget_transformer,
     grid_sizes,
 )
-from lafs_pipeline.training.self_supervised import PretrainSettings
 from lafs_pipeline.training.settings import deciding_configuration
 from lafs_pipeline.training.supervised import DrawLandmarks
 
-Method = Literal["scratch", "scratch_grid", "grid", "lafs", "lafs_no_noise", "lafs_all_landmarks"]
 LISTS = ("fold_accuracy", "resampled")
 """Fields of a result with many numbers."""
-FROM_SCRATCH = ("scratch", "scratch_grid")
-
-
-@settings
-class StudySettings:
-    """Which adaptations are compared.
-
-    Raises:
-        LafsError: for doubled values and negative shots.
-    """
-
-    methods: tuple[Method, ...] = setting(
-        "how the transformer starts; scratch is the backbone of that name, scratch_grid the same on the "
-        "plain grid; lafs_no_noise is LAFS without landmark noise, lafs_all_landmarks without subsets of "
-        "them in local views",
-        ("scratch", "grid", "lafs"),
-        min_length=1,
-    )
-    shots: tuple[int, ...] = setting(
-        "labeled images per identity; 0 benchmarks the start as it is, without adaptation",
-        (1, 2, 4, 10),
-        min_length=1,
-    )
-    seeds: tuple[int, ...] = setting("of shots, start and order of an adaptation", (0, 1, 2), min_length=1)
-    steps: int | None = setting(
-        "optimizer steps of every adaptation, however many images it has; null keeps adapt's epochs",
-        None,
-        ge=1,
-    )
-
-    def __post_init__(self):
-        for name in ("methods", "shots", "seeds"):
-            values = getattr(self, name)
-            if len(set(values)) < len(values):
-                raise LafsError(f"{name} is {list(values)}; each value may stand once")
-        if any(count < 0 for count in self.shots):
-            raise LafsError(f"shots is {list(self.shots)}; expected 0 (no adaptation) or more")
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,7 @@ def _hardest(hardest: pd.DataFrame, faces: pd.DataFrame) -> dict[str, dict[str, 
     keys = pd.unique(hardest[["key_a", "key_b"]].to_numpy().ravel())
     shown = faces[faces["key"].isin(keys)]
     images = FaceImages(shown)
-    pictures = {key: face_picture(images[place], f"face {key}") for place, key in enumerate(images.keys)}
+    pictures = {key: face_picture(images[place], f"face {key}") for place, key in enumerate(shown["key"])}
     benchmarks: dict[str, dict[str, Any]] = {}
     for (benchmark, error), rows in hardest.groupby(["benchmark", "error"], sort=False):
         pairs = [

@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import torch
@@ -10,65 +10,10 @@ import torch
 from lafs_pipeline.faces.manifest import TRAIN
 from lafs_pipeline.faces.subsets import read_keys, select_shots
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
-from lafs_pipeline.models.methods import ORDER
 from lafs_pipeline.models.part_fvit import FViT, PartFViT, build_model
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import derive_seed
-from lafs_pipeline.runtime.settings import setting, settings
-from lafs_pipeline.sources.open import keep_local
-from lafs_pipeline.training.landmark_warps import WarpTrainingSettings
-from lafs_pipeline.training.self_supervised import PretrainSettings
-from lafs_pipeline.training.supervised import RecognitionSettings
-
-
-@settings
-class LandmarkSettings:
-    """How the network that finds landmarks comes about."""
-
-    method: Literal["warps", "identities", "weights"] = setting(
-        "warps learns from warped faces without labels; identities is the paper's stage 1, which learns from "
-        "the labels of all training faces; weights takes an authors' checkpoint",
-        "identities",
-    )
-    weights: str | None = setting("an authors' Part fViT checkpoint, for the method weights", None)
-    warps: WarpTrainingSettings = setting("how it learns from warps", WarpTrainingSettings())
-    recognition: RecognitionSettings = setting("how it learns from identities", RecognitionSettings())
-
-    def __post_init__(self):
-        keep_local(self, "weights")
-        if (self.method == "weights") != (self.weights is not None):
-            raise LafsError(
-                f"method is {self.method} and weights is {self.weights}: set method to weights and weights to"
-                " the path of an authors' checkpoint, or weights to null"
-            )
-
-
-@settings
-class TimmSettings:
-    """A vision transformer of timm."""
-
-    name: str = setting("timm's name, whose weights are downloaded, or local-dir:FOLDER in its layout")
-    image_size: int | None = setting("side of the images it takes; null keeps its own", None, ge=16)
-
-
-@settings
-class AdaptSettings:
-    """Adaptation to few labels."""
-
-    shots: int | None = setting("images per identity; null takes all", None, ge=1)
-    identity_fraction: float = setting("part of the identities", 1.0, gt=0, le=1)
-    min_images: int = setting("identities with fewer images are left out", 1, ge=1)
-    keys: str | None = setting("text or Parquet file of manifest keys to choose from, instead of all", None)
-    probe_identities: int = setting(
-        "identities on which frozen backbones are probed, linearly and by k-NN; 0 leaves it out", 100, ge=0
-    )
-    timm: dict[str, TimmSettings] = setting("further starts by name of their row, adapted alike", {})
-    recognition: RecognitionSettings = setting("how the model is adapted", RecognitionSettings())
-
-    def __post_init__(self):
-        keep_local(self, "keys")
-        if taken := sorted(set(self.timm) & set(ORDER)):
-            raise LafsError(f"timm has {', '.join(taken)}, which is a row already; take another name")
+from lafs_pipeline.training.recipe_settings import AdaptSettings, PretrainSettings, RecognitionSettings
 
 
 def fresh_model(

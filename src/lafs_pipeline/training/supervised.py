@@ -4,7 +4,7 @@ Source: Part fViT (arXiv 2212.00057), section 4; LAFS (arXiv 2403.08161), sectio
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -20,94 +20,21 @@ from lafs_pipeline.objectives.landmarks import landmark_regularizer, landmark_we
 from lafs_pipeline.objectives.margin import HEADS, MarginHead, MixedLabels
 from lafs_pipeline.objectives.partial_fc import PartialFC
 from lafs_pipeline.runtime import processes
-from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.row_shards import RowShard
 from lafs_pipeline.runtime.seeding import derive_seed, random_generator
-from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.training.loading import FaceSamples
 from lafs_pipeline.training.monitoring.health import spread_warning
 from lafs_pipeline.training.monitoring.probes import IdentityProbe
 from lafs_pipeline.training.parameter_groups import freeze, layer_decay_groups
-from lafs_pipeline.training.settings import TrainingSettings
+from lafs_pipeline.training.recipe_settings import RecognitionSettings
 from lafs_pipeline.training.stage import Losses, MicroBatch, Progress
 from lafs_pipeline.views.normalize import to_input
-from lafs_pipeline.views.supervised import AugmentationSettings, SupervisedAugmentation, mixup
+from lafs_pipeline.views.supervised import SupervisedAugmentation, mixup
 
 SHOWN_FACES = 12
 """In a picture of the landmarks."""
 DrawLandmarks = Callable[[np.ndarray, dict[str, np.ndarray]], np.ndarray]
 """Faces (n, H, W, 3), landmarks (n, N, 2) in pixels by title -> picture (H, W, 3); can be pickled."""
-
-
-@settings
-class RecognitionSettings:
-    """Margin-loss training on identity labels (defaults are the published adaptation)."""
-
-    loss: Literal["cosface", "arcface", "adaface"] = setting(
-        "margin loss; cosface alone takes the soft targets of mixup", "cosface"
-    )
-    scale: float = setting("scale s of the cosines", 64.0, gt=0)
-    margin: float = setting(
-        "margin m; published are 0.4 for CosFace (Part fViT), 0.5 (radians) for ArcFace, 0.4 for AdaFace",
-        0.4,
-        ge=0,
-        lt=1,
-    )
-    augmentation: AugmentationSettings = setting("augmentation of an image", AugmentationSettings())
-    landmark_regularization: float = setting(
-        "factor on the weight that ties landmarks to those of stage 1; 0 leaves them free", 1.0, ge=0
-    )
-    layer_decay: float = setting(
-        "learning-rate factor from layer to layer; 1 is one rate for all", 0.58, gt=0, le=1
-    )
-    freeze_landmark_network: bool = setting(
-        "leave the landmark network as it is, its BatchNorm statistics included", False
-    )
-    freeze_blocks: int = setting(
-        "first blocks of the transformer that stay as they are, with patch embedding, class token and "
-        "positions before them; 0 trains all",
-        0,
-        ge=0,
-    )
-    shard_classes: bool = setting(
-        "shard the class matrix over the processes (Partial FC); worth it from some 100,000 identities",
-        False,
-    )
-    class_sample_rate: float = setting(
-        "share of the classes a step compares with, those of its images always among them; below 1 the class "
-        "matrix is sharded",
-        1.0,
-        gt=0,
-        le=1,
-    )
-    landmark_weight_decay: float = setting("weight decay in the trunk of the landmark network", 0.05, ge=0)
-    probe_images: int = setting("labeled images of the k-NN probe; 0 leaves it out", 1000, ge=0)
-    training: TrainingSettings = setting(
-        "schedule and optimizer",
-        TrainingSettings(
-            epochs=34,
-            batch_size=1200,
-            accumulation=3,
-            learning_rate=2.1e-3,
-            reference_batch=1008,
-            batch_scaling="sqrt",
-            warmup_epochs=5,
-            weight_decay=0.1,
-            clip_norm=None,
-        ),
-    )
-
-    def __post_init__(self):
-        if self.loss != "cosface" and self.augmentation.mixup_probability > 0:
-            raise LafsError(
-                f"loss is {self.loss}, which is defined for whole class numbers, but "
-                f"augmentation.mixup_probability is {self.augmentation.mixup_probability:g}; set it to 0, or "
-                "take cosface"
-            )
-
-    def shards_classes(self) -> bool:
-        """Whether every process holds some rows of the class matrix instead of all."""
-        return self.shard_classes or self.class_sample_rate < 1
 
 
 class RecognitionSamples(FaceSamples):

@@ -20,7 +20,8 @@ logger = logging.getLogger(__name__)
 
 def choose_shots(faces: pd.DataFrame, parameters: dict[str, Any], seed: int) -> pd.DataFrame:
     """The labeled faces that adaptation may see; none where no training face has a label."""
-    from lafs_pipeline.training.recipes import AdaptSettings, choose_adaptation_faces
+    from lafs_pipeline.training.recipe_settings import AdaptSettings
+    from lafs_pipeline.training.recipes import choose_adaptation_faces
 
     options = parse(AdaptSettings, parameters, "adapt")
     train = faces[faces["split"] == "train"]
@@ -45,7 +46,8 @@ def adapt_models(
     from lafs_pipeline.pipelines.run_context import run_context
     from lafs_pipeline.reporting.landmarks import landmarks_picture
     from lafs_pipeline.training.jobs import train_recognition
-    from lafs_pipeline.training.recipes import AdaptSettings, fit_recognition
+    from lafs_pipeline.training.recipe_settings import AdaptSettings
+    from lafs_pipeline.training.recipes import fit_recognition
 
     options = parse(AdaptSettings, parameters, "adapt")
     if shots.empty:
@@ -82,7 +84,7 @@ def probe(
     from lafs_pipeline.evaluation.settings import EvaluateSettings
     from lafs_pipeline.models.methods import STAGE1
     from lafs_pipeline.runtime.launch_settings import LaunchSettings
-    from lafs_pipeline.training.recipes import AdaptSettings
+    from lafs_pipeline.training.recipe_settings import AdaptSettings
 
     options = parse(AdaptSettings, parameters, "adapt")
     gallery, queries = choose_probe_faces(faces, shots, options.probe_identities, seed)
