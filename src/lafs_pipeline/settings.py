@@ -12,6 +12,7 @@ from kedro.utils import find_kedro_project
 
 from lafs_pipeline.hooks import EndingHooks, GuardHooks, SummaryHooks, TrackingHooks
 from lafs_pipeline.hooks.logs import set_up_logs, use_terminal_handler
+from lafs_pipeline.runtime.cores import wait_passively
 from lafs_pipeline.runtime.credentials import keep_credentials_out_of_logs
 
 keep_credentials_out_of_logs()
@@ -26,6 +27,8 @@ with warnings.catch_warnings(record=True):
 SERVER = os.environ.get("MLFLOW_TRACKING_URI")
 """MLflow changes the variable later on."""
 
+# Before the first node imports torch.
+wait_passively()
 # A dead server costs one request: less than a minute, by MLflow's defaults a quarter of an hour.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "25")

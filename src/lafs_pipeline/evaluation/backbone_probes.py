@@ -15,7 +15,7 @@ from lafs_pipeline.faces.subsets import identity_labels
 from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.runtime.seeding import derive_seed
-from lafs_pipeline.training.probes import knn_accuracy, linear_accuracy
+from lafs_pipeline.training.monitoring.probes import knn_accuracy, linear_accuracy
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def probe_backbones(
         shots (images learned from).
     """
     if queries.empty:
-        logger.warning("no probes: the identities of the adaptation have no images beside their shots")
+        logger.warning("no probes: no labeled identity has images beside those of the adaptation")
         return pd.DataFrame(columns=COLUMNS)
     both = pd.concat((gallery, queries))
     labels, names = identity_labels(both)

@@ -29,7 +29,7 @@ NEXT = {
     "export": "lafs embed FOLDER --model {exported}",
 }
 TO_LOOK = "kedro mlflow ui (curves, comparison of runs), kedro viz run (the graph)"
-TABLES = ("benchmarks", "study_table")
+SHOWN = ("benchmarks", "verdict", "study_table", "study_verdict")
 
 
 class SummaryHooks:
@@ -40,7 +40,7 @@ class SummaryHooks:
         """Start anew: a process can run several pipelines one after the other."""
         self.nodes, self.begun, self.clock = len(pipeline.nodes), 0, time.monotonic()
         self.saved: list[str] = []
-        self.tables: dict[str, pd.DataFrame] = {}
+        self.shown: dict[str, pd.DataFrame | str] = {}
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
@@ -52,10 +52,10 @@ class SummaryHooks:
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Note what was saved, and keep the tables."""
+        """Note what was saved, and keep what is shown."""
         self.saved.append(dataset_name)
-        if dataset_name in TABLES:
-            self.tables[dataset_name] = data
+        if dataset_name in SHOWN:
+            self.shown[dataset_name] = data
 
     @hook_impl(tryfirst=True)
     def after_pipeline_run(
@@ -66,11 +66,19 @@ class SummaryHooks:
         files = {name: place for name in kept if (place := saved_path(catalog, name)) is not None}
         if files:
             print(f"\n{_listing(files.values())}")
-        for name, table in self.tables.items():
-            print(f"\n{_benchmarks(table) if name == 'benchmarks' else table.to_string(index=False)}")
+        for name in SHOWN:
+            if name in self.shown and len(self.shown[name]):
+                print(f"\n{_text(name, self.shown[name])}")
         if "report" in files:
             print(f"\nThe report, for a browser: {files['report'].absolute().as_uri()}")
         print(f"\nNext: {advice.complete(_next(run_params, files))}")
+
+
+def _text(name: str, shown: pd.DataFrame | str) -> str:
+    """As it is printed."""
+    if isinstance(shown, str):
+        return shown
+    return _benchmarks(shown) if name == "benchmarks" else shown.to_string(index=False)
 
 
 def _benchmarks(table: pd.DataFrame) -> str:
