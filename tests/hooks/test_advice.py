@@ -41,6 +41,7 @@ def texts() -> Iterator[tuple[str, str]]:
                 yield path.name, node.value
 
 
+FILES = {"model.safetensors"}
 TEXTS = list(texts())
 ROWS = {row[0] for group in GROUPS for row in parameter_rows(group_settings(group), None, None, group)}
 
@@ -62,7 +63,7 @@ def test_parameters_that_messages_name_exist():
     modules = {
         path.relative_to(SOURCE).with_suffix("").as_posix().replace("/", ".") for path in SOURCE.rglob("*.py")
     }
-    assert [name for name in sorted(names) if not is_parameter(name) and name not in modules] == []
+    assert [name for name in sorted(names) if not is_parameter(name) and name not in modules | FILES] == []
     relative = found(r"(?<![\w./])training\.([a-z_]+)\b(?!\()")
     fields = {row.removeprefix("pretrain.training.") for row in ROWS if row.startswith("pretrain.training.")}
     assert {"resume", "batch_size", "learning_rate"} <= relative <= fields
@@ -121,7 +122,8 @@ def test_commands_are_named_with_what_this_run_was_started_with(monkeypatch):
 
 
 def test_values_that_a_configuration_leaves_open_are_named_with_the_way_to_give_them():
-    sources = {"faces": {"path": None}, "synthetic": None}
+    optional = {"path": None, "pairs_file": None, "optional": True}
+    sources = {"faces": {"path": None}, "labeled": optional, "synthetic": None}
     benchmarks = {"pairs": {"path": "p", "pairs_file": None}}
     parameters = {"cataloging": {"sources": sources, "benchmarks": benchmarks}}
     message = (
@@ -131,6 +133,6 @@ def test_values_that_a_configuration_leaves_open_are_named_with_the_way_to_give_
     )
     with pytest.raises(LafsError, match=message):
         require_given(PROJECT / "conf/folder", parameters)
-    benchmarks["pairs"] = None
+    benchmarks["pairs"] = optional
     sources["faces"]["path"] = "given"
     require_given(PROJECT / "conf/folder", parameters)

@@ -36,7 +36,8 @@ def test_misspelt_names_get_the_nearest_one():
 
 
 def test_names_outside_of_groups_are_those_that_the_configuration_takes():
-    assert given_names(PROJECT / "conf") == {"faces_folder", "benchmark_folder", "benchmark_pairs"}
+    names = {"faces_folder", "labeled_folder", "benchmark_folder", "benchmark_pairs"}
+    assert given_names(PROJECT / "conf") == names
 
 
 @pytest.mark.parametrize(

@@ -35,11 +35,17 @@ def require_given(conf: Path, parameters: Mapping[str, Any]) -> None:
     for file in sorted(conf.glob("parameters*.yml")):
         for path, value in _leaves(yaml.safe_load(file.read_text(encoding="utf-8")) or {}):
             found = LEFT_OPEN.fullmatch(value) if isinstance(value, str) else None
-            if found and _at(parameters, path) is None and _at(parameters, path[:-1]) is not None:
+            entry = _at(parameters, path[:-1])
+            if found and entry is not None and entry.get(path[-1]) is None and not _is_left_out(entry):
                 name, variable = found.groups()
                 missing.append(f"{'.'.join(path)} by --params {name}=PATH or the variable {variable}")
     if missing:
         raise LafsError(f"these parameters are not set; give {'; '.join(missing)}")
+
+
+def _is_left_out(entry: Mapping[str, Any]) -> bool:
+    """Whether it may be left out, and nothing is given of it."""
+    return bool(entry.get("optional")) and entry.get("path") is None and entry.get("pairs_file") is None
 
 
 def _leaves(values: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
