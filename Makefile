@@ -9,7 +9,7 @@ DATA := $(if $(LAFS_DATA),$(LAFS_DATA),data)
 
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: setup demo check test test-slow chaos coverage lint types format docs bench bench-gpu profile clean clean-data
+.PHONY: setup demo lowest check test test-slow chaos coverage lint types format docs bench bench-gpu profile clean clean-data
 
 setup: $(READY)
 
@@ -20,6 +20,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 demo: setup
+	@echo "The whole takes some four minutes on two cores; every training says how long it has to go."
 	$(BIN)/kedro run
 
 # One thread in each process: as many processes as cores then disturb each other least.
@@ -31,6 +32,13 @@ check: lint types
 
 test: lint types
 	$(PYTEST) -m 'not slow'
+
+# The quick tests, a step of every stage among them, on the lowest versions that pyproject.toml allows.
+lowest:
+	$(PYTHON) -m venv .venv-lowest
+	$(PYTHON) .ci/lowest.py > .venv-lowest/lowest.txt
+	.venv-lowest/bin/python -m pip install --quiet --constraint .venv-lowest/lowest.txt --editable . pytest pytest-timeout hypothesis scikit-image
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -q -m 'not slow' $(QUICK:%=tests/%)
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
@@ -66,6 +74,9 @@ bench: setup
 	$(BIN)/python -m benchmarks.checkpoint
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.small_step
+	$(BIN)/python -m benchmarks.contention
+	$(BIN)/python -m benchmarks.rehearsal
 
 bench-gpu: setup
 	$(BIN)/python -m benchmarks.gpu --json

@@ -73,6 +73,16 @@ def test_rows_belong_to_their_keys(tmp_path, faces, flip, precision):
     np.testing.assert_allclose(own, expected.numpy(), atol=1e-5 if precision == "float32" else 5e-3)
 
 
+def test_arithmetic_of_less_precision_is_near_and_ends_with_the_extraction(tmp_path, faces):
+    model = small_model()
+    full, half = (embed(model, faces, tmp_path, arithmetic=one).vectors for one in ("float32", "bf16"))
+    assert not np.array_equal(full, half)
+    # bf16 keeps 8 bits: a product is off by up to 0.4 %.
+    np.testing.assert_allclose(half, full, atol=0.02 * np.abs(full).max())
+    assert torch.get_float32_matmul_precision() == "highest"
+    assert not torch.is_autocast_enabled("cpu")
+
+
 def test_what_is_there_is_read_and_not_made(tmp_path, faces):
     model = small_model()
     digest, store = model_digest(model), EmbeddingStore(tmp_path)
@@ -82,7 +92,7 @@ def test_what_is_there_is_read_and_not_made(tmp_path, faces):
     np.testing.assert_array_equal(again.vectors, first.vectors)
     assert digest[:32] in str(file)
     assert first.fingerprint in file.name
-    for change in ({"flip": False}, {"precision": "float16"}):
+    for change in ({"flip": False}, {"precision": "float16"}, {"arithmetic": "bf16"}):
         with pytest.raises(AssertionError, match="embedded again"):
             store.embed(Refuses(), digest, {"b": faces}, options(**change), ALONE)
     with pytest.raises(AssertionError, match="embedded again"):

@@ -107,7 +107,7 @@ def test_a_server_that_dies_in_a_training_and_comes_back_after_the_run(
     kedro_run, server, data, runs, capsys, processes
 ):
     server.start()
-    settings = f"--params=pretrain.methods=[lafs],pretrain.training.epochs=40,launch.processes={processes}"
+    settings = f"--params=pretrain.methods=[lafs],pretrain.training.epochs=15,launch.processes={processes}"
     run = kedro_run(data, "--pipelines=pretrain", settings, MLFLOW_TRACKING_URI=server.uri)
     folder = training_of(run, data)
     run.wait_for_file(folder / "metrics.jsonl", lambda text: text.count("\n") > 5)
@@ -116,7 +116,7 @@ def test_a_server_that_dies_in_a_training_and_comes_back_after_the_run(
     assert (run.stdout + run.stderr).count("MLflow failed") == 1
     assert (data / "06_models/backbones/lafs.safetensors").exists()
     assert RunRecord(data / "06_models/checkpoints").read() is None
-    assert len(written_curve(data, "pretrain_lafs")) == 160
+    assert len(written_curve(data, "pretrain_lafs")) == 60
 
     server.start()
     client = MlflowClient(server.uri)

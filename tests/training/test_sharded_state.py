@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.training.overflow_workers import OVERFLOW_AT, START, STEPS, train_with_overflow
 from tests.training.shard_workers import Case, Clipping, Work, made_up, optimize, share, work
 
 from lafs_pipeline.runtime.launch import launch
@@ -95,3 +96,13 @@ def test_a_matrix_of_another_size_is_left_for_the_fitting_to_refuse():
     whole = optimize(5)
     part = take_shards(whole, {MATRIX: RowShard.of(6, 1, 2)})
     assert part.weights[MATRIX] is whole.weights[MATRIX]
+
+
+def test_an_overflow_in_the_rows_of_one_process_is_one_in_all():
+    first, second = launch(train_with_overflow, None, LaunchSettings(processes=2))
+    assert torch.equal(first, second)
+    skipped, scale, length = first.unbind(1)
+    assert skipped.tolist() == [float(step == OVERFLOW_AT) for step in range(STEPS)]
+    assert scale.tolist() == [START if step < OVERFLOW_AT else START / 2 for step in range(STEPS)]
+    assert length[OVERFLOW_AT] == length[OVERFLOW_AT - 1]
+    assert len(set(length.tolist())) == STEPS - 1

@@ -3,9 +3,11 @@
 import logging
 import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -16,31 +18,17 @@ from tqdm import tqdm
 
 from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.faces.dataset import FaceImages
-from lafs_pipeline.faces.manifest import fingerprint
-from lafs_pipeline.models.embedding import flip_sum
+from lafs_pipeline.faces.manifest import LOADED_COLUMNS, fingerprint
+from lafs_pipeline.models.embedding import Embeddings, flip_sum
 from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.errors import LafsError, Stopped
+from lafs_pipeline.runtime.host_copy import HostCopy
 from lafs_pipeline.runtime.launch import launch
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.runtime.stop_signals import StopSignals
 from lafs_pipeline.views.normalize import to_input
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class Embeddings:
-    """Embeddings of the faces of one benchmark.
-
-    Attributes:
-        rows: position in `vectors` by key of the face.
-        vectors: (n, D) float32 or float16, memory-mapped, of any length.
-        fingerprint: of the faces (:func:`lafs_pipeline.faces.manifest.fingerprint`).
-    """
-
-    rows: pd.Series
-    vectors: np.ndarray
-    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -63,8 +51,8 @@ class EmbeddingStore:
     ) -> dict[str, Embeddings]:
         """Embed the faces of benchmarks, or read embeddings where this model has embedded these faces before.
 
-        Files are named by the digests of model and faces, by flip and precision, and are atomic. Several
-        processes write a share of the rows each.
+        Files are named by the digests of model and faces, by flip, precision and arithmetic, and are atomic.
+        Several processes write a share of the rows each.
 
         Args:
             model: images (B, 3, 112, 112) in [-1, 1] -> (B, D).
@@ -81,8 +69,10 @@ class EmbeddingStore:
             Stopped: after a signal; files that are not whole are not kept.
         """
         flags = f"{'flip' if options.flip else 'plain'}-{options.precision}"
+        flags += "" if options.arithmetic == "float32" else f"-{options.arithmetic}"
         folder = self.folder / digest[:32]
         prints = {name: fingerprint(faces) for name, faces in tables.items()}
+        tables = {name: faces[LOADED_COLUMNS] for name, faces in tables.items()}
         tables = {name: faces.sort_values("key", ignore_index=True) for name, faces in tables.items()}
         paths = {name: folder / f"{prints[name]}-{flags}.npy" for name in tables}
         absent = {
@@ -151,7 +141,7 @@ def _extract(job: _Extraction) -> None:
     embed = flip_sum(model) if job.options.flip else model
     width = embed(torch.zeros(1, 3, 112, 112, device=device)).shape[1]
     temporary = Path(processes.broadcast_object(str(job.temporary)))
-    with StopSignals() as signals:
+    with StopSignals() as signals, arithmetic(device, job.options.arithmetic):
         for path, faces in job.tables.items():
             if processes.is_main():
                 offset = _reserve(temporary, (len(faces), width), job.options.precision)
@@ -161,6 +151,18 @@ def _extract(job: _Extraction) -> None:
             if processes.is_main():
                 temporary.replace(path)
             processes.barrier()
+
+
+@contextmanager
+def arithmetic(device: torch.device, wanted: str) -> Iterator[None]:
+    """Inside, matrix products are those of `EvaluateSettings.arithmetic`."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if wanted == "tf32" else "highest")
+    try:
+        with torch.autocast(device.type, torch.bfloat16, enabled=wanted == "bf16"):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _reserve(path: Path, shape: tuple[int, int], precision: str) -> int:
@@ -183,17 +185,27 @@ def _write_share(
     first, end = bounds[processes.rank()], bounds[processes.rank() + 1]
     steps = -(-int(np.diff(bounds).max()) // options.batch_size)
     images = FaceImages(faces.iloc[first:end])
-    batches = iter(DataLoader(images, options.batch_size, **processes.loading(options.workers)))
+    loading = processes.loading(options.workers)
+    batches = iter(DataLoader(images, options.batch_size, pin_memory=device.type == "cuda", **loading))
     hidden = None if processes.is_main() else True
     with open(path, "r+b") as stream:  # noqa: PTH123
         stream.seek(offset + int(first) * width * np.dtype(options.precision).itemsize)
+        previous: HostCopy | None = None
         for step in tqdm(range(steps), desc="embeddings", unit="batch", disable=hidden):
             batch: Tensor | None = next(batches, None)
+            current = None
             if batch is not None:
-                vectors = embed(to_input(batch.to(device))).cpu().numpy()
-                stream.write(vectors.astype(options.precision).tobytes())
+                current = HostCopy(embed(to_input(batch.to(device, non_blocking=True))).float())
+            _append(stream, previous, options.precision)
+            previous = current
             reason = processes.agree_on_stop(signals.requested)
             if reason and step + 1 < steps:
                 raise Stopped(f"embedding stopped ({reason}); the same command starts it again")
+        _append(stream, previous, options.precision)
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def _append(stream: BinaryIO, vectors: HostCopy | None, precision: str) -> None:
+    if vectors is not None:
+        stream.write(vectors.numpy().astype(precision).tobytes())

@@ -1,0 +1,10 @@
+"""Prints the lowest versions that pyproject.toml allows, as constraints for pip."""
+
+import re
+import tomllib
+from pathlib import Path
+
+project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+for requirement in project["dependencies"]:
+    name, version = re.match(r"([\w-]+)(?:>=|~=)([\d.]+)", requirement).groups()
+    print(f"{name}=={version}")
