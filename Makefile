@@ -61,7 +61,7 @@ format: setup
 	$(BIN)/ruff format .
 
 docs: setup
-	$(BIN)/python -m lafs_pipeline.pipelines.reference docs/pipelines
+	$(BIN)/python -m docs.reference docs/pipelines
 	$(BIN)/mkdocs build --quiet --strict
 
 bench: setup

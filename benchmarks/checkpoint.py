@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from lafs_pipeline.models.part_fvit import build_model
-from lafs_pipeline.training.checkpoint_writer import CheckpointWriter
 from lafs_pipeline.training.checkpoints import Checkpoint
+from lafs_pipeline.training.checkpoints.writer import CheckpointWriter
 from lafs_pipeline.training.self_supervised import PretrainSettings, SelfSupervisedStage
 from lafs_pipeline.training.stage import MicroBatch, Progress
 from lafs_pipeline.training.step import autocast

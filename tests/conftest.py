@@ -6,7 +6,7 @@ import pytest
 import torch
 
 SHARED = Path(__file__).parents[2] / "shared"
-SHARED_RUNS = ("smoke", "catalogd")
+SHARED_RUNS = ("smoke", "cataloged")
 """Fixtures that take a whole run: tests that use one of them stay in one process."""
 LONGEST_FIRST = ("end_to_end", "hooks", "runtime", "training")
 """Folders whose tests start first, so that no process is left alone with them at the end."""

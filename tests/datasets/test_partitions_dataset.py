@@ -57,12 +57,11 @@ def test_what_was_there_stays_unless_it_is_to_be_overwritten(make, overwrite, le
 def test_what_may_be_missing(tmp_path):
     path = tmp_path / "table.parquet"
     dataset = OptionalDataset({"type": "pandas.ParquetDataset", "filepath": str(path)})
+    assert (dataset.exists(), dataset.load()) == (False, None)
+    dataset.save(TABLE)
     assert dataset.exists()
-    assert dataset.load() is None
-    TABLE.to_parquet(path)
+    pd.testing.assert_frame_equal(pd.read_parquet(path), TABLE)
     pd.testing.assert_frame_equal(dataset.load(), TABLE)
-    with pytest.raises(DatasetError, match="only read"):
-        dataset.save(TABLE)
     path.write_bytes(b"damaged")
     with pytest.raises(DatasetError) as caught:
         dataset.load()
@@ -73,13 +72,9 @@ def test_what_may_be_missing(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "place"),
     [
-        ("embeddings_dataset.EmbeddingsDataset", {"filepath": "s3://bucket/embeddings"}),
-        ("model_dataset.ModelDigestsDataset", {"filepath": "memory://models"}),
+        ("read_only_dataset.EmbeddingsDataset", {"filepath": "s3://bucket/embeddings"}),
+        ("read_only_dataset.ModelDigestsDataset", {"filepath": "memory://models"}),
         ("model_dataset.ModelExportDataset", {"filepath": "s3://bucket/lafs/model.safetensors"}),
-        (
-            "optional_dataset.OptionalDataset",
-            {"dataset": {"type": "pandas.ParquetDataset", "filepath": "s3://bucket/runs.parquet"}},
-        ),
         (
             "partitions_dataset.PartitionsDataset",
             {"path": "s3://bucket", "filename_suffix": ".parquet", "dataset": "pandas.ParquetDataset"},

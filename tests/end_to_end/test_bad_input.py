@@ -37,7 +37,8 @@ def test_unknown_parameter(kedro, tmp_path):
             "pretrain.student_temperature=-1",
             "pretrain.student_temperature is -1: input should be greater than 0",
         ),
-        ("pretrain.tokens=words", "pretrain.tokens is 'words': input should be 'landmarks' or 'grid'"),
+        ("pretrain.methods=[words]", "pretrain.methods.0 is 'words': input should be 'grid' or 'lafs'"),
+        ("pretrain.tokens=grid", "pretrain.tokens is called methods now; rename it in conf/"),
         ("adapt.shots=0", "adapt.shots is 0: input should be greater than or equal to 1"),
     ],
 )

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from docs.reference import parameter_rows
 from kedro.framework.cli.utils import _split_params
+from kedro.io import CatalogConfigResolver
 from tests.end_to_end.documents import PROJECT, SHELL, documents, expand
 
 from lafs_pipeline.pipeline_registry import register_pipelines
 from lafs_pipeline.pipelines.parameters import GROUPS, group_settings, parse
-from lafs_pipeline.pipelines.reference import parameter_rows
 from lafs_pipeline.settings import CONFIG_LOADER_ARGS, ProjectConfigLoader
 
 CONF = PROJECT / "conf"
@@ -45,15 +46,20 @@ def named(commands, pattern):
 @cache
 def catalog_files():
     """Patterns of the paths of the catalog in the data folder."""
-    entries = yaml.safe_load((CONF / "base/catalog.yml").read_text())
+    text = (CONF / "base/catalog.yml").read_text().replace("${globals:data}", "DATA")
+    entries = yaml.safe_load(text).items()
+    resolver = CatalogConfigResolver({name: entry for name, entry in entries if not name.startswith("_")})
+    names = {name for pipeline in register_pipelines().values() for name in pipeline.datasets()}
     paths = []
-    for entry in entries.values():
-        while not {"filepath", "path"} & entry.keys():
+    for name in names:
+        entry = resolver.resolve_pattern(name)
+        while isinstance(entry.get("dataset"), dict):
             entry = entry["dataset"]
-        parts = entry.get("path"), entry.get("filename_suffix", "")
-        paths.append(entry.get("filepath") or "{}/{{partition}}{}".format(*parts))
-    assert all(path.startswith("${globals:data}/") for path in paths)
-    return [path.removeprefix("${globals:data}/") for path in paths]
+        if {"filepath", "path"} & entry.keys():
+            parts = entry.get("path"), entry.get("filename_suffix", "")
+            paths.append(entry.get("filepath") or "{}/{{partition}}{}".format(*parts))
+    assert all(path.startswith("DATA/") for path in paths)
+    return [path.removeprefix("DATA/") for path in paths]
 
 
 def in_catalog(path):

@@ -9,7 +9,7 @@ from tests.end_to_end.documents import PROJECT
 
 CACHES = ("src/a/__pycache__", "tests/__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache", "site")
 OF_USERS = (
-    *("data/06_models/backbones/lafs.safetensors", "data/06_models/checkpoints/pretrain/step-8/model"),
+    *("data/06_models/backbones/lafs.safetensors", "data/06_models/checkpoints/pretrain_lafs/step-8/model"),
     *("data/03_primary/.gitkeep", "mlflow.db", "mlartifacts/1/report.html", "conf/local/parameters.yml"),
     *("lafs_pipeline.log", "src/a/b.py", "notes.txt"),
 )

@@ -24,7 +24,7 @@ FOREIGN = (
     "WebGL",  # drawn without a graphics card
 )
 """What MLflow itself, the parts that it is made of and the browser write into the console."""
-GRID = "pretrain.tokens=grid,pretrain.views.local_size=48"
+GRID = "pretrain.methods=[grid]"
 ACCURACY = "accuracy/held_out/lafs"
 MEMORY = {
     "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true",  # else a panel opens at a first visit
@@ -45,6 +45,11 @@ ROWS = """return [...document.querySelectorAll('tr, [role=row]')]
         .map(cell => cell.textContent.trim()))"""
 CURVES = """return [...document.querySelectorAll('.js-plotly-plot')]
     .filter(plot => plot.querySelectorAll('.scatterlayer .js-line').length >= 2).length >= 3"""
+SECTION = """const header = [...document.querySelectorAll('[aria-expanded]')]
+        .find(found => found.textContent.trim().startsWith(arguments[0]));
+    header?.scrollIntoView();
+    return header !== undefined"""
+"""Charts are drawn once they come into view."""
 PICTURE = """return [...document.images].some(image =>
     image.src.startsWith('blob:') && image.naturalWidth === arguments[0] && image.checkVisibility())"""
 BRING = """const rows = [...document.querySelectorAll('tr')];
@@ -101,14 +106,12 @@ def test_the_list_of_runs_with_methods_and_results(window, store, tmp_path):
     window.open(store.page(""))
     window.wait_for_text(store.lafs.info.run_name, store.grid.info.run_name)
     window.click("[data-testid=column-selection-dropdown]", "Columns")
-    for name in ("method", "pretrain.tokens", ACCURACY):
+    for name in ("method", ACCURACY):
         window.click(CHECKBOX.format(name))
         window.wait_for(CHECKED, CHECKBOX.format(name))
     window.click("[data-testid=column-selection-dropdown]", "Columns")
     methods = window.wait_for(COLUMN, "method")
-    assert [methods[0], methods[-1]] == ["grid", "lafs"]
-    tokens = window.wait_for(COLUMN, "pretrain.tokens")
-    assert [tokens[0], tokens[-1]] == ["grid", "landmarks"]
+    assert [methods[0], methods[-1]] == ["grid", "grid+lafs"]
     shown = window.wait_for(COLUMN, ACCURACY)
     expected = [run.data.metrics[ACCURACY] for run in (store.grid, store.lafs)]
     assert [float(shown[0]), float(shown[-1])] == pytest.approx(expected, abs=1e-3)
@@ -117,11 +120,11 @@ def test_the_list_of_runs_with_methods_and_results(window, store, tmp_path):
 
 def test_scores_and_curves_of_both_methods_in_one_chart(window, store, tmp_path):
     window.open(experiment_page(store.address, "", store.experiment))
-    window.wait_for_text(ACCURACY)
+    window.wait_for_text(ACCURACY, *(f"{run.data.metrics[ACCURACY]:.2f}" for run in (store.lafs, store.grid)))
     shown = window.text()
     assert shown.index(ACCURACY) < shown.index("adapt_lafs")
-    for run in (store.lafs, store.grid):
-        assert f"{run.data.metrics[ACCURACY]:.2f}" in shown
+    window.screenshot(tmp_path / "scores.png")
+    window.wait_for(SECTION, "adapt_scratch")
     curve = "adapt_scratch/embedding_std"
     for run in (store.lafs, store.grid):
         window.wait_for_text(f"{run.info.run_name} ({curve})")
@@ -132,16 +135,16 @@ def test_scores_and_curves_of_both_methods_in_one_chart(window, store, tmp_path)
 def test_the_page_of_a_run(window, store, tmp_path):
     run = store.lafs
     window.open(store.page(f"/{run.info.run_id}"))
-    window.wait_for_text(run.info.run_name, "stage1/loss", "pretrain.tokens")
+    window.wait_for_text(run.info.run_name, "stage1/loss", "pretrain.methods")
     window.screenshot(tmp_path / "run.png")
     rows = window.run(ROWS)
     parameters = [row[0] for row in rows if row and row[0] in run.data.params]
     assert parameters[:5] == ["pipeline", "dataset", "method", "model", "shots"]
-    assert {"pretrain.tokens", "adapt.shots", "model.sizes.depth"} <= set(parameters)
+    assert {"pretrain.methods", "adapt.shots", "model.sizes.depth"} <= set(parameters)
     accuracies = {row[1]: row[2] for row in rows if row[:1] == ["held_out"]}
     assert accuracies == {
         model: f"{run.data.metrics[f'accuracy/held_out/{model}']:.4f}"
-        for model in ("stage1", "scratch", "lafs")
+        for model in ("stage1", "scratch", "grid", "lafs")
     }
     window.wait_for_text(
         *(f"{data.dataset.name} ({data.dataset.digest})" for data in run.inputs.dataset_inputs[:1])
@@ -160,12 +163,12 @@ def test_a_picture_among_the_artifacts(window, store, smoke, tmp_path):
 def test_methods_side_by_side(window, store, tmp_path):
     runs = ",".join(f"%22{run.info.run_id}%22" for run in (store.lafs, store.grid))
     window.open(f"{store.address}/#/compare-runs?runs=[{runs}]&experiments=[%22{store.experiment}%22]")
-    window.wait_for_text("pretrain.tokens", "adapt_scratch/loss")
+    window.wait_for_text("pretrain.methods", ACCURACY)
     rows = {row[0]: row[1:] for row in window.run(ROWS) if len(row) == 3}
     assert rows["Run Name:"] == [store.lafs.info.run_name, store.grid.info.run_name]
-    assert rows["method"] == ["lafs", "grid"]
-    assert rows["pretrain.tokens"] == ["landmarks", "grid"]
+    assert rows["method"] == ["grid+lafs", "grid"]
+    assert rows["pretrain.methods"] == ["['grid', 'lafs']", "['grid']"]
     for run in (store.lafs, store.grid):
-        window.wait_for_text(f"{run.data.metrics['adapt_scratch/loss']:.4g}")
-    window.wait_for(BRING, "pretrain.tokens")
+        window.wait_for_text(f"{round(run.data.metrics[ACCURACY], 3):g}")
+    window.wait_for(BRING, "pretrain.methods")
     window.screenshot(tmp_path / "compared.png")

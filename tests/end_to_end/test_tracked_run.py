@@ -17,7 +17,7 @@ from lafs_pipeline.models.embedding import unit_embeddings
 
 def test_the_run_is_tracked(smoke, mlflow_run):
     client, run = mlflow_run
-    assert run.info.run_name == "all synthetic lafs 96x2 4-shot"
+    assert run.info.run_name == "all synthetic grid+lafs 96x2 4-shot"
     labels = {name: run.data.tags[name] for name in ("pipeline", "dataset", "method", "model", "shots")}
     assert list(labels.values()) == run.info.run_name.removesuffix("-shot").split()
     assert run.data.params["pretrain.training.epochs"] == "1"
@@ -43,8 +43,8 @@ def test_the_run_is_tracked(smoke, mlflow_run):
         for folder in ("backbones", "face_models")
     }
     assert models == {
-        "backbones": {f"backbones/{name}.safetensors" for name in ("scratch", "lafs")},
-        "face_models": {f"face_models/{name}.safetensors" for name in ("stage1", "scratch", "lafs")},
+        "backbones": {f"backbones/{name}.safetensors" for name in ("scratch", "grid", "lafs")},
+        "face_models": {f"face_models/{name}.safetensors" for name in ("stage1", "scratch", "grid", "lafs")},
     }
 
 
@@ -63,7 +63,12 @@ def test_the_model_is_registered_and_embeds_as_its_file_does(smoke, mlflow_run, 
 
 @pytest.mark.parametrize(
     ("picture", "images_seen"),
-    [("stage1~landmarks", (128, 256)), ("pretrain~views", (128,)), ("adapt_lafs~landmarks", (64, 128))],
+    [
+        ("stage1~landmarks", (128, 256)),
+        ("pretrain_grid~views", (128,)),
+        ("pretrain_lafs~views", (128,)),
+        ("adapt_lafs~landmarks", (64, 128)),
+    ],
 )
 def test_every_probe_leaves_a_picture(mlflow_run, picture, images_seen):
     client, run = mlflow_run
@@ -80,7 +85,8 @@ def test_the_load_of_the_machine_is_tracked(mlflow_run):
     ("stage", "metrics"),
     [
         ("stage1", ["loss", "learning_rate", "images_per_second", "loader_share", "knn_accuracy"]),
-        ("pretrain", ["loss", "learning_rate", "teacher_temperature", "teacher_entropy", "embedding_std"]),
+        ("pretrain_lafs", ["loss", "learning_rate", "teacher_temperature", "teacher_entropy"]),
+        ("pretrain_grid", ["loss", "teacher_entropy", "embedding_std"]),
         ("adapt_lafs", ["loss", "landmark_distance", "knn_accuracy"]),
         ("adapt_scratch", ["loss", "landmark_distance", "knn_accuracy"]),
     ],

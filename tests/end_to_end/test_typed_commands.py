@@ -196,8 +196,8 @@ def test_the_wheel_runs_elsewhere(packaged):
 
 def without_pretraining(data):
     """The folder of pretrainings, after removing the old ones so that one is made anew."""
-    shutil.rmtree(data / "06_models/checkpoints/pretrain")
-    return data / "06_models/checkpoints/pretrain"
+    shutil.rmtree(data / "06_models/checkpoints/pretrain_lafs")
+    return data / "06_models/checkpoints/pretrain_lafs"
 
 
 def first_line(folder):
@@ -234,7 +234,7 @@ def test_own_faces_by_parameters_and_by_environment(type_in, own_faces, tmp_path
     }
     type_in(by_environment, **environment).succeed()
     tables = [pd.read_csv(tmp_path / name / "08_reporting/benchmarks.csv") for name in "ab"]
-    assert set(tables[0]["model"]) == {"stage1", "scratch", "lafs"}
+    assert set(tables[0]["model"]) == {"stage1", "scratch", "grid", "lafs"}
     pd.testing.assert_frame_equal(*tables)
     faces = pd.read_parquet(tmp_path / "a/03_primary/faces.parquet")
     assert (faces["split"] == "train").sum() == 12 * 6

@@ -103,8 +103,8 @@ def test_the_graph_with_its_boxes_tables_and_pictures(page, smoke, tmp_path):
     assert [row[:4] for row in rows] == table[header[:4]].astype(object).fillna("null").to_numpy().tolist()
     page.screenshot(tmp_path / "table.png")
 
-    page.click(DATASET, "contact_sheet")
-    page.wait_for(OPENED, "contact_sheet")
+    page.click(DATASET, "contact_sheet_plot")
+    page.wait_for(OPENED, "contact_sheet_plot")
     assert page.wait_for(PICTURE_WIDTH, ".pipeline-metadata__plot-image") > 500
     page.click("button", "Expand preview")
     assert page.wait_for(PICTURE_WIDTH, ".pipeline-metadata__plot-image--expanded") > 500

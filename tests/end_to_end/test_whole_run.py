@@ -51,11 +51,11 @@ def test_benchmark_identities_are_never_trained_on(smoke, faces):
 def test_models_rebuild_from_their_files(smoke, faces):
     network = load_model(smoke / "06_models/landmark_network.safetensors")
     assert isinstance(network, LandmarkNetwork)
-    names = [f"backbones/{name}" for name in ("scratch", "lafs")]
-    names += [f"face_models/{name}" for name in ("stage1", "scratch", "lafs")]
+    names = [f"backbones/{name}" for name in ("scratch", "grid", "lafs")]
+    names += [f"face_models/{name}" for name in ("stage1", "scratch", "grid", "lafs")]
     models = {name: load_model(smoke / f"06_models/{name}.safetensors") for name in names}
     images = to_input(torch.from_numpy(np.stack([FaceImages(faces)[i] for i in range(3)])))
-    assert all(isinstance(model, PartFViT) for model in models.values())
+    assert all(isinstance(model, FViT if "grid" in name else PartFViT) for name, model in models.items())
     assert all(model(images).shape == (3, 96) for model in models.values())
     weights = [model.transformer.positions for model in models.values()]
     assert not any(torch.equal(a, b) for i, a in enumerate(weights) for b in weights[:i])
@@ -77,7 +77,7 @@ def test_landmarks_are_those_of_the_network(smoke, faces):
 def test_the_table_has_rows_for_every_model(smoke):
     table = pd.read_csv(smoke / "08_reporting/benchmarks.csv")
     assert {"model", "benchmark", "metric", "value", "flip", "normalized", "alignment"} <= set(table.columns)
-    assert set(table["model"]) == {"stage1", "scratch", "lafs"}
+    assert table["model"].unique().tolist() == ["stage1", "scratch", "grid", "lafs"]
     counts = table.groupby(["model", "benchmark"])["metric"].nunique()
     assert counts.nunique() == 1
     assert table["value"].between(0, 1).all()
@@ -86,7 +86,7 @@ def test_the_table_has_rows_for_every_model(smoke):
 def test_frozen_models_are_probed(smoke):
     table = pd.read_csv(smoke / "08_reporting/probes.csv")
     assert set(zip(table["model"], table["probe"], strict=True)) == {
-        (model, probe) for model in ("lafs", "scratch", "stage1") for probe in ("linear", "knn")
+        (model, probe) for model in ("stage1", "scratch", "grid", "lafs") for probe in ("linear", "knn")
     }
     assert (table[["images", "identities", "shots"]] == [16 * 4, 16, 16 * 4]).all(axis=None)
     assert table["accuracy"].between(0, 1).all()
@@ -102,7 +102,7 @@ def test_the_report_shows_this_run(smoke):
     assert all(digest in page for digest in table["model_digest"].unique())
     assert 0 < len(worst) <= 12
     assert all(key in page for key in [*worst["key_a"], *worst["key_b"]])
-    assert all(stage in page for stage in ("stage1", "pretrain", "adapt_lafs", "adapt_scratch"))
+    assert all(stage in page for stage in ("stage1", "pretrain_lafs", "adapt_grid", "adapt_scratch"))
     assert "kedro run --pipelines=study" in page
     assert len(page) < 5_000_000
 
@@ -207,9 +207,9 @@ def test_plots_show_something(smoke, name):
     [
         ("cataloging", "cataloging synthetic"),
         ("landmarks", "landmarks synthetic 96x2"),
-        ("pretrain", "pretrain synthetic lafs 96x2"),
-        ("adapt", "adapt synthetic lafs 96x2 4-shot"),
-        ("evaluate", "evaluate synthetic lafs 96x2"),
+        ("pretrain", "pretrain synthetic grid+lafs 96x2"),
+        ("adapt", "adapt synthetic grid+lafs 96x2 4-shot"),
+        ("evaluate", "evaluate synthetic grid+lafs 96x2"),
         ("report", "report synthetic"),
     ],
 )
@@ -222,19 +222,19 @@ def test_each_pipeline_runs_alone_in_an_experiment_of_its_own(smoke, kedro, pipe
     assert (run.info.run_name, run.info.status) == (name, "FINISHED")
 
 
-def test_the_grid_baseline(smoke, kedro, tmp_path):
-    shutil.copytree(smoke, tmp_path / "grid")
-    finished = kedro(
-        tmp_path / "grid",
-        *("run", "--env", "smoke", "--pipelines=pretrain,adapt,evaluate"),
-        *("--params", "pretrain.tokens=grid,pretrain.views.local_size=48"),
-    )
+def test_plain_dino_needs_no_landmarks(kedro, tmp_path):
+    """From cataloging to the report."""
+    pipelines = "--pipelines=cataloging,pretrain,adapt,evaluate,report"
+    finished = kedro(tmp_path, "run", "--env", "smoke", pipelines, "--params", "pretrain.methods=[grid]")
     assert finished.returncode == 0, finished.stderr[-3000:]
-    folder = tmp_path / "grid/06_models/face_models"
+    folder = tmp_path / "06_models/face_models"
     families = {path.stem: type(load_model(path)) for path in folder.iterdir()}
-    assert families == {"stage1": PartFViT, "lafs": PartFViT, "scratch": FViT, "grid": FViT}
-    table = pd.read_csv(tmp_path / "grid/08_reporting/benchmarks.csv")
-    assert table["model"].unique().tolist() == ["stage1", "scratch", "grid", "lafs"]
+    assert families == {"scratch": FViT, "grid": FViT}
+    table = pd.read_csv(tmp_path / "08_reporting/benchmarks.csv")
+    assert table["model"].unique().tolist() == ["scratch", "grid"]
+    assert not list(tmp_path.rglob("landmark*"))
+    refused = kedro(tmp_path, "run", "--env", "smoke", "--pipelines=pretrain")
+    assert "landmark_network, landmarks are not there yet" in refused.stderr
 
 
 def test_a_face_model_names_its_backbone(smoke, mlflow_run, kedro, tmp_path):
@@ -252,7 +252,7 @@ def test_a_face_model_names_its_backbone(smoke, mlflow_run, kedro, tmp_path):
         own = table.loc[model, ["training_digest", "start_digest", "mlflow_run"]].drop_duplicates()
         assert own.to_numpy().tolist() == [list(astuple(origins[f"face_models/{model}"]))]
     data = shutil.copytree(smoke, tmp_path / "data")
-    (first,) = (data / "06_models/checkpoints/pretrain").iterdir()
+    (first,) = (data / "06_models/checkpoints/pretrain_lafs").iterdir()
     assert first.name == origins["backbones/lafs"].training[:12]
     before = {path: path.stat().st_mtime_ns for path in first.rglob("*") if path.name != ".lock"}
     other = kedro(data, "run", "--env", "smoke", "--pipelines=pretrain", "--params", "seed=1")

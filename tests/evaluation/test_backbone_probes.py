@@ -3,17 +3,15 @@
 import pandas as pd
 import pytest
 import torch
+from tests.training.small_trainings import draw_faces
 from torch import nn
 
-from lafs_pipeline.cataloging.catalog import catalog_faces
-from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.evaluation.backbone_probes import COLUMNS, choose_probe_faces, probe_backbones
 from lafs_pipeline.evaluation.embeddings import EmbeddingStore
 from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.subsets import select_shots
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
-from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.views.normalize import to_input
 
 ALONE = LaunchSettings(processes=1)
@@ -44,9 +42,7 @@ class Blind(nn.Module):
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory) -> pd.DataFrame:
-    source = SourceSettings(kind="synthetic", identities=7, images_per_identity=6)
-    packed = tmp_path_factory.mktemp("faces") / "stores"
-    return catalog_faces(CatalogSettings(sources={"drawn": source}, threads=1), 0, packed).manifest
+    return draw_faces(tmp_path_factory.mktemp("faces"), identities=7, images=6)
 
 
 def test_queries_are_the_other_training_images_of_drawn_identities(faces):

@@ -1,16 +1,16 @@
 """Embeddings are made once, by one process or two, and read by memory map."""
 
+import multiprocessing
 import os
-import signal
+import subprocess
 import threading
 
 import numpy as np
 import pytest
 import torch
+from tests.training.small_trainings import draw_faces
 from torch import nn
 
-from lafs_pipeline.cataloging.catalog import catalog_faces
-from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.evaluation.embeddings import EmbeddingStore
 from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.faces.dataset import FaceImages
@@ -18,7 +18,6 @@ from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.models.part_fvit import build_model
 from lafs_pipeline.runtime.errors import LafsError, Stopped
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
-from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.views.normalize import to_input
 
 ALONE = LaunchSettings(processes=1)
@@ -35,9 +34,7 @@ SIZES = {
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory):
-    source = SourceSettings(kind="synthetic", identities=5, images_per_identity=5)
-    packed = tmp_path_factory.mktemp("faces") / "stores"
-    return catalog_faces(CatalogSettings(sources={"drawn": source}, threads=1), 0, packed).manifest
+    return draw_faces(tmp_path_factory.mktemp("faces"), identities=5, images=5)
 
 
 def small_model(seed: int = 0) -> nn.Module:
@@ -129,7 +126,7 @@ def test_two_processes_write_the_same_file(tmp_path, faces):
 
 
 class InterruptsItself(nn.Module):
-    """Asks this process to stop at its third batch."""
+    """Asks this process and those that load for it to stop, at its third batch, as a job manager does."""
 
     def __init__(self):
         super().__init__()
@@ -138,15 +135,17 @@ class InterruptsItself(nn.Module):
     def forward(self, images):
         self.calls += 1
         if self.calls == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-            threading.Event().wait(0.01)
+            job = [os.getpid(), *(child.pid for child in multiprocessing.active_children())]
+            subprocess.run(["kill", *map(str, job)], check=True)
+            threading.Event().wait(0.2)
         return images.flatten(1)[:, :4]
 
 
-def test_a_signal_stops_and_leaves_nothing_half_written(tmp_path, faces):
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_signal_stops_and_leaves_nothing_half_written(tmp_path, faces, workers):
     model = InterruptsItself()
     with pytest.raises(Stopped, match="SIGTERM"):
-        embed(model, faces, tmp_path, flip=False)
+        embed(model, faces, tmp_path, flip=False, workers=workers)
     assert model.calls == 3
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 

@@ -7,7 +7,7 @@ from scipy.spatial import cKDTree
 from tests.models.trained import as_trained
 from tests.training.small_trainings import draw_faces
 
-from lafs_pipeline.evaluation.landmark_quality import (
+from lafs_pipeline.evaluation.landmarks.quality import (
     ChangedFaces,
     LandmarkQualitySettings,
     compare_landmarks,

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lafs_pipeline.evaluation.landmark_truth import (
+from lafs_pipeline.evaluation.landmarks.truth import (
     AnnotatedFaces,
     faces_with_points,
     jittered,

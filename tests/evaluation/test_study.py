@@ -44,8 +44,7 @@ def study(tmp_path_factory) -> Study:
     torch.manual_seed(0)
     lafs, other = (PartFViT(num_landmarks=9, landmark_width=0.25, **TRANSFORMER) for _ in range(2))
     return Study(
-        backbones={"lafs": lafs, "lafs_no_noise": other, "grid": FViT(**TRANSFORMER)},
-        network=lafs.landmark_network,
+        backbones={"scratch": lafs, "lafs": lafs, "lafs_no_noise": other, "grid": FViT(**TRANSFORMER)},
         data=BenchmarkData(faces=catalog.manifest, **tables),
         adapt=AdaptSettings(shots=3),
         evaluate=EvaluateSettings(workers=0, resamples=0),
@@ -88,10 +87,17 @@ def changes(options: PretrainSettings, variant: PretrainSettings) -> dict[str, o
 
 
 def test_a_variant_differs_in_what_it_is_named_after():
-    options = PretrainSettings()
+    options = PretrainSettings(views=ViewSettings(local_landmarks=9, token_positions="landmark"))
     variants = pretraining_variants(options, StudySettings(methods=METHODS))
     assert {name: changes(options, variant) for name, variant in variants.items()} == {
-        "grid": {"tokens": "grid", "local_size": 48, "local_scale": [0.05, 0.4]},
+        "grid": {
+            "methods": ["grid"],
+            "local_size": 48,
+            "local_scale": [0.05, 0.4],
+            "local_landmarks": 36,
+            "token_positions": "order",
+        },
+        "lafs": {},
         "lafs_no_noise": {"landmark_sigma": 0.0},
         "lafs_all_landmarks": {"local_landmarks": None},
     }
@@ -100,7 +106,7 @@ def test_a_variant_differs_in_what_it_is_named_after():
 @pytest.mark.parametrize(
     ("methods", "needed"),
     [
-        (("scratch", "lafs"), []),
+        (("scratch", "lafs"), ["lafs"]),
         (("scratch_grid",), []),
         (("lafs_no_noise", "grid"), ["grid", "lafs_no_noise"]),
     ],
@@ -112,8 +118,6 @@ def test_only_what_methods_start_from_is_pretrained(methods, needed):
 @pytest.mark.parametrize(
     ("options", "method"),
     [
-        (PretrainSettings(tokens="grid"), "lafs_no_noise"),
-        (PretrainSettings(tokens="grid"), "lafs_all_landmarks"),
         (PretrainSettings(views=ViewSettings(landmark_sigma=0.0)), "lafs_no_noise"),
         (PretrainSettings(views=ViewSettings(local_landmarks=None)), "lafs_all_landmarks"),
     ],
@@ -135,7 +139,7 @@ def test_where_each_method_starts(study):
 
 
 def test_from_scratch_on_the_grid_needs_no_pretraining(study):
-    without = replace(study, backbones={"lafs": study.backbones["lafs"]})
+    without = replace(study, backbones={"scratch": study.backbones["scratch"]})
     run = StudyRun("scratch_grid", 2, 0)
     assert without.configuration(run) == study.configuration(run)
 
@@ -156,7 +160,6 @@ def test_what_decides_about_an_adaptation(study):
                 },
                 "steps": 7,
                 "start": model_digest(study.backbones["grid"]),
-                "landmark_network": model_digest(study.network),
                 "data": fingerprint(study.data.faces),
                 "flip": True,
             }

@@ -100,18 +100,18 @@ def kedro_run():
 
 
 @pytest.fixture(scope="session")
-def catalogd(tmp_path_factory):
+def cataloged(tmp_path_factory):
     """The data folder after cataloging and stage 1."""
-    data = tmp_path_factory.mktemp("catalogd")
+    data = tmp_path_factory.mktemp("cataloged")
     run = KedroRun(data, "--pipelines=cataloging,landmarks")
     assert run.finish() == 0, run.stderr[-3000:]
     return data
 
 
 @pytest.fixture
-def data(catalogd, tmp_path):
+def data(cataloged, tmp_path):
     """A data folder of this test alone, ready for pretraining."""
-    return shutil.copytree(catalogd, tmp_path / "data")
+    return shutil.copytree(cataloged, tmp_path / "data")
 
 
 def tracked_runs(tracking_uri):

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import signal
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from mlflow.tracking import MlflowClient
 
 from lafs_pipeline.hooks import STOPPED_STATUS
+from lafs_pipeline.runtime.metric_loggers import read_metrics
 from lafs_pipeline.tracking.continuity import RunRecord, UnfinishedRun, command_digest
 
 RUN_PARAMS = {
@@ -94,7 +96,7 @@ def test_a_record_that_cannot_be_written_stops_nothing(tmp_path, caplog):
 
 def steps(client, run_id):
     """The optimizer steps of 32 images that are logged."""
-    return {metric.step // 32 for metric in client.get_metric_history(run_id, "pretrain/loss")}
+    return {metric.step // 32 for metric in client.get_metric_history(run_id, "pretrain_lafs/loss")}
 
 
 @pytest.mark.slow
@@ -102,7 +104,8 @@ def test_a_stopped_run_goes_on_as_the_same_run(kedro_run, data, runs):
     database = f"sqlite:///{data}/mlflow.db"
     client = MlflowClient(database)
     record = RunRecord(data / "06_models/checkpoints")
-    limited = ("--pipelines=pretrain", "--params=pretrain.training.max_minutes=0.0001")
+    only = "--params=pretrain.methods=[lafs]"
+    limited = ("--pipelines=pretrain", f"{only},pretrain.training.max_minutes=0.0001")
     before = runs(database)
     for steps_done in (1, 2):
         stopped = kedro_run(data, *limited)
@@ -118,7 +121,7 @@ def test_a_stopped_run_goes_on_as_the_same_run(kedro_run, data, runs):
         assert record.read().run_id == run.info.run_id
         assert steps(client, run.info.run_id) == set(range(1, steps_done + 1))
 
-    finishing = kedro_run(data, "--pipelines=pretrain")
+    finishing = kedro_run(data, "--pipelines=pretrain", only)
     assert finishing.finish() == 0, finishing.stderr[-3000:]
     stopped_run, finished_run = runs(database)[len(before) :]
     assert stopped_run.info.status == "KILLED"
@@ -128,7 +131,7 @@ def test_a_stopped_run_goes_on_as_the_same_run(kedro_run, data, runs):
     assert record.read() is None
 
     record.path.write_text('{"run_id": ')
-    again = kedro_run(data, "--pipelines=pretrain")
+    again = kedro_run(data, "--pipelines=pretrain", only)
     assert again.finish() == 0, again.stderr[-3000:]
     assert "mlflow_run.json cannot be read" in again.stdout
     *_, last = runs(database)
@@ -137,41 +140,55 @@ def test_a_stopped_run_goes_on_as_the_same_run(kedro_run, data, runs):
 
 
 @pytest.mark.slow
-def test_a_killed_and_a_terminated_run_go_on_as_the_same_run(kedro_run, data, runs):
+def test_two_ranks_that_are_killed_and_terminated_finish_as_the_same_run(kedro_run, data, runs):
     database = f"sqlite:///{data}/mlflow.db"
     client = MlflowClient(database)
     before = runs(database)
-    command = ("--pipelines=pretrain", "--params=pretrain.training.epochs=300")
+    settings = (
+        "pretrain.methods=[lafs],pretrain.training.epochs=15,pretrain.training.probe_every=1000,"
+        "launch.processes=2"
+    )
+    command = ("--pipelines=pretrain", f"--params={settings}")
+    parent = data / "06_models/checkpoints/pretrain_lafs"
 
-    def reached():
-        tracked = runs(database)[len(before) :]
-        return max((step for run in tracked for step in steps(client, run.info.run_id)), default=0)
+    def written():
+        """The last step in the file of metrics."""
+        return max(
+            (line["step"] for path in parent.glob("*/metrics.jsonl") for line in read_metrics(path)),
+            default=0,
+        )
 
     def begin(least):
-        """Start the command and wait until it has logged a later step than that."""
+        """Start the command and wait until it has taken a later step than that."""
         run = kedro_run(data, *command)
         run.wait_for("Running node: pretrain_backbone")
-        run.wait_while_it_runs(lambda: reached() > least)
+        run.wait_while_it_runs(lambda: written() > least)
         return run
 
-    killed = begin(0)
-    killed.kill()
-    (first,) = runs(database)[len(before) :]
-    assert first.info.status == "RUNNING"
-    before_kill = reached()
+    begin(2).kill()
+    (killed,) = runs(database)[len(before) :]
+    assert killed.info.status == "RUNNING"
 
-    terminated = begin(before_kill)
+    terminated = begin(written())
     os.kill(terminated.process.pid, signal.SIGTERM)
     assert terminated.finish() == STOPPED_STATUS
-    assert "(SIGTERM)" in terminated.stderr.splitlines()[-1]
-    (second,) = runs(database)[len(before) :]
-    assert second.info.run_id == first.info.run_id
-    assert second.info.status == "KILLED"
-    assert second.data.params == first.data.params
-    assert len(second.inputs.dataset_inputs) == 1
-    logged = steps(client, first.info.run_id)
-    assert logged == set(range(1, max(logged) + 1))
-    assert max(logged) > before_kill
+    reason = re.search(
+        r"pretrain stopped at step (\d+) of 60 \(SIGTERM\)", terminated.stderr.splitlines()[-1]
+    )
+    step = int(reason[1])
+    assert max(path.name for path in parent.glob("*/step-*")) == f"step-{step:08d}"
+    (stopped,) = runs(database)[len(before) :]
+    assert (stopped.info.run_id, stopped.info.status) == (killed.info.run_id, "KILLED")
+    assert stopped.data.params == killed.data.params
+    assert len(stopped.inputs.dataset_inputs) == 1
+    assert steps(client, killed.info.run_id) == set(range(1, step + 1))
+
+    finishing = kedro_run(data, *command)
+    assert finishing.finish() == 0, finishing.stderr[-3000:]
+    assert (data / "06_models/backbones/lafs.safetensors").exists()
+    (finished,) = runs(database)[len(before) :]
+    assert (finished.info.run_id, finished.info.status) == (killed.info.run_id, "FINISHED")
+    assert steps(client, killed.info.run_id) == set(range(1, 61))
 
 
 def test_an_interrupted_run_does_not_count_as_finished(kedro_run, tmp_path, runs):

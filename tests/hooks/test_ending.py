@@ -99,9 +99,9 @@ def children(process_id):
 def test_a_lost_worker_is_named_once_and_the_run_has_failed(kedro_run, data, runs):
     database = f"sqlite:///{data}/mlflow.db"
     before = runs(database)
-    settings = "pretrain.training.epochs=300,launch.processes=2"
+    settings = "pretrain.methods=[lafs],pretrain.training.epochs=300,launch.processes=2"
     run = kedro_run(data, "--pipelines=pretrain", f"--params={settings}")
-    metrics = data / "06_models/checkpoints/pretrain"
+    metrics = data / "06_models/checkpoints/pretrain_lafs"
     run.wait_while_it_runs(
         lambda: any(path.read_text().count("\n") > 2 for path in metrics.glob("*/metrics.jsonl"))
     )

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from lafs_pipeline.hooks.hosts import is_first
+from lafs_pipeline.hooks.tracking import is_first
 
 DECIDING = ("RANK", "SLURM_STEP_NUM_TASKS")
 
@@ -73,7 +73,7 @@ def test_two_hosts_are_one_run(kedro_run, data, runs):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    settings = f"launch.nodes=2,launch.processes=1,launch.rendezvous=127.0.0.1:{port}"
+    settings = f"pretrain.methods=[lafs],launch.nodes=2,launch.processes=1,launch.rendezvous=127.0.0.1:{port}"
     hosts = [
         kedro_run(data, "--pipelines=pretrain", f"--params={settings},launch.node_rank={number}")
         for number in (0, 1)
@@ -83,4 +83,4 @@ def test_two_hosts_are_one_run(kedro_run, data, runs):
     (run,) = runs(database)[len(before) :]
     assert run.info.status == "FINISHED"
     assert run.data.params["launch.node_rank"] == "0"
-    assert run.data.metrics["pretrain/loss"] > 0
+    assert run.data.metrics["pretrain_lafs/loss"] > 0

@@ -69,13 +69,13 @@ def test_a_run_by_the_environment_variable_alone(server_on_postgres, kedro_run, 
     assert "is not in the MLflow run" not in run.stdout
     client = MlflowClient(server.uri)
     (tracked,) = runs(server.uri)
-    assert (tracked.info.status, tracked.data.tags["method"]) == ("FINISHED", "lafs")
+    assert (tracked.info.status, tracked.data.tags["method"]) == ("FINISHED", "grid+lafs")
     run_id = tracked.info.run_id
-    for stage in ("stage1", "pretrain", "adapt_lafs", "adapt_scratch"):
+    for stage in ("stage1", "pretrain_lafs", "adapt_lafs", "adapt_scratch"):
         assert [point.step for point in client.get_metric_history(run_id, f"{stage}/loss")]
     assert any(name.startswith("system/") for name in tracked.data.metrics)
     pictures = {item.path.split("/")[1].split("+")[0] for item in client.list_artifacts(run_id, "images")}
-    assert {"stage1~landmarks", "pretrain~views", "adapt_lafs~landmarks"} <= pictures
+    assert {"stage1~landmarks", "pretrain_lafs~views", "adapt_lafs~landmarks"} <= pictures
     assert {entry.dataset.name for entry in tracked.inputs.dataset_inputs} == {"synthetic", "held_out"}
     assert (tmp_path / "server" / "files").is_dir()
 

@@ -96,7 +96,7 @@ def test_two_sessions_in_one_process(tmp_path, runs):
 
 def training_of(run, data):
     """The folder of the pretraining, as soon as it is there."""
-    parent = data / "06_models/checkpoints/pretrain"
+    parent = data / "06_models/checkpoints/pretrain_lafs"
     run.wait_while_it_runs(lambda: any(parent.glob("*/metrics.jsonl")))
     return next(parent.glob("*/metrics.jsonl")).parent
 
@@ -107,7 +107,7 @@ def test_a_server_that_dies_in_a_training_and_comes_back_after_the_run(
     kedro_run, server, data, runs, capsys, processes
 ):
     server.start()
-    settings = f"--params=pretrain.training.epochs=40,launch.processes={processes}"
+    settings = f"--params=pretrain.methods=[lafs],pretrain.training.epochs=15,launch.processes={processes}"
     run = kedro_run(data, "--pipelines=pretrain", settings, MLFLOW_TRACKING_URI=server.uri)
     folder = training_of(run, data)
     run.wait_for_file(folder / "metrics.jsonl", lambda text: text.count("\n") > 5)
@@ -116,7 +116,7 @@ def test_a_server_that_dies_in_a_training_and_comes_back_after_the_run(
     assert (run.stdout + run.stderr).count("MLflow failed") == 1
     assert (data / "06_models/backbones/lafs.safetensors").exists()
     assert RunRecord(data / "06_models/checkpoints").read() is None
-    assert len(written_curve(data, "pretrain")) == 160
+    assert len(written_curve(data, "pretrain_lafs")) == 60
 
     server.start()
     client = MlflowClient(server.uri)
@@ -125,14 +125,14 @@ def test_a_server_that_dies_in_a_training_and_comes_back_after_the_run(
     assert read_note(folder).runs == [tracked.info.run_id]
     assert main(["replay", str(folder), "--tracking-uri", server.uri]) == 0
     assert f"its run {tracked.info.run_id}" in capsys.readouterr().out
-    assert curve(client, tracked.info.run_id, "pretrain") == written_curve(data, "pretrain")
+    assert curve(client, tracked.info.run_id, "pretrain_lafs") == written_curve(data, "pretrain_lafs")
     assert client.get_run(tracked.info.run_id).info.status == "FINISHED"
 
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_after_its_server_continues_with_every_point(kedro_run, server, data, runs):
     server.start()
-    command = ("--pipelines=pretrain", "--params=pretrain.training.epochs=40")
+    command = ("--pipelines=pretrain", "--params=pretrain.methods=[lafs],pretrain.training.epochs=40")
     run = kedro_run(data, *command, MLFLOW_TRACKING_URI=server.uri)
     metrics = training_of(run, data) / "metrics.jsonl"
     run.wait_for_file(metrics, lambda text: text.count("\n") > 5)
@@ -146,5 +146,5 @@ def test_a_run_that_is_killed_after_its_server_continues_with_every_point(kedro_
     assert again.finish() == 0, again.stderr[-3000:]
     (tracked,) = runs(server.uri)
     assert tracked.info.status == "FINISHED"
-    found = dict(curve(MlflowClient(server.uri), tracked.info.run_id, "pretrain"))
-    assert found == dict(written_curve(data, "pretrain"))
+    found = dict(curve(MlflowClient(server.uri), tracked.info.run_id, "pretrain_lafs"))
+    assert found == dict(written_curve(data, "pretrain_lafs"))

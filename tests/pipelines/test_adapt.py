@@ -5,13 +5,11 @@ from functools import partial
 import pandas as pd
 import pytest
 import torch
+from tests.training.small_trainings import draw_faces
 
-from lafs_pipeline.cataloging.catalog import catalog_faces
-from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.pipelines.adapt.nodes import adapt_models, choose_shots
-from lafs_pipeline.sources.open import SourceSettings
 
 TRANSFORMER = {"patch_size": 16, "dim": 16, "depth": 1, "heads": 2, "head_dim": 8, "mlp_dim": 32}
 TRAINING = {"epochs": 1, "batch_size": 8, "workers": 0}
@@ -21,9 +19,7 @@ LAUNCH = {"processes": 1}
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory) -> pd.DataFrame:
-    source = SourceSettings(kind="synthetic", identities=4, images_per_identity=3)
-    packed = tmp_path_factory.mktemp("faces") / "faces.rec"
-    return catalog_faces(CatalogSettings(sources={"drawn": source}, threads=1), 0, packed).manifest
+    return draw_faces(tmp_path_factory.mktemp("faces"), identities=4, images=3)
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +33,7 @@ def backbones():
 
 def adapt(backbones, faces, folder):
     models = {name: partial(lambda model: model, model) for name, model in backbones.items()}
-    network = backbones["lafs"].landmark_network
-    return adapt_models(models, choose_shots(faces, ADAPT, 0), network, ADAPT, LAUNCH, 0, str(folder))
+    return adapt_models(models, choose_shots(faces, ADAPT, 0), ADAPT, LAUNCH, 0, str(folder))
 
 
 def test_each_is_adapted_and_none_again_when_a_later_one_has_broken_off(backbones, faces, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.models.part_fvit import build_model
-from lafs_pipeline.pipelines.parameters import GROUPS, ModelSettings, group_settings, parse
+from lafs_pipeline.pipelines.parameters import GROUPS, ModelSettings, check, parse
 from lafs_pipeline.settings import CONFIG_LOADER_ARGS, ProjectConfigLoader
 from lafs_pipeline.training.recipes import AdaptSettings, LandmarkSettings
 from lafs_pipeline.training.sampling import StepBatches, plan_processes
@@ -34,7 +34,7 @@ def test_no_environment_is_left_out():
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_every_group_is_accepted(environment):
     values = parameters(environment)
-    parsed = {group: parse(group_settings(group), values[group], group) for group in GROUPS}
+    parsed = {group: check(values[group], group) for group in GROUPS}
     model = build_model(parsed["model"].name, parsed["model"].sizes)
     kept = parsed["pretrain"].views.local_landmarks
     assert kept is None or kept < model.transformer.positions.shape[1]
@@ -73,7 +73,8 @@ def test_the_published_recipes(environment):
 @pytest.mark.parametrize("devices", range(1, 9))
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_every_training_can_be_shared_among_the_devices_that_there_are(environment, devices):
-    groups = {group: parse(group_settings(group), parameters(environment)[group], group) for group in GROUPS}
+    values = parameters(environment)
+    groups = {group: check(values[group], group) for group in GROUPS}
     assert groups["launch"].processes == "auto"
     recipes = (groups["landmarks"].recognition, groups["pretrain"], groups["adapt"].recognition)
     for training in (recipe.training for recipe in recipes):

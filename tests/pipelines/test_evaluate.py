@@ -10,8 +10,8 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 from tests.protocols.ijb_trees import write_tree
 
-from lafs_pipeline.datasets.embeddings_dataset import EmbeddingsDataset
 from lafs_pipeline.datasets.partitions_dataset import PartitionsDataset
+from lafs_pipeline.datasets.read_only_dataset import EmbeddingsDataset
 from lafs_pipeline.faces.decode import encode_jpeg
 from lafs_pipeline.models.part_fvit import build_model
 from lafs_pipeline.models.provenance import Provenance
@@ -87,7 +87,7 @@ def run(
     }
     catalog = DataCatalog(datasets | {name: MemoryDataset() for name in pipeline.outputs()})
     SequentialRunner().run(pipeline, catalog)
-    return {name: catalog.load(name) for name in ("benchmarks", "roc")}
+    return {name: catalog.load(name) for name in ("benchmarks", "roc_plot")}
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +189,7 @@ def test_a_model_that_is_not_made_from_the_backbone_is_named(tmp_path, caplog, b
 def test_the_table_takes_the_models_that_are_there(tmp_path):
     found = run(tmp_path, HELD_OUT, DRAWN, names=("mine", "lafs", "grid"))
     assert found["benchmarks"]["model"].unique().tolist() == ["grid", "lafs", "mine"]
-    labels = [text.get_text().split(":")[0] for text in found["roc"].axes[0].get_legend().get_texts()]
+    labels = [text.get_text().split(":")[0] for text in found["roc_plot"].axes[0].get_legend().get_texts()]
     assert labels == ["grid", "LAFS", "mine"]
 
 
@@ -197,7 +197,7 @@ def test_without_face_models_the_table_is_empty_and_says_why(tmp_path, caplog):
     found = run(tmp_path, HELD_OUT, DRAWN, names=())
     assert found["benchmarks"].empty
     assert {"model", "benchmark", "value", "data_fingerprint"} <= set(found["benchmarks"])
-    assert found["roc"].texts[0].get_text() == "no results"
+    assert found["roc_plot"].texts[0].get_text() == "no results"
     assert "no face model is there to be evaluated" in caplog.messages
 
 
@@ -211,7 +211,7 @@ def test_intervals_are_by_identity_where_people_are_known(table):
 
 
 def test_the_curves_of_all_benchmarks_are_drawn(everything):
-    assert [axes.get_title() for axes in everything["roc"].axes] == ["ijbc", "own", "held"]
+    assert [axes.get_title() for axes in everything["roc_plot"].axes] == ["ijbc", "own", "held"]
 
 
 def test_flags_change_the_templates(tmp_path):

@@ -17,7 +17,7 @@ def test_nested_values_become_frozen_settings():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"tokenz": 1}, r"pretrain\.tokenz is unknown; pretrain has tokens, landmarks, views, prototypes"),
+        ({"tokenz": 1}, r"pretrain\.tokenz is unknown; pretrain has methods, grid, landmarks, views"),
         ({"training": {"epoch": 1}}, r"pretrain\.training\.epoch is unknown; pretrain\.training has epochs"),
         ({"views": {"flip": 1}}, r"pretrain\.views\.flip is unknown.*flip_probability"),
         ({"center_momentum": 1.0}, r"pretrain\.center_momentum is 1\.0: input should be less than 1"),
@@ -38,9 +38,8 @@ def test_views_that_do_not_fit_the_tokens():
         parse(PretrainSettings, {"views": {"global_views": 3}}, "pretrain")
     with pytest.raises(LafsError, match=r"views\.local_size is 48"):
         parse(PretrainSettings, {"views": {"local_size": 48}}, "pretrain")
-    assert (
-        parse(PretrainSettings, {"tokens": "grid", "views": {"local_size": 48}}, "pretrain").tokens == "grid"
-    )
+    on_grid = parse(PretrainSettings, {"methods": ["grid"], "views": {"local_size": 48}}, "pretrain")
+    assert not on_grid.with_landmarks()
 
 
 def test_an_old_name_is_refused_with_the_new_one():

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
+from docs.reference import pages, parameter_rows
 
-from lafs_pipeline.pipelines.reference import pages, parameter_rows
 from lafs_pipeline.training.self_supervised import PretrainSettings
 
 PROJECT = Path(__file__).parents[2]
@@ -24,7 +24,7 @@ def test_the_committed_pages_are_those_of_the_code():
         ("pretrain.prototypes", ("whole number, at least 2", "100000", "64")),
         ("pretrain.training.epochs", ("whole number, at least 1", "41", "")),
         ("pretrain.training.clip_norm", ("number or null, above 0", "3", "")),
-        ("pretrain.tokens", ("`landmarks` or `grid`", "landmarks", "")),
+        ("pretrain.methods", ("list of `grid` or `lafs`", "[lafs]", "")),
         ("pretrain.views.global_scale", ("2 numbers", "[0.4, 1]", "")),
     ],
 )

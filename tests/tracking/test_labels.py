@@ -18,9 +18,9 @@ from lafs_pipeline.tracking.labels import (
 TINY = build_model("part_fvit_tiny_patch8_112", {}).sizes
 
 
-def parameters(tokens="landmarks", shots=4, **model):
+def parameters(methods=("grid", "lafs"), shots=4, **model):
     return {
-        "pretrain": {"tokens": tokens},
+        "pretrain": {"methods": list(methods)},
         "adapt": {"shots": shots},
         "model": {"name": "part_fvit_small_patch8_112", "sizes": {}} | model,
     }
@@ -29,14 +29,14 @@ def parameters(tokens="landmarks", shots=4, **model):
 @pytest.mark.parametrize(
     ("pipelines", "given", "name"),
     [
-        ([WHOLE], None, "all a+b lafs small 4-shot"),
+        ([WHOLE], None, "all a+b grid+lafs small 4-shot"),
         (["cataloging"], None, "cataloging a+b"),
         (["cataloging", "landmarks"], None, "cataloging+landmarks a+b small"),
-        (["pretrain"], None, "pretrain a+b lafs small"),
-        (["adapt"], ("part_fvit", TINY), "adapt a+b lafs tiny 4-shot"),
-        (["adapt"], ("fvit", TINY | {"dim": 96, "depth": 2}), "adapt a+b grid 96x2 4-shot"),
-        (["evaluate"], ("fvit", TINY), "evaluate a+b grid tiny"),
-        (["study"], ("part_fvit", TINY), "study a+b tiny"),
+        (["pretrain"], None, "pretrain a+b grid+lafs small"),
+        (["adapt"], (["lafs"], TINY), "adapt a+b lafs tiny 4-shot"),
+        (["adapt"], (["grid", "mine"], TINY | {"dim": 96, "depth": 2}), "adapt a+b grid+mine 96x2 4-shot"),
+        (["evaluate"], ([], TINY), "evaluate a+b tiny"),
+        (["study"], (["lafs"], TINY), "study a+b tiny"),
     ],
 )
 def test_a_name_says_what_a_run_has(pipelines, given, name):
@@ -46,7 +46,7 @@ def test_a_name_says_what_a_run_has(pipelines, given, name):
 
 
 def test_a_name_follows_the_parameters():
-    wanted = parameters("grid", None, name="part_fvit_tiny_patch8_112", sizes={"depth": 3})
+    wanted = parameters(["grid"], None, name="part_fvit_tiny_patch8_112", sizes={"depth": 3})
     labels = make_labels(["pretrain", "adapt"], ["faces"], wanted, None)
     assert labels == Labels("pretrain+adapt", "faces", "grid", "192x3", "all")
 

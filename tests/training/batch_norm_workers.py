@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from lafs_pipeline.runtime import processes
-from lafs_pipeline.training.sync_batch_norm import synchronize_batch_norm
+from lafs_pipeline.runtime.sync_batch_norm import synchronize_batch_norm
 
 ROUNDS = 3
 

@@ -10,8 +10,8 @@ from lafs_pipeline.objectives.partial_fc import PartialFC
 from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.row_shards import RowShard
 from lafs_pipeline.training.checkpoints import Checkpoint
+from lafs_pipeline.training.checkpoints.sharded_state import find_shards, gather_shards
 from lafs_pipeline.training.sampling import part_rows
-from lafs_pipeline.training.sharded_state import find_shards, gather_shards
 from lafs_pipeline.training.step import clip_gradients
 
 DIM, BATCH, SEED = 8, 8, 3

@@ -19,7 +19,7 @@ from lafs_pipeline.runtime.metric_loggers import MetricLogger
 from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.checkpoints import Checkpoint
-from lafs_pipeline.training.folders import find_trainings
+from lafs_pipeline.training.checkpoints.folders import find_trainings
 from lafs_pipeline.training.jobs import PretrainJob, RecognitionJob, RunContext, pretrain, train_recognition
 from lafs_pipeline.training.self_supervised import PretrainSettings
 from lafs_pipeline.training.settings import TrainingSettings

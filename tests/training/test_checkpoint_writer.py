@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.training.checkpoint_writer import CheckpointWriter
 from lafs_pipeline.training.checkpoints import Checkpoint, load_latest
+from lafs_pipeline.training.checkpoints.writer import CheckpointWriter
 
 
 def make(step, value=0.0, score=None, size=6):
@@ -195,7 +195,7 @@ def test_what_is_no_json_is_refused_at_once(tmp_path):
 
 ENDLESS_WRITER = """
 import os, sys, torch
-from lafs_pipeline.training.checkpoint_writer import CheckpointWriter
+from lafs_pipeline.training.checkpoints.writer import CheckpointWriter
 from lafs_pipeline.training.checkpoints import Checkpoint, load_latest
 folder = sys.argv[1]
 for line in sys.stdin:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.training.checkpoint_writer import CheckpointWriter
 from lafs_pipeline.training.checkpoints import Checkpoint, clear, load_latest, require_fitting
+from lafs_pipeline.training.checkpoints.writer import CheckpointWriter
 
 FILES = ["weights.safetensors", "optimizer.pt", "checkpoint.json"]
 

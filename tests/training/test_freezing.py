@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tests.training.small_trainings import SEED, SIZES, SmallTraining, draw_faces, training_folder
+from tests.training.small_trainings import SEED, SIZES, SmallTraining, training_folder
 
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.runtime.errors import LafsError
@@ -11,11 +11,6 @@ from lafs_pipeline.training.jobs import RunContext
 from lafs_pipeline.training.parameter_groups import freeze, layer_decay_groups
 
 FIRST = ("patch_embedding", "class_token", "positions")
-
-
-@pytest.fixture(scope="module")
-def faces(tmp_path_factory):
-    return draw_faces(tmp_path_factory.mktemp("faces"))
 
 
 def is_frozen(name: str, landmark_network: bool, blocks: int) -> bool:

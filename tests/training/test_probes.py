@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lafs_pipeline.training.probes import embedding_std, knn_accuracy, linear_accuracy
+from lafs_pipeline.training.monitoring.probes import embedding_std, knn_accuracy, linear_accuracy
 
 
 @pytest.mark.parametrize("accuracy", [knn_accuracy, linear_accuracy])

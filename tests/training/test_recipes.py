@@ -24,7 +24,7 @@ def test_the_landmark_network_alone_is_that_of_the_fresh_model():
 def test_what_pretraining_starts_from():
     network = fresh_landmark_network({"num_landmarks": 9, "width": 0.25}, 8)
     lafs = pretraining_start(NAME, SIZES, 3, network, PretrainSettings())
-    grid = pretraining_start(NAME, SIZES, 3, network, PretrainSettings(tokens="grid"))
+    grid = pretraining_start(NAME, SIZES, 3, network, PretrainSettings(methods=("grid",)))
     assert isinstance(lafs, PartFViT)
     assert same(lafs.landmark_network, network)
     assert isinstance(grid, FViT)

@@ -11,7 +11,6 @@ from tests.training.small_trainings import (
     SmallTraining,
     curve,
     difference,
-    draw_faces,
     training_folder,
 )
 
@@ -21,13 +20,8 @@ from lafs_pipeline.models.provenance import Provenance
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.metric_loggers import MetricLogger
 from lafs_pipeline.training import checkpoints
-from lafs_pipeline.training.folders import configuration_digest, find_trainings
+from lafs_pipeline.training.checkpoints.folders import configuration_digest, find_trainings
 from lafs_pipeline.training.jobs import RunContext
-
-
-@pytest.fixture(scope="module")
-def faces(tmp_path_factory):
-    return draw_faces(tmp_path_factory.mktemp("faces"))
 
 
 class Damage(MetricLogger):

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.checkpoints import Checkpoint
-from lafs_pipeline.training.folders import configuration_digest, find_trainings
-from lafs_pipeline.training.resume import Start, choose_start, load_start
+from lafs_pipeline.training.checkpoints.folders import configuration_digest, find_trainings
+from lafs_pipeline.training.checkpoints.resume import Start, choose_start, load_start
 from lafs_pipeline.training.self_supervised import PretrainSettings
 from lafs_pipeline.training.settings import OPERATIONAL, TrainingSettings, deciding_configuration
 

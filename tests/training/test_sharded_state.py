@@ -10,7 +10,7 @@ from tests.training.shard_workers import Case, Clipping, Work, made_up, optimize
 from lafs_pipeline.runtime.launch import launch
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.runtime.row_shards import RowShard
-from lafs_pipeline.training.sharded_state import take_shards
+from lafs_pipeline.training.checkpoints.sharded_state import take_shards
 
 MATRIX = "classes.head.weight"
 CASES = [

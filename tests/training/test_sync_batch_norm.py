@@ -14,7 +14,7 @@ from torch import nn
 
 from lafs_pipeline.runtime.launch import launch
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
-from lafs_pipeline.training.sync_batch_norm import synchronize_batch_norm
+from lafs_pipeline.runtime.sync_batch_norm import synchronize_batch_norm
 
 
 @pytest.fixture(scope="module")

@@ -19,12 +19,6 @@ def describe_dataset(
 ) -> dict[str, Any]:
     """A data set in numbers, ready for JSON.
 
-    Args:
-        manifest: The images.
-        duplicates: Of :func:`lafs_pipeline.cataloging.duplicates.find_duplicates`.
-        overlap: Of :func:`lafs_pipeline.cataloging.overlap.find_overlap`.
-        rejected: source, key, reason.
-
     Returns:
         fingerprint; images; splits and sources with their counts; images_per_identity of the training images;
         width, height and score with their spread; channel_orders; duplicates; overlap; rejected.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from lafs_pipeline.cataloging.comparisons import compare, with_groups
+from lafs_pipeline.cataloging.comparisons import Comparisons, compare, with_groups
 from lafs_pipeline.cataloging.duplicates import find_duplicates
 from lafs_pipeline.cataloging.overlap import exclude_overlap, find_overlap
 from lafs_pipeline.cataloging.planning import CatalogSettings, Plan, PlannedImages, plan_catalog
@@ -28,29 +28,18 @@ STORE_TYPES = {"source": "string", "store": "string", "images": "int64"}
 
 
 @dataclass(frozen=True)
-class Ingested:
+class Ingested(Comparisons):
     """All images that can be used, and what benchmarks compare.
 
     Attributes:
-        manifest: One row an image; columns in :mod:`lafs_pipeline.faces.manifest`, and `group` where a
+        manifest: One row per image; columns in :mod:`lafs_pipeline.faces.manifest`, and `group` where a
             benchmark has groups.
         rejected: source, key, reason of every image that cannot be used.
-        pairs: benchmark, pair (from 0, in file order), key_a, key_b, is_same, fold (missing for none).
-        templates: Of benchmarks that compare templates: benchmark, key, template, media, score.
-        template_pairs: benchmark, template_a, template_b, is_same.
-        template_subjects: Galleries and probes: benchmark, template, subject, role (`probe`, or the gallery).
-        protocols: One row a benchmark: kind, alignment, and how many lines of its files, images, templates
-            and pairs were left out, duplicate pairs among the last.
         stores: source, store (file) and images (usable or not) of every shard.
     """
 
     manifest: pd.DataFrame
     rejected: pd.DataFrame
-    pairs: pd.DataFrame
-    templates: pd.DataFrame
-    template_pairs: pd.DataFrame
-    template_subjects: pd.DataFrame
-    protocols: pd.DataFrame
     stores: pd.DataFrame
 
 
@@ -72,14 +61,6 @@ def catalog_faces(settings: CatalogSettings, seed: int, stores: Path | str) -> C
 
     No identity of a benchmark stays in training, not even under the same folder name in another source, and
     no duplicate of a benchmark's image.
-
-    Args:
-        settings: Sources, benchmarks, and what counts as a duplicate.
-        seed: Seed of what is drawn.
-        stores: Folder of the images that are not read in place, as for :func:`ingest_faces`.
-
-    Raises:
-        LafsError: As :func:`ingest_faces` and :func:`leave_overlap_out`.
     """
     ingested = ingest_faces(settings, seed, stores)
     duplicates = find_duplicates(
@@ -110,20 +91,15 @@ def ingest_faces(settings: CatalogSettings, seed: int, stores: Path | str) -> In
     plan = plan_catalog(settings, seed, stores.parent)
     shards = ShardFolder(stores, settings.shard_images, seed)
     manifest, rejected, written = _ingest(plan, shards, settings.used_threads)
-    compared = compare(settings, plan, manifest, seed)
-    return Ingested(with_groups(manifest, plan.groups), rejected, **vars(compared), stores=written)
+    compared = vars(compare(settings, plan, manifest, seed))
+    grouped = with_groups(manifest, plan.groups)
+    return Ingested(**compared, manifest=grouped, rejected=rejected, stores=written)
 
 
 def leave_overlap_out(
     settings: CatalogSettings, manifest: pd.DataFrame, overlap: pd.DataFrame, rejected: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The manifest without training images that a benchmark holds, by the rule of the settings.
-
-    Args:
-        settings: With the rule.
-        manifest: All images that can be used.
-        overlap: Of :func:`find_overlap`.
-        rejected: Images that cannot be used.
 
     Returns:
         The manifest, and the rejected images with those that were left out.
@@ -144,10 +120,10 @@ def _ingest(plan: Plan, shards: ShardFolder, threads: int) -> tuple[pd.DataFrame
     """Manifest, rejected images, and the shards."""
     rejected, stores = TableBuilder(REJECTED_TYPES), TableBuilder(STORE_TYPES)
     total = sum(len(planned.wanted) for planned in plan.images.values())
-    tables = []
+    tables: list[pd.DataFrame] = []
     with tqdm(total=total, unit="image", desc="cataloging", disable=None) as progress:
         for planned in plan.images.values():
-            accepted_before, rejected_before = sum(map(len, tables)), len(rejected)
+            accepted_before, rejected_before = sum(len(part) for part in tables), len(rejected)
             reasons: list[str] = []
             for store, indices, table in shards.ingest(planned, threads, progress):
                 stores.append(planned.name, str(store), len(indices))
@@ -158,7 +134,7 @@ def _ingest(plan: Plan, shards: ShardFolder, threads: int) -> tuple[pd.DataFrame
                     rejected.append(planned.name, planned.key(index), reason)
                     reasons = [*reasons, f"{planned.key(index)}: {reason}"][:3]
             left_out = len(rejected) - rejected_before
-            if sum(map(len, tables)) == accepted_before:
+            if sum(len(part) for part in tables) == accepted_before:
                 raise LafsError(
                     f"'{planned.name}': all {left_out} images were rejected, first {'; '.join(reasons)}"
                 )

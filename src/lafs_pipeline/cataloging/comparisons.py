@@ -28,7 +28,16 @@ PROTOCOL_TYPES = (
 
 @dataclass(frozen=True)
 class Comparisons:
-    """Tables of :class:`lafs_pipeline.cataloging.catalog.Catalog`."""
+    """What benchmarks compare.
+
+    Attributes:
+        pairs: benchmark, pair (from 0, in file order), key_a, key_b, is_same, fold (missing for none).
+        templates: Of benchmarks that compare templates: benchmark, key, template, media, score.
+        template_pairs: benchmark, template_a, template_b, is_same.
+        template_subjects: Galleries and probes: benchmark, template, subject, role (`probe`, or the gallery).
+        protocols: One row per benchmark: kind, alignment, and how many lines of its files, images, templates
+            and pairs were left out, duplicate pairs among the last.
+    """
 
     pairs: pd.DataFrame
     templates: pd.DataFrame
@@ -39,12 +48,6 @@ class Comparisons:
 
 def compare(settings: CatalogSettings, plan: Plan, manifest: pd.DataFrame, seed: int) -> Comparisons:
     """Draw the pairs of held-out identities, and list those of the other benchmarks.
-
-    Args:
-        settings: The benchmarks.
-        plan: The opened benchmarks.
-        manifest: The images that can be used.
-        seed: Seed of what is drawn.
 
     Raises:
         LafsError: Too few images are left, or a benchmark may not be left incomplete; names it.

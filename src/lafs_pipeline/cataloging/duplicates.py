@@ -141,7 +141,7 @@ def find_duplicates(
         threads: Threads that search and look.
 
     Returns:
-        One row a pair, a before b in the manifest, sorted by their places: key_a, key_b, kind (`exact` or
+        One row per pair, a before b in the manifest, sorted by their places: key_a, key_b, kind (`exact` or
         `near`), mirrored, distance (bits), similarity, identity_a, identity_b, same_identity (missing where
         one is not known), split_a, split_b.
 

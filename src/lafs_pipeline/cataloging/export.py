@@ -33,7 +33,7 @@ def write_pair_set(path: Path | str, images: Sequence[bytes], is_same: Sequence[
         LafsError: The counts do not match, or the file cannot be written.
     """
     if not len(is_same) or len(images) != 2 * len(is_same):
-        raise LafsError(f"{path}: {len(images)} images for {len(is_same)} pairs; expected two images a pair.")
+        raise LafsError(f"{path}: {len(images)} images for {len(is_same)} pairs; expected two per pair.")
     if Path(path).suffix == ".rec":
         with RecordIOWriter(path) as writer:
             for number, image in enumerate(images):
@@ -49,12 +49,6 @@ def write_pair_set(path: Path | str, images: Sequence[bytes], is_same: Sequence[
 
 def export_benchmark(manifest: pd.DataFrame, pairs: pd.DataFrame, benchmark: str, path: Path | str) -> None:
     """Write a cataloged benchmark by :func:`write_pair_set`, its pairs in file order.
-
-    Args:
-        manifest: With the benchmark's images.
-        pairs: benchmark, key_a, key_b, is_same.
-        benchmark: Name of the benchmark.
-        path: The `.bin` or `.rec` file.
 
     Raises:
         LafsError: No such benchmark, or as :func:`write_pair_set`.

@@ -68,7 +68,7 @@ class FaceIntake:
         elif not settings.points:
             raise LafsError(
                 "its faces are not aligned: set `aligned: true` where they are, or give `points` "
-                "(a CSV of five points an image) or `detector` (a YuNet ONNX file)."
+                "(a CSV of five points per image) or `detector` (a YuNet ONNX file)."
             )
 
     def align(self, face: EncodedFace) -> AlignedFace:

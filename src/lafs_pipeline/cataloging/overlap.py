@@ -14,13 +14,8 @@ OVERLAP_COLUMNS = ["benchmark", "key", "identity", "benchmark_key", "benchmark_i
 def find_overlap(manifest: pd.DataFrame, duplicates: pd.DataFrame) -> pd.DataFrame:
     """Training images that are duplicates of a benchmark's image.
 
-    Args:
-        manifest: The images.
-        duplicates: Of :func:`lafs_pipeline.cataloging.duplicates.find_duplicates`, for all rows of
-            the manifest.
-
     Returns:
-        One row a training image and duplicate: benchmark, key, identity, benchmark_key, benchmark_identity,
+        One row per training image and duplicate: benchmark, key, identity, benchmark_key, benchmark_identity,
         kind (`exact` or `near`), mirrored, distance, similarity. Of images of a benchmark with equal bytes
         the first is named.
     """

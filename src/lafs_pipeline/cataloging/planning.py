@@ -48,7 +48,7 @@ class CatalogSettings:
         "images of its identity",
         "images",
     )
-    threads: int = setting("Threads that read, decode and align; 0 takes one a core", 0, ge=0)
+    threads: int = setting("Threads that read, decode and align; 0 takes one per core", 0, ge=0)
     shard_images: int = setting(
         "Images after which finished work is kept, should the run break off", 8192, ge=1
     )
@@ -108,13 +108,7 @@ class PlannedImages:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that is to be ingested.
-
-    Attributes:
-        images: By name of source or benchmark.
-        fixed: By name, the benchmarks that bring their own images.
-        groups: By key, of the benchmarks that have any.
-    """
+    """Everything that is to be ingested."""
 
     images: dict[str, PlannedImages]
     fixed: dict[str, FixedBenchmark]
@@ -123,11 +117,6 @@ class Plan:
 
 def plan_catalog(settings: CatalogSettings, seed: int, index_folder: Path | str | None = None) -> Plan:
     """Open every source and benchmark and settle the split of every image.
-
-    Args:
-        settings: The sources and benchmarks.
-        seed: Seed of what is drawn.
-        index_folder: Where rebuilt indexes of RecordIO files are kept.
 
     Raises:
         LafsError: A name or path is wrong, or there are too few identities or images for what is asked.
@@ -212,7 +201,7 @@ def _planned_benchmark(name: str, opened: FixedBenchmark, settings: CatalogSetti
 
 
 def _groups(settings: CatalogSettings) -> dict[str, str]:
-    groups = {}
+    groups: dict[str, str] = {}
     for name, benchmark in settings.benchmarks.items():
         if benchmark.groups is not None:
             source = benchmark.source if benchmark.kind == "held_out" else name

@@ -54,11 +54,6 @@ class ShardFolder:
 
     The digest covers the version of this package, the settings of the source, the keys of the shard's images,
     and size and time of the files behind them as far as they are known: whatever changes makes another shard.
-
-    Args:
-        path: The folder; made when the first shard is written.
-        images: Images a shard.
-        seed: Seed of the catalog, which synthetic images depend on.
     """
 
     def __init__(self, path: Path, images: int, seed: int) -> None:
@@ -70,11 +65,6 @@ class ShardFolder:
         self, planned: PlannedImages, threads: int, progress: tqdm
     ) -> Iterator[tuple[Path, Sequence[int], pd.DataFrame]]:
         """Align all wanted images of a source, shard by shard.
-
-        Args:
-            planned: The source.
-            threads: How many images are worked on at a time.
-            progress: Counts the images.
 
         Yields:
             The store of a shard, the positions of its images, and a table with one row for each that was not
@@ -118,11 +108,12 @@ class ShardFolder:
                         rows.append(index, face, None, -1, -1, None, 0, 0, 0, None, *[None] * 11)
                         continue
                     if in_place is not None and face.unchanged:
-                        place = in_place.location(index)
+                        path, record, offset = in_place.location(index)
+                        store_name = str(path)
                     else:
-                        record = writer.count
-                        place = _OWN, record, writer.write_image(record, face.encoded, _NO_LABEL)
-                    rows.append(index, None, str(place[0]), *place[1:], *_facts(face))
+                        store_name, record = _OWN, writer.count
+                        offset = writer.write_image(record, face.encoded, _NO_LABEL)
+                    rows.append(index, None, store_name, record, offset, *_facts(face))
         try:
             with whole_file(store.with_suffix(".parquet")) as temporary:
                 rows.table().to_parquet(temporary)
@@ -135,7 +126,7 @@ class ShardFolder:
         decode = planned.intake.decode_aligned
         facts = [_FORM, __version__, planned.name, self.seed, asdict(settings), decode, stamps]
         digest = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=_DIGEST_SIZE)
-        folder = settings.root or settings.path if settings.kind in ("folder", "list") else None
+        folder = str(settings.root or settings.path) if settings.kind in ("folder", "list") else None
         for index in indices:
             key = planned.source.key(index)
             image = folder and _stamp(Path(folder, key))
@@ -144,12 +135,7 @@ class ShardFolder:
 
 
 def remove_unused_stores(folder: Path | str, used: Iterable[str]) -> None:
-    """Remove the shards of a folder that are not used any more, and what a killed process has left of others.
-
-    Args:
-        folder: Of the shards; files that are none of theirs stay.
-        used: Stores of the saved manifest and of its plan.
-    """
+    """Remove the shards of a folder that nothing uses any more, and what killed processes have left."""
     folder = Path(folder)
     kept = {Path(store) for store in used}
     shards, freed = set(), 0

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import held_alone
-from lafs_pipeline.training.folders import (
+from lafs_pipeline.runtime.settings import flattened
+from lafs_pipeline.training.checkpoints.folders import (
     TrainingFolder,
     find_trainings,
     readable_size,
@@ -42,11 +42,6 @@ def list_trainings(folder: Path) -> int:
 
 def delete_trainings(folder: Path, names: Sequence[str], yes: bool) -> int:
     """Show the trainings that are named, ask, and delete them.
-
-    Args:
-        folder: of the trainings.
-        names: as listed.
-        yes: do not ask.
 
     Returns:
         The exit status: 1 where the answer is no.
@@ -91,7 +86,7 @@ def _print_table(
     trainings: Mapping[str, TrainingFolder], shown: Mapping[str, TrainingFolder] | None = None
 ) -> None:
     """A line per training that is shown, with what tells it from all of its stage."""
-    telling = {}
+    telling: dict[str, str] = {}
     for _, group in groupby(trainings.items(), key=lambda item: item[1].path.parent):
         telling |= _telling_values(dict(group))
     rows = [COLUMNS]
@@ -106,21 +101,13 @@ def _print_table(
 
 def _telling_values(trainings: Mapping[str, TrainingFolder]) -> dict[str, str]:
     """Of each training, the values that are not the same in all."""
-    flat = {name: _flat(training.configuration) for name, training in trainings.items()}
+    flat = {name: flattened(training.configuration) for name, training in trainings.items()}
     keys = sorted({key for values in flat.values() for key in values})
     differing = [key for key in keys if len({str(values.get(key)) for values in flat.values()}) > 1]
     return {
         name: ", ".join(f"{key}={shortened(values[key])}" for key in differing if key in values)
         for name, values in flat.items()
     }
-
-
-def _flat(configuration: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values of a nested configuration by their dotted names."""
-    values = {}
-    for key, value in configuration.items():
-        values |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return values
 
 
 def _age(seconds: float) -> str:

@@ -30,7 +30,7 @@ def compare_images(first: Path, second: Path, model_path: Path, detector: Path |
     a, b = unit_embeddings(model.embed, faces.to(model.device))
     similarity = float(a @ b)
     print(f"cosine similarity {similarity:.4f}")
-    print(_verdict(similarity, model.card and best_threshold(model.card)))
+    print(_verdict(similarity, best_threshold(model.card) if model.card else None))
     return 0
 
 

@@ -43,16 +43,17 @@ def open_model(path: Path) -> OpenModel:
         LafsError: it is missing, damaged or embeds no faces.
     """
     file = path / WEIGHTS if path.is_dir() else path
+    embed: Callable[[Tensor], Tensor]
     if file.suffix == ".onnx":
-        model, device = OnnxModel(file), torch.device("cpu")
-        digest = model.metadata.get("model_digest")
+        graph, device = OnnxModel(file), torch.device("cpu")
+        embed, digest = graph, graph.metadata.get("model_digest")
     elif file.suffix in (".safetensors", ".pth"):
         model = load_model(file) if file.suffix == ".safetensors" else load_part_fvit(file)
         if isinstance(model, LandmarkNetwork):
             raise LafsError(f"{file} is a landmark network, which embeds no faces; expected a face model")
         digest, device = model_digest(model), local_device()
-        model.to(device)
+        embed = model.to(device)
     else:
         raise LafsError(f"{path} is no model: expected a .safetensors, .onnx or .pth file, or their folder")
     card = read_card(file.parent)
-    return OpenModel(model, device, digest, card if card and card["model_digest"] == digest else None)
+    return OpenModel(embed, device, digest, card if card and card["model_digest"] == digest else None)

@@ -20,14 +20,6 @@ class FigureDataset(PathDataset["Figure", bytes]):
     """A figure saved as an image file, atomically, and loaded as that file's bytes.
 
     kedro-datasets' MatplotlibDataset imports matplotlib when it is made and loads nothing.
-
-    Args:
-        filepath: of the image file; with a protocol such as `s3://` where it is not local.
-        save_args: of matplotlib's `savefig`.
-        version: of Kedro, for entries with `versioned: true`.
-        credentials: for the file system.
-        fs_args: further arguments of the file system.
-        metadata: for Kedro-Viz.
     """
 
     def __init__(

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 from kedro.io import AbstractDataset, Version
 
 from lafs_pipeline.datasets.path_dataset import PathDataset
-from lafs_pipeline.datasets.read_only_dataset import ReadOnlyDataset
 from lafs_pipeline.runtime.files import local_path
 
 if TYPE_CHECKING:
     from torch import nn
 
     from lafs_pipeline.interop.model_export import ModelExport
+    from lafs_pipeline.interop.model_files import FaceModel
 
 
-class FaceModelDataset(PathDataset["nn.Module", "nn.Module"]):
+class FaceModelDataset(PathDataset["FaceModel", "nn.Module"]):
     """A face model or landmark network as safetensors, with its sizes in the header."""
 
     def __init__(
@@ -34,39 +34,15 @@ class FaceModelDataset(PathDataset["nn.Module", "nn.Module"]):
 
         return load_model(path)
 
-    def write(self, data: "nn.Module", path: Path) -> None:
+    def write(self, data: "FaceModel", path: Path) -> None:
         """Write the model."""
         from lafs_pipeline.interop.model_files import save_model
 
         save_model(data, path)
 
 
-class ModelDigestsDataset(ReadOnlyDataset[dict[str, str | None]]):
-    """Which models lie in a folder, without loading them: the digests in their headers.
-
-    Args:
-        filepath: of the folder of `.safetensors` files, which need not exist.
-        metadata: for Kedro-Viz.
-    """
-
-    written_by = "the data set of the models"
-
-    def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        super().__init__(filepath, metadata)
-
-    def load(self) -> dict[str, str | None]:
-        """SHA-256 of sizes and weights by name of the file; None where an older one does not tell."""
-        from lafs_pipeline.interop.model_header import read_digest
-
-        return {path.stem: read_digest(path) for path in sorted(self.filepath.glob("[!.]*.safetensors"))}
-
-
 class ModelExportDataset(AbstractDataset["ModelExport", "nn.Module"]):
     """A folder to take away: a face model with its card, and in the formats of others.
-
-    Args:
-        filepath: of the `model.safetensors` in it.
-        metadata: for Kedro-Viz.
 
     Raises:
         LafsError: `filepath` is an address on another file system.

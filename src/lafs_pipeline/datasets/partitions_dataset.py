@@ -15,11 +15,6 @@ class PartitionsDataset(PartitionedDataset):
     kedro-datasets' PartitionedDataset, whose arguments these are, refuses an empty folder, and takes for a
     partition what a process that was killed left half-written under a hidden name.
 
-    Args:
-        path: of the folder.
-        filename_suffix: of the files; their names without it name the partitions.
-        arguments: others of PartitionedDataset.
-
     Raises:
         LafsError: `path` is an address on another file system.
     """

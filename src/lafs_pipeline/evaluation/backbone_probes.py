@@ -15,7 +15,7 @@ from lafs_pipeline.faces.subsets import identity_labels
 from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.runtime.seeding import derive_seed
-from lafs_pipeline.training.probes import knn_accuracy, linear_accuracy
+from lafs_pipeline.training.monitoring.probes import knn_accuracy, linear_accuracy
 
 logger = logging.getLogger(__name__)
 
@@ -27,12 +27,6 @@ def choose_probe_faces(
     faces: pd.DataFrame, shots: pd.DataFrame, identities: int, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What probes learn from and what they are tested on.
-
-    Args:
-        faces: the manifest.
-        shots: rows of it that adaptation sees.
-        identities: how many to draw from those with training images beside their shots.
-        seed: of the draw.
 
     Returns:
         The shots of the drawn identities, and their other training images; both empty where fewer than two
@@ -57,16 +51,8 @@ def probe_backbones(
 
     Images are embedded as they are, without their mirror images, and embeddings kept for the next time.
 
-    Args:
-        models: by name; images (B, 3, 112, 112) in [-1, 1] -> (B, dim).
-        gallery: rows of the manifest that the probes learn from.
-        queries: rows of the same identities that they are tested on; with none the table is empty.
-        store: keeps the embeddings.
-        options: how embeddings are made.
-        launching: how many processes embed.
-
     Returns:
-        A row a model and probe: model, probe (`linear`, `knn`), accuracy (0..1), images (tested), identities,
+        A row per model and probe: model, probe (`linear`, `knn`), accuracy (0..1), images tested, identities,
         shots (images learned from).
     """
     if queries.empty:

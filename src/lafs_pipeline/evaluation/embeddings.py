@@ -199,8 +199,8 @@ def _write_share(
     first, end = bounds[processes.rank()], bounds[processes.rank() + 1]
     steps = -(-int(np.diff(bounds).max()) // options.batch_size)
     images = FaceImages(faces.iloc[first:end])
-    pinned = device.type == "cuda"
-    batches = iter(DataLoader(images, options.batch_size, num_workers=options.workers, pin_memory=pinned))
+    loading = processes.loading(options.workers)
+    batches = iter(DataLoader(images, options.batch_size, pin_memory=device.type == "cuda", **loading))
     hidden = None if processes.is_main() else True
     with open(path, "r+b") as stream:  # noqa: PTH123
         stream.seek(offset + int(first) * width * np.dtype(options.precision).itemsize)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,17 +27,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BenchmarkData:
-    """What cataloging yields for evaluation (:mod:`lafs_pipeline.cataloging.catalog`).
-
-    Attributes:
-        faces: the manifest; where it has a column `group`, every group is also benchmarked alone.
-        pairs: of images.
-        templates: image, template, media and score.
-        template_pairs: of templates.
-        template_subjects: galleries and probes.
-        protocols: one row a benchmark.
-        overlap: training images that a benchmark also holds.
-    """
+    """Tables of :class:`lafs_pipeline.cataloging.catalog.Catalog`, for evaluation."""
 
     faces: pd.DataFrame
     pairs: pd.DataFrame
@@ -58,14 +49,6 @@ def evaluate_model(
     """Run every benchmark of the catalog, each followed by its groups.
 
     Pairs of images follow LFW (10 folds, squared L2 distance), templates IJB (TAR at FAR, searches).
-
-    Args:
-        model: images in [-1, 1] -> embeddings.
-        data: the benchmarks.
-        store: keeps the embeddings.
-        options: flags, intervals, sizes of the work.
-        launching: how many processes embed.
-        seed: of the intervals' draws.
 
     Raises:
         LafsError: a benchmark that cannot be evaluated; names it.
@@ -98,11 +81,7 @@ def faces_of_benchmarks(data: BenchmarkData) -> dict[str, pd.DataFrame]:
 def pool_benchmark(
     data: BenchmarkData, name: str, own: Embeddings, options: EvaluateSettings
 ) -> tuple[pd.DataFrame, Templates]:
-    """The templates of a benchmark, and their images with the row of each embedding, in the order of rows.
-
-    Raises:
-        LafsError: as `pool_templates`.
-    """
+    """The templates of a benchmark, and their images with the row of each embedding, in the order of rows."""
     images = data.templates[data.templates["benchmark"] == name]
     images = images.assign(row=own.rows.loc[images["key"]].to_numpy()).sort_values("row")
     rows = images["row"].to_numpy()
@@ -116,7 +95,7 @@ def pool_benchmark(
     return images, templates
 
 
-def _origin(provenance: Provenance | None) -> dict[str, str]:
+def _origin(provenance: Provenance | None) -> dict[str, Any]:
     if provenance is None:
         return {}
     return {

@@ -20,7 +20,7 @@ class FewShotResult:
 
     Attributes:
         method: how the transformer started.
-        shots: labeled images an identity; 0 for a start that was not adapted.
+        shots: labeled images per identity; 0 for a start that was not adapted.
         seed: of shots, start and order.
         benchmark: name.
         fold_accuracy: (folds,) fractions, of the same folds for every run.
@@ -39,7 +39,7 @@ class FewShotResult:
 
 
 def few_shot_table(results: Sequence[FewShotResult]) -> pd.DataFrame:
-    """One row a benchmark, number of shots and method.
+    """One row per benchmark, number of shots and method.
 
     Returns:
         benchmark, shots, method, seeds (how many), mean and std (sample standard deviation over the seeds) of
@@ -60,10 +60,6 @@ def paired_differences(results: Sequence[FewShotResult], seed: int = 0) -> pd.Da
     The interval is a percentile bootstrap of 10,000 draws in two stages: seeds with replacement, and folds
     with replacement within each drawn seed (Davison and Hinkley 1997, section 3.8). Seeds share the
     pretraining and the benchmark: the interval speaks of adaptations, not of pretrainings.
-
-    Args:
-        results: of all runs.
-        seed: of the bootstrap.
 
     Returns:
         benchmark, shots, better, than, seeds, difference, low, high.

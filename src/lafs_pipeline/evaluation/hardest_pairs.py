@@ -132,14 +132,6 @@ def find_hardest_pairs(
 
     Embeddings that the evaluation has kept are read again, and made where they are not there.
 
-    Args:
-        model: images in [-1, 1] -> embeddings.
-        data: the benchmarks.
-        store: keeps the embeddings.
-        options: of the evaluation.
-        launching: how many processes embed.
-        count: how many of each kind of error at most.
-
     Returns:
         As :func:`hardest_pairs` and :func:`hardest_templates`, with the identities of the shown faces.
     """

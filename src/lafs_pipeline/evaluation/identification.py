@@ -42,7 +42,7 @@ def identify(
     source of non-mated probes: call once a gallery and average.
 
     Args:
-        gallery_features: (G, D) of length 1, one a subject.
+        gallery_features: (G, D) of length 1, one per subject.
         gallery_subjects: (G,) whole numbers, each once.
         probe_features: (P, D) of length 1.
         probe_subjects: (P,) whole numbers.

@@ -41,10 +41,6 @@ class EmbeddedBatch:
 class LooseFaces(Dataset):
     """The images of a source as the pipeline would store and embed them.
 
-    Args:
-        source: the images.
-        settings: how they are aligned.
-
     Raises:
         LafsError: faces are not aligned and no usable detector is given.
     """
@@ -86,13 +82,7 @@ def read_face(intake: FaceIntake, face: EncodedFace) -> np.ndarray:
 def embed_loose_faces(
     embed: Callable[[Tensor], Tensor], faces: LooseFaces, device: torch.device
 ) -> Iterator[EmbeddedBatch]:
-    """Embed all images of a source in their order, with a progress bar.
-
-    Args:
-        embed: images (B, 3, 112, 112) in [-1, 1] -> (B, D).
-        faces: the images.
-        device: where `embed` runs.
-    """
+    """Embed all images of a source in their order, with a progress bar."""
     workers = min(MOST_WORKERS, usable_cores() - 1) if len(faces) > BATCH_SIZE else 0
     batches = DataLoader(faces, batch_size=BATCH_SIZE, num_workers=workers)
     with tqdm(total=len(faces), desc="embeddings", unit="image", disable=None) as progress:

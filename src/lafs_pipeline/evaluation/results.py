@@ -114,10 +114,7 @@ def headline_metric(metrics: Iterable[str]) -> str:
 
 
 def benchmark_table(results: Mapping[str, Iterable[BenchmarkResult]]) -> pd.DataFrame:
-    """One row a model, benchmark (a group's is `<benchmark>/<group>`) and metric.
-
-    Args:
-        results: by model.
+    """One row per model, benchmark (a group's is `<benchmark>/<group>`) and metric.
 
     Returns:
         model, benchmark, group, metric, value, low and high (missing without an interval), interval (how it

@@ -15,13 +15,12 @@ from lafs_pipeline.evaluation.few_shot import FewShotResult
 from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.faces.manifest import fingerprint
 from lafs_pipeline.models.digest import model_digest
-from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import whole_file
 from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.training.checkpoints import clear
-from lafs_pipeline.training.folders import DIGITS, configuration_digest, own_folders
+from lafs_pipeline.training.checkpoints.folders import DIGITS, configuration_digest, own_folders
 from lafs_pipeline.training.jobs import RunContext, train_recognition
 from lafs_pipeline.training.recipes import (
     AdaptSettings,
@@ -46,13 +45,14 @@ class StudySettings:
     """
 
     methods: tuple[Method, ...] = setting(
-        "how the transformer starts; scratch has landmarks and scratch_grid the plain grid; lafs_no_noise is "
-        "LAFS without landmark noise, lafs_all_landmarks without subsets of them in local views",
+        "how the transformer starts; scratch is the backbone of that name, scratch_grid the same on the "
+        "plain grid; lafs_no_noise is LAFS without landmark noise, lafs_all_landmarks without subsets of "
+        "them in local views",
         ("scratch", "grid", "lafs"),
         min_length=1,
     )
     shots: tuple[int, ...] = setting(
-        "labeled images an identity; 0 benchmarks the start as it is, without adaptation",
+        "labeled images per identity; 0 benchmarks the start as it is, without adaptation",
         (1, 2, 4, 10),
         min_length=1,
     )
@@ -62,8 +62,6 @@ class StudySettings:
         None,
         ge=1,
     )
-    grid_local_size: int = setting("side of grid DINO's local views in pixels", 48, ge=8)
-    grid_local_scale: tuple[float, float] = setting("share of the image in them", (0.05, 0.4))
 
     def __post_init__(self):
         for name in ("methods", "shots", "seeds"):
@@ -99,13 +97,7 @@ def plan_study(options: StudySettings) -> list[StudyRun]:
 
 
 def fit_recognition(options: RecognitionSettings, images: int, steps: int | None) -> RecognitionSettings:
-    """A recipe for `images` images: batches no larger than those, and as many epochs as give `steps`.
-
-    Args:
-        options: the recipe.
-        images: of the adaptation.
-        steps: wanted; None keeps the epochs.
-    """
+    """A recipe for `images` images: batches no larger than those, and as many epochs as give `steps`."""
     training = options.training
     batch_size = min(training.batch_size, images // training.accumulation * training.accumulation)
     epochs = training.epochs if steps is None else -(-steps // (images // batch_size))
@@ -113,9 +105,8 @@ def fit_recognition(options: RecognitionSettings, images: int, steps: int | None
 
 
 def pretraining_variants(options: PretrainSettings, study: StudySettings) -> dict[str, PretrainSettings]:
-    """The pretrainings, besides LAFS itself, that `study.methods` start from.
+    """The pretrainings that `study.methods` start from, each of as many steps as LAFS.
 
-    Each has as many steps as LAFS. `grid` is plain DINO on the grid, with its small local views.
     `lafs_no_noise` cuts patches exactly where landmarks are found. `lafs_all_landmarks` gives local views
     every landmark, in order, as global views have them: drawing all of them without replacement would still
     shuffle them. Its steps cost more.
@@ -123,21 +114,19 @@ def pretraining_variants(options: PretrainSettings, study: StudySettings) -> dic
     Raises:
         LafsError: when LAFS already lacks what an ablation leaves out.
     """
-    views = options.views
-    small = {"local_size": study.grid_local_size, "local_scale": study.grid_local_scale}
-    variants = {
-        "grid": replace(options, tokens="grid", views=replace(views, **small)),
-        "lafs_no_noise": replace(options, views=replace(views, landmark_sigma=0.0)),
-        "lafs_all_landmarks": replace(options, views=replace(views, local_landmarks=None)),
+    recipes = replace(options, methods=("grid", "lafs")).recipes()
+    lafs = recipes["lafs"]
+    ablations = {
+        "lafs_no_noise": replace(lafs, views=replace(lafs.views, landmark_sigma=0.0)),
+        "lafs_all_landmarks": replace(lafs, views=replace(lafs.views, local_landmarks=None)),
     }
-    wanted = {name: variant for name, variant in variants.items() if name in study.methods}
-    for name, variant in wanted.items():
-        if name != "grid" and (options.tokens == "grid" or variant == options):
+    for name, variant in ablations.items():
+        if name in study.methods and variant == lafs:
             raise LafsError(
-                f"study.methods has {name}, but pretrain.tokens and pretrain.views already lack what it "
-                "leaves out; remove it, or set them to those of LAFS"
+                f"study.methods has {name}, but pretrain.views already lacks what it leaves out; remove it, "
+                "or set pretrain.views to that of LAFS"
             )
-    return wanted
+    return {name: recipe for name, recipe in (recipes | ablations).items() if name in study.methods}
 
 
 @dataclass(frozen=True)
@@ -145,8 +134,7 @@ class Study:
     """What all runs share.
 
     Attributes:
-        backbones: `lafs`, and by method what the others that are not from scratch start from.
-        network: frozen landmark network that landmarks stay near.
+        backbones: `scratch`, and by method what those that are not from scratch start from.
         data: training faces and benchmarks.
         adapt: the recipe; shots and seed come from the run.
         evaluate: how benchmarks are run.
@@ -157,7 +145,6 @@ class Study:
     """
 
     backbones: Mapping[str, PartFViT | FViT]
-    network: LandmarkNetwork
     data: BenchmarkData
     adapt: AdaptSettings
     evaluate: EvaluateSettings
@@ -177,8 +164,8 @@ class Study:
             LafsError: when its method has not been pretrained.
         """
         if run.method in FROM_SCRATCH:
-            lafs = self.backbones["lafs"]
-            like = lafs if run.method == "scratch" else FViT(**grid_sizes(lafs.sizes))
+            scratch = self.backbones["scratch"]
+            like = scratch if run.method == "scratch" else FViT(**grid_sizes(scratch.sizes))
             return forget_transformer(like, run.seed)
         if run.method not in self.backbones:
             raise LafsError(f"{run.method} has not been pretrained; first run: kedro run --pipelines=study")
@@ -198,7 +185,6 @@ class Study:
             values |= {
                 "adapt": adapt | {"recognition": deciding_configuration(self.adapt.recognition)},
                 "steps": self.steps,
-                "landmark_network": model_digest(self.network),
             }
         return json.loads(json.dumps(values))
 
@@ -213,7 +199,7 @@ class Study:
             return None
 
     def execute(self, run: StudyRun, loggers: Sequence[Any]) -> list[FewShotResult]:
-        """Adapt, if there are shots, and benchmark; an adaptation that broke off goes on.
+        """Adapt, if there are shots, and benchmark; one that broke off resumes.
 
         Its checkpoints are removed when the result is there.
         """
@@ -240,17 +226,13 @@ class Study:
         place = replace(self.place, folder=self.folder(run), seed=run.seed, loggers=loggers)
         faces = choose_adaptation_faces(self.data.faces, options, run.seed)
         recipe = fit_recognition(options.recognition, len(faces), self.steps)
-        return train_recognition(run.name, self.start(run), faces, recipe, place, self.network, self.draw)
+        start = self.start(run)
+        near = getattr(start, "landmark_network", None)
+        return train_recognition(run.name, start, faces, recipe, place, near, self.draw)
 
 
 def study_frame(results: Sequence[FewShotResult], faces: str, backbone: str) -> pd.DataFrame:
-    """One row a run and benchmark, with the accuracy of every fold and what all runs started from.
-
-    Args:
-        results: of all runs.
-        faces: fingerprint of the manifest.
-        backbone: digest of the pretrained model.
-    """
+    """One row a run and benchmark, with the accuracy of every fold and what all runs started from."""
     rows = [asdict(result) | {"fold_accuracy": list(result.fold_accuracy)} for result in results]
     return pd.DataFrame(rows).assign(faces=faces, backbone=backbone)
 

@@ -51,13 +51,6 @@ def verify_templates(
 
     Intervals draw subjects where all are known and agree with the pairs, templates otherwise.
 
-    Args:
-        templates: all that the pairs name.
-        pairs: template_a, template_b, is_same.
-        subjects: template, subject.
-        resamples: of the intervals; 0 gives none.
-        seed: of the draws.
-
     Raises:
         LafsError: a template has no images, or too few pairs are of different people, or none of one.
     """
@@ -93,9 +86,6 @@ def search_metrics(templates: Templates, subjects: pd.DataFrame) -> dict[str, fl
 
     Returns:
         By name, rates that every gallery gives; nothing without galleries or probes.
-
-    Raises:
-        LafsError: as `identify`.
     """
     row = pd.Series(range(len(templates.ids)), index=templates.ids)
     sides = {

@@ -48,13 +48,7 @@ class VerificationResult:
 
 @dataclass(frozen=True)
 class Resampling:
-    """How intervals are made.
-
-    Attributes:
-        units: what is drawn.
-        resamples: how often.
-        seed: of the draws.
-    """
+    """How intervals are made."""
 
     units: PairUnits
     resamples: int
@@ -174,13 +168,14 @@ def _equal_error_rate(far: np.ndarray, tar: np.ndarray) -> float:
 
 def _fold_index(folds: int | np.ndarray, pairs: int) -> np.ndarray:
     """(pairs,) fold of each pair, numbered from 0 without gaps."""
-    if np.ndim(folds):
-        if len(folds) != pairs:
-            raise LafsError(f"Pair verification got folds of {len(folds)} pairs for {pairs} pairs.")
-        names, index = np.unique(folds, return_inverse=True)
+    given = np.asarray(folds)
+    if given.ndim:
+        if len(given) != pairs:
+            raise LafsError(f"Pair verification got folds of {len(given)} pairs for {pairs} pairs.")
+        names, index = np.unique(given, return_inverse=True)
         count = len(names)
     else:
-        count = int(folds)
+        count = int(given)
         if count > pairs:
             raise LafsError(
                 f"{pairs} pairs cannot be cut into {count} folds: give more pairs or fewer folds."

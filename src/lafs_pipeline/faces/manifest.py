@@ -1,4 +1,4 @@
-"""The manifest: one row an image, from which training, subsets and evaluation find their bytes.
+"""The manifest: one row per image, from which training, subsets and evaluation find their bytes.
 
 | column | holds |
 | --- | --- |
@@ -72,7 +72,7 @@ class TableBuilder:
 
     def _pack(self) -> None:
         if self._rows or not self._chunks:
-            columns = zip(*self._rows, strict=True) if self._rows else [()] * len(self._types)
+            columns = list(zip(*self._rows, strict=True)) or [()] * len(self._types)
             self._chunks.append(typed_table(self._types, columns))
             self._rows = []
 

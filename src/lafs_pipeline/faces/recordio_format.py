@@ -151,11 +151,7 @@ class RecordIOFile:
         return np.frombuffer(offsets, np.int64).copy() if offsets else np.zeros(0, np.int64)
 
     def unindexed_bytes(self, starts: np.ndarray) -> int:
-        """Bytes behind the last of the known records, 0 where that record is damaged.
-
-        Args:
-            starts: Sorted offsets of records.
-        """
+        """Bytes behind the last of the known records, 0 where that record is damaged."""
         position = int(starts[-1])
         while (part := self._valid_part(position)) is not None:
             start, length, flag = part

@@ -26,7 +26,7 @@ def select_shots(
 
     Args:
         manifest: Rows to choose from; unlabeled ones are left out.
-        shots: Images an identity; None keeps all.
+        shots: Images per identity; None keeps all.
         seed: Seed of the draw.
         identity_fraction: Share of the identities, rounded up, in (0, 1].
         keys: An explicit list; other rows are left out before anything is drawn.
@@ -39,7 +39,7 @@ def select_shots(
         LafsError: A number is out of range, a key is not in the manifest, or nothing is left.
     """
     if shots is not None and shots < 1:
-        raise LafsError(f"shots is {shots}; expected at least 1 image an identity, or none for all.")
+        raise LafsError(f"shots is {shots}; expected at least 1 image per identity, or none for all.")
     if not 0 < identity_fraction <= 1:
         raise LafsError(f"identity_fraction is {identity_fraction}; expected more than 0 and at most 1.")
     chosen = manifest[manifest["identity"].notna()]
@@ -108,7 +108,7 @@ def identity_labels(manifest: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
     """Contiguous class numbers, in the order of the sorted identity names.
 
     Returns:
-        labels: (n,) int64, one a row.
+        labels: (n,) int64, one per row.
         names: Identity of each class.
 
     Raises:

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 STOPPED_STATUS = 75
 """Exit status of `kedro run` after a training was stopped by a signal or by `training.max_minutes`: the same
-command goes on (EX_TEMPFAIL of sysexits.h). Errors exit with 1."""
+command resumes (EX_TEMPFAIL of sysexits.h). Errors exit with 1."""
 
 
 def stop_reason(error: BaseException | None) -> str | None:
@@ -46,7 +46,7 @@ class _NoRepeats(logging.Filter):
 
 
 class _NoAdviceAfterStop(logging.Filter):
-    """Drops Kedro's advice to go on with another command; after a stop the same one goes on."""
+    """Drops Kedro's advice to continue with another command; after a stop the same one resumes."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return stop_reason(sys.exc_info()[1]) is None

@@ -10,12 +10,15 @@ from kedro.framework.project import pipelines
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
-from lafs_pipeline.pipelines.parameters import GROUPS, group_settings, parse
+from lafs_pipeline.models.methods import LAFS
+from lafs_pipeline.pipelines.parameters import GROUPS, check
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import local_path
 
 PARAMETER = "params:"
 REFUSED_RUNNER = re.compile("ThreadRunner|ParallelRunner")
+SHOWN_WHERE_THERE = ("earlier_study_runs",)
+LANDMARKS = {"landmark_network", "landmarks", "landmark_overlay_plot"}
 MOVED = {"packed_faces": "stores"}
 """Files named by `paths` in version 0.1, and the folders that are there now."""
 
@@ -55,9 +58,10 @@ class GuardHooks:
         for name in sorted(inputs):
             group = name.removeprefix(PARAMETER)
             if name.startswith(PARAMETER) and group in GROUPS and catalog.exists(name):
-                parse(group_settings(group), catalog.load(name), group)
+                check(catalog.load(name), group)
+        needed = inputs - _dispensable(inputs, catalog)
         absent = sorted(
-            name for name in inputs if not name.startswith(PARAMETER) and not catalog.exists(name)
+            name for name in needed if not name.startswith(PARAMETER) and not catalog.exists(name)
         )
         if absent:
             raise LafsError(_what_to_run(absent))
@@ -71,6 +75,16 @@ class GuardHooks:
                 "--async saves data sets in other threads, from where nothing would be logged to the MLflow "
                 "run; leave it out"
             )
+
+
+def _dispensable(inputs: set[str], catalog: DataCatalog) -> set[str]:
+    """Inputs that this run does without: their entries load nothing where nothing is."""
+    found = set(SHOWN_WHERE_THERE)
+    if LAFS not in catalog.load("parameters").get("pretrain", {}).get("methods", [LAFS]):
+        found |= LANDMARKS
+    if "face_models" in inputs:
+        found.add("backbones")
+    return found
 
 
 def _what_to_run(absent: list[str]) -> str:

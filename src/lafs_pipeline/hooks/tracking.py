@@ -4,7 +4,7 @@ import atexit
 import logging
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +19,9 @@ from mlflow.entities import RunStatus
 from mlflow.tracking import MlflowClient
 
 from lafs_pipeline.hooks.ending import stop_reason
-from lafs_pipeline.hooks.hosts import is_first
 from lafs_pipeline.models.methods import leading_pretrained
 from lafs_pipeline.pipelines.parameters import TrackingSettings, parse
+from lafs_pipeline.runtime.launch_settings import given_ranks
 from lafs_pipeline.tracking.continuity import CONTINUES, RunRecord, UnfinishedRun, command_digest
 from lafs_pipeline.tracking.facts import (
     describe,
@@ -51,9 +51,11 @@ class TrackingHooks:
     """
 
     @hook_impl(wrapper=True, tryfirst=True)
-    def after_context_created(self, context: KedroContext) -> Iterator[None]:
+    def after_context_created(self, context: KedroContext) -> Generator[None, Any, Any]:
         """Decide whether this process tracks, before kedro-mlflow contacts the store."""
-        self._context, self._run_id, self._digest = context, None, ""
+        self._context: Any = context  # with what kedro-mlflow puts there
+        self._run_id: str | None = None
+        self._digest = ""
         self._options = parse(TrackingSettings, context.params.get("tracking", {}), "tracking")
         self._checkpoints = Path(context.params["paths"]["checkpoints"])
         self._uri = str(context.config_loader["mlflow"].get("server", {}).get("mlflow_tracking_uri"))
@@ -73,7 +75,7 @@ class TrackingHooks:
     @hook_impl(wrapper=True)
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
-    ) -> Iterator[None]:
+    ) -> Generator[None, Any, Any]:
         """Continue the run of the same command or let a new one start, and label it.
 
         The labels are tags, by which runs are found, and the first parameters, by which they are compared.
@@ -147,7 +149,7 @@ class TrackingHooks:
             log_data(self._catalog.load("dataset_card"))
 
     @hook_impl(wrapper=True)
-    def before_node_run(self) -> Iterator[None]:
+    def before_node_run(self) -> Generator[None, Any, Any]:
         """Do not let MLflow end the run when parameters are logged."""
         try:
             return (yield)
@@ -176,7 +178,7 @@ class TrackingHooks:
             tracker.attempt(f"the model {path}", lambda: log_model(path, self._options.registered_model))
 
     @hook_impl(wrapper=True)
-    def after_pipeline_run(self) -> Iterator[None]:
+    def after_pipeline_run(self) -> Generator[None, Any, Any]:
         """Forget the finished run, and say where it is shown."""
         try:
             result = yield
@@ -195,7 +197,7 @@ class TrackingHooks:
         return result
 
     @hook_impl(wrapper=True)
-    def on_pipeline_error(self, error: Exception) -> Iterator[None]:
+    def on_pipeline_error(self, error: Exception) -> Generator[None, Any, Any]:
         """Mark the run of a stopped training as killed; kedro-mlflow marks all as failed."""
         try:
             result = yield
@@ -216,6 +218,12 @@ class TrackingHooks:
         if tracker.has_failed:
             for folder, note in notes_of(self._checkpoints, self._run_id).items():
                 replace(note, status=status).write(folder)
+
+
+def is_first(launch: dict[str, Any]) -> bool:
+    """Whether this process is rank 0 of torchrun or srun, or elsewhere that of `launch.node_rank` 0."""
+    given = given_ranks()
+    return not launch.get("node_rank") if given is None else given.rank == 0
 
 
 def _leave(error: Exception, what: str) -> list[Any]:

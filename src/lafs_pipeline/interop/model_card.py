@@ -34,14 +34,7 @@ PREPROCESSING = {
 
 @dataclass(frozen=True)
 class Threshold:
-    """From which cosine similarity on a pair is accepted.
-
-    Attributes:
-        cosine: the mean over the folds of a benchmark.
-        benchmark: where it comes from.
-        pairs: of that benchmark.
-        accuracy: of the model there, a fraction.
-    """
+    """From which cosine similarity on a pair is accepted."""
 
     cosine: float
     benchmark: str
@@ -55,14 +48,7 @@ def describe_model(
     training_data: dict[str, Any],
     benchmarks: pd.DataFrame | None = None,
 ) -> dict[str, Any]:
-    """A model's card, ready for JSON.
-
-    Args:
-        model: the model.
-        digest: SHA-256 of its sizes and weights.
-        training_data: of :func:`describe_training`.
-        benchmarks: rows of the benchmark table; those that were measured on another digest are left out.
-    """
+    """A model's card, ready for JSON."""
     return {
         "architecture": registered_name(model),
         "num_classes": 0,
@@ -81,12 +67,7 @@ def describe_model(
 def describe_training(
     dataset_card: dict[str, Any], adapt_faces: pd.DataFrame | None = None
 ) -> dict[str, Any]:
-    """What a model was trained on, for its card.
-
-    Args:
-        dataset_card: of :func:`lafs_pipeline.cataloging.card.describe_dataset`.
-        adapt_faces: rows of the manifest that an adaptation saw.
-    """
+    """What a model was trained on, for its card."""
     training = {
         "fingerprint": dataset_card["fingerprint"],
         "sources": list(dataset_card["sources"]),

@@ -22,13 +22,7 @@ FILES: dict[Format, str] = {"onnx": "model.onnx", "official": "official.pth"}
 
 @dataclass(frozen=True)
 class ModelExport:
-    """What is written.
-
-    Attributes:
-        model: the model.
-        card: of :func:`lafs_pipeline.interop.model_card.describe_model`.
-        formats: `onnx`: one graph from images to embeddings; `official`: a state dict in the authors' names.
-    """
+    """What is written."""
 
     model: PartFViT | FViT
     card: dict[str, Any]

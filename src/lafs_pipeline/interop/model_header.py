@@ -15,7 +15,7 @@ from lafs_pipeline.runtime.errors import LafsError
 FORMAT = "lafs_pipeline.model.1"
 
 
-def read_sizes(path: Path | str) -> tuple[str, dict[str, int | float | str]]:
+def read_sizes(path: Path | str) -> tuple[str, dict[str, Any]]:
     """Family and sizes of the model in a file, without its weights.
 
     Raises:
@@ -40,10 +40,6 @@ def read_digest(path: Path | str) -> str | None:
 def open_model_file(path: Path, framework: Literal["numpy", "pt"]) -> Iterator[Any]:
     """A safetensors file, open to be read.
 
-    Args:
-        path: of the file.
-        framework: whose tensors it yields.
-
     Raises:
         LafsError: when the file is missing or damaged.
     """
@@ -56,7 +52,7 @@ def open_model_file(path: Path, framework: Literal["numpy", "pt"]) -> Iterator[A
         raise LafsError(f"model file {path} is damaged: {error}; train or copy it again") from error
 
 
-def sizes_of(path: Path, file: Any) -> tuple[str, dict[str, int | float | str]]:
+def sizes_of(path: Path, file: Any) -> tuple[str, dict[str, Any]]:
     """Family and sizes in the header of an open file.
 
     Raises:

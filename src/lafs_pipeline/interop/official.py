@@ -9,12 +9,13 @@ import pickle
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lafs_pipeline.models.dino_head import DINOHead
-from lafs_pipeline.models.part_fvit import PartFViT
+from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.models.transformer import FaceTransformer
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import whole_file
@@ -110,7 +111,7 @@ def _translate(state: dict[str, Tensor], path: Path | str) -> dict[str, Tensor]:
     return named
 
 
-def _transformer_sizes(state: dict[str, Tensor], path: Path | str) -> dict[str, int]:
+def _transformer_sizes(state: dict[str, Tensor], path: Path | str) -> dict[str, Any]:
     try:
         tokens, dim = state["transformer.positions"].shape[1:]
         return {
@@ -145,7 +146,7 @@ def load_part_fvit(path: Path | str) -> PartFViT:
     return model.eval()
 
 
-def save_part_fvit(model: PartFViT, path: Path | str) -> None:
+def save_part_fvit(model: PartFViT | FViT, path: Path | str) -> None:
     """Write a Part fViT as a plain state dict in the authors' names, atomically.
 
     Raises:
@@ -181,10 +182,6 @@ def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def load_ssl_backbone(path: Path | str, which: str = "teacher") -> FaceTransformer:
     """Open the transformer of a pretraining checkpoint.
-
-    Args:
-        path: the checkpoint.
-        which: `teacher` or `student`.
 
     Raises:
         LafsError: when the file is missing, wants to run code, or has another layout.

@@ -61,11 +61,6 @@ def export_onnx(model: PartFViT | FViT, path: Path | str, metadata: Mapping[str,
     The graph takes `images` (B, 3, 112, 112) float32 in [-1, 1] for any B and gives `embeddings` (B, dim).
     All weights lie in the one file.
 
-    Args:
-        model: the model; it is put into eval mode.
-        path: of the `.onnx` file.
-        metadata: kept in the file.
-
     Raises:
         LafsError: a package is missing, or the embeddings differ by more than `TOLERANCE`.
     """

@@ -28,7 +28,7 @@ def map_faces(
         function: images (B, 3, 112, 112) in [-1, 1] -> (B, ...).
         faces: n images, or n stacks of V images (V, 112, 112, 3) uint8, which come as (B, V, 3, 112, 112).
         device: where the function runs.
-        batch_size: images a call.
+        batch_size: images per call.
         workers: processes that decode.
         title: of the progress bar; None shows none.
 

@@ -34,18 +34,7 @@ DATA_CONFIG = {
 
 
 class FViT(nn.Module):
-    """Images (B, 3, H, W) in [-1, 1] -> embeddings (B, dim), with tokens on the plain grid.
-
-    Args:
-        patch_size: side of a patch in pixels.
-        dim: width of the transformer and of the embedding.
-        depth: number of blocks.
-        heads: attention heads.
-        head_dim: width of a head.
-        mlp_dim: hidden width of the MLP.
-        dropout: probability after embedding, attention and MLP.
-        drop_path: probability of skipping a branch, the same at every depth.
-    """
+    """Images (B, 3, H, W) in [-1, 1] -> embeddings (B, dim), with tokens on the plain grid."""
 
     family = "fvit"
     provenance: Provenance | None = None
@@ -167,12 +156,8 @@ def registered_name(model: PartFViT | FViT) -> str:
     return f"{model.family}_{nearest}_patch8_112"
 
 
-def build_model(name: str, sizes: dict[str, int | float | str]) -> PartFViT | FViT:
+def build_model(name: str, sizes: dict[str, Any]) -> PartFViT | FViT:
     """Build a registered model by its timm name.
-
-    Args:
-        name: a name such as `part_fvit_tiny_patch8_112`.
-        sizes: overrides of the constructor's sizes.
 
     Raises:
         LafsError: when the name is not registered or a size is not one of the model's.

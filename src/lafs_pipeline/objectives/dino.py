@@ -1,4 +1,4 @@
-"""Self-distillation with no labels: cross-entropy between views, against a centerd and sharpened teacher.
+"""Self-distillation with no labels: cross-entropy between views, against a centered and sharpened teacher.
 
 Source: DINO, Caron et al. 2021 (arXiv 2104.14294), algorithm 1 and section 3.1.
 """
@@ -61,6 +61,8 @@ class DINOLoss(nn.Module):
     one :meth:`partial` for some views at a time, and call :meth:`update_center` itself at its end.
     """
 
+    center: torch.Tensor
+
     def __init__(self, out_dim: int, student_temperature: float = 0.1, center_momentum: float = 0.9) -> None:
         """Start from a center of zeros.
 
@@ -89,18 +91,19 @@ class DINOLoss(nn.Module):
         """
         batch, views = self._batch_and_views(student_logits, teacher_logits)
         targets = self.targets(teacher_logits, teacher_temperature)
-        loss = sum(
+        parts = (
             self.partial(student_logits[first * batch : last * batch], targets, first, views)
             for first, last in ((0, 1), (1, 2), (2, views))
             if last > first
         )
+        loss = sum(parts, start=torch.zeros((), device=student_logits.device))
         if self.training:
             self.update_center(teacher_logits.float().mean(dim=0, keepdim=True))
         return loss
 
     @torch.no_grad()
     def targets(self, teacher_logits: torch.Tensor, temperature: float) -> torch.Tensor:
-        """Centerd and sharpened teacher probabilities `softmax((logits - center) / temperature)`.
+        """Centered and sharpened teacher probabilities `softmax((logits - center) / temperature)`.
 
         Args:
             teacher_logits: (2 * B, K), view-major.

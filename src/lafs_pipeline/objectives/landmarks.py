@@ -28,7 +28,7 @@ def landmark_regularizer(predicted: torch.Tensor, reference: torch.Tensor) -> to
 
 
 def landmark_weight(progress: float) -> float:
-    """Weight of the regularizer: 1000, 100, 1, 0.11, then 0, as training goes on.
+    """Weight of the regularizer: 1000, 100, 1, 0.11, then 0, over the training.
 
     The authors' steps, at epochs 8, 14, 21 and 28 of 34, as fractions of training.
 

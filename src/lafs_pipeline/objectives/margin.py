@@ -223,6 +223,9 @@ class AdaFace(MarginHead):
     (0.01 of the new batch) and guards as in its authors' code.
     """
 
+    norm_mean: torch.Tensor
+    norm_std: torch.Tensor
+
     def __init__(
         self,
         embedding_dim: int,

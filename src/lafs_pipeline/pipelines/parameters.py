@@ -1,8 +1,9 @@
 """Parameter groups of `conf/`: the settings that they become, or one message that names what is wrong."""
 
+import logging
 import pkgutil
 from functools import cache
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -10,7 +11,16 @@ from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import local_path
 from lafs_pipeline.runtime.settings import setting, settings
 
+if TYPE_CHECKING:
+    from lafs_pipeline.models.landmark_network import LandmarkNetwork
+    from lafs_pipeline.training.recipes import LandmarkSettings
+    from lafs_pipeline.training.self_supervised import PretrainSettings
+
 T = TypeVar("T")
+EXAMPLE_IMAGES, EXAMPLE_LANDMARKS = 20_000, 196
+"""By which `auto` is resolved where parameters are only checked."""
+
+logger = logging.getLogger(__name__)
 
 
 @settings
@@ -74,7 +84,7 @@ GROUPS = {
     "launch": "lafs_pipeline.runtime.launch_settings:LaunchSettings",
     "model": f"{__name__}:ModelSettings",
     "landmarks": "lafs_pipeline.training.recipes:LandmarkSettings",
-    "landmark_quality": "lafs_pipeline.evaluation.landmark_quality:LandmarkQualitySettings",
+    "landmark_quality": "lafs_pipeline.evaluation.landmarks.quality:LandmarkQualitySettings",
     "pretrain": "lafs_pipeline.training.self_supervised:PretrainSettings",
     "adapt": "lafs_pipeline.training.recipes:AdaptSettings",
     "evaluate": "lafs_pipeline.evaluation.settings:EvaluateSettings",
@@ -86,13 +96,16 @@ GROUPS = {
 """Where the settings of each group of `parameters*.yml` stand; a pipeline imports those it uses."""
 RENAMED = {
     "grey_probability": "gray_probability",
+    "grid_local_scale": "pretrain.grid.local_scale",
+    "grid_local_size": "pretrain.grid.local_size",
     "initial_weights": "weights",
     "labelled": "labeled",
     "landmark_regularisation": "landmark_regularization",
     "normalise_images": "normalize_images",
     "solarise_probability": "solarize_probability",
+    "tokens": "methods",
 }
-"""Names of parameters in version 0.1, and what they are called now."""
+"""Names that parameters had, and what they are called now."""
 IN_CATALOG = {"evaluate.embeddings": "embeddings", "report.study_runs": "earlier_study_runs"}
 """Parameters that were paths, and the entries of the catalog that say them now."""
 
@@ -102,18 +115,85 @@ def group_settings(group: str) -> type:
     return pkgutil.resolve_name(GROUPS[group])
 
 
+def parse_pretraining(
+    values: dict[str, Any], images: int, network: "LandmarkNetwork | None"
+) -> "PretrainSettings":
+    """Build the settings of a pretraining, with numbers in place of `auto`, which are logged.
+
+    Args:
+        values: the group `pretrain`.
+        images: of the training.
+        network: whose landmarks tokens are cut at; None where no method has any.
+
+    Raises:
+        LafsError: as :func:`parse`.
+    """
+    from lafs_pipeline.training.self_supervised import PretrainSettings
+
+    landmarks = EXAMPLE_LANDMARKS if network is None else network.sizes["num_landmarks"]
+    return parse(PretrainSettings, _with_numbers(values, "pretrain", images, landmarks), "pretrain")
+
+
+def parse_landmarks(values: dict[str, Any], images: int) -> "LandmarkSettings":
+    """Build the settings of the landmark network, with numbers in place of `auto`, which are logged.
+
+    Args:
+        values: the group `landmarks`.
+        images: of the training.
+
+    Raises:
+        LafsError: as :func:`parse`.
+    """
+    from lafs_pipeline.training.recipes import LandmarkSettings
+
+    return parse(LandmarkSettings, _with_numbers(values, "landmarks", images), "landmarks")
+
+
+def _with_numbers(
+    values: dict[str, Any], group: str, images: int, landmarks: int = EXAMPLE_LANDMARKS
+) -> dict[str, Any]:
+    from lafs_pipeline.tracking.tracker import log_resolved
+
+    full, resolved = _filled(values, group, images, landmarks)
+    if resolved:
+        said = ", ".join(f"{name} {value:g}" for name, value in resolved.items())
+        logger.info("%s: for %d images, auto is %s", group, images, said)
+        log_resolved({f"auto.{group}.{name}": value for name, value in resolved.items()})
+    return full
+
+
+def _filled(
+    values: dict[str, Any], group: str, images: int, landmarks: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    from lafs_pipeline.training.automatic import automatic_landmarks, automatic_pretraining, filled, given
+
+    if group == "pretrain":
+        batch_size, epochs = given(values, "training.batch_size"), given(values, "training.epochs")
+        if isinstance(batch_size, int) and batch_size > 0:
+            return filled(values, automatic_pretraining(images, landmarks, batch_size, epochs))
+    if group == "landmarks":
+        batch_size = given(values, "warps.training.batch_size")
+        if isinstance(batch_size, int) and batch_size > 0:
+            return filled(values, automatic_landmarks(images, batch_size))
+    return values, {}
+
+
 @cache
 def _adapter(kind: type[T]) -> TypeAdapter[T]:
     return TypeAdapter(kind)
 
 
+def check(values: dict[str, Any], group: str) -> Any:
+    """Build the settings of a group of `GROUPS`, with an example's numbers in place of `auto`.
+
+    Raises:
+        LafsError: as :func:`parse`.
+    """
+    return parse(group_settings(group), _filled(values, group, EXAMPLE_IMAGES, EXAMPLE_LANDMARKS)[0], group)
+
+
 def parse(kind: type[T], values: dict[str, Any], group: str) -> T:
     """Build settings from a group of parameters.
-
-    Args:
-        kind: a settings dataclass.
-        values: the parameters.
-        group: their name in `parameters*.yml`.
 
     Raises:
         LafsError: when a key is unknown, or a value is missing, of the wrong kind or out of its range.

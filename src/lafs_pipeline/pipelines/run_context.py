@@ -10,14 +10,7 @@ if TYPE_CHECKING:
 
 
 def run_context(name: str, checkpoints: str, seed: int, launch: dict[str, Any]) -> "RunContext":
-    """The folder, processes and metric loggers of a training.
-
-    Args:
-        name: of the training: its folder, and the prefix of its metrics.
-        checkpoints: folder of all trainings.
-        seed: of every draw.
-        launch: parameter group.
-    """
+    """The folder, processes and metric loggers of a training."""
     from lafs_pipeline.runtime.launch_settings import LaunchSettings
     from lafs_pipeline.tracking.metric_logger import active_loggers, active_run_id
     from lafs_pipeline.training.jobs import RunContext

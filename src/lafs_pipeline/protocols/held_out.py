@@ -32,11 +32,7 @@ def hold_out_identities(
 def held_out_pairs(
     name: str, settings: BenchmarkSettings, identities: Sequence[str], seed: int
 ) -> pd.DataFrame:
-    """Draw the pairs of a `held_out` benchmark among images with these identities.
-
-    Raises:
-        LafsError: As :func:`draw_pairs`; names the benchmark.
-    """
+    """Draw the pairs of a `held_out` benchmark among images with these identities."""
     try:
         return draw_pairs(identities, settings.pairs, settings.folds, derive_seed(seed, "benchmark", name))
     except LafsError as error:

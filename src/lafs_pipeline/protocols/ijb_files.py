@@ -107,7 +107,7 @@ class MetaFiles:
 
     def _sound_lines(self, path: Path, types: dict[str, Any]) -> pd.DataFrame:
         convert = [_CONVERTERS[kind] for kind in types.values()]
-        columns = [[] if kind is str else array(np.dtype(kind).char) for kind in types.values()]
+        columns: list[Any] = [[] if kind is str else array(np.dtype(kind).char) for kind in types.values()]
         damaged, first = 0, ""
         with path.open(encoding="utf-8", errors="replace") as stream:
             for number, line in enumerate(stream, 1):

@@ -54,7 +54,7 @@ class BenchmarkSettings:
         None,
     )
     aligned: bool = setting("whether the faces are cropped to the ArcFace template already", False)
-    points: str | None = setting("CSV of five points an image, as of a source", None)
+    points: str | None = setting("CSV of five points per image, as of a source", None)
     detector: str | None = setting("YuNet ONNX file, as of a source", None)
     min_score: float = setting("lowest detector score", 0.6, ge=0.0, le=1.0)
     choose_face: FaceChoice = setting("which of several faces is taken", "largest")
@@ -93,10 +93,6 @@ class FixedBenchmark:
 
 class NamedPeople:
     """A source whose images tell the person by their names.
-
-    Args:
-        source: The images.
-        pattern: Its first group is the person.
 
     Raises:
         LafsError: The pattern is none, or has no group.

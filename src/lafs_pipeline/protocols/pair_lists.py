@@ -1,6 +1,6 @@
 """Lists of pairs of image files: a plain CSV, and those that LFW, CFP, CALFW and CPLFW come with.
 
-All readers but :func:`read_pairs_txt` give one row a pair in file order: name_a, name_b (as the
+All readers but :func:`read_pairs_txt` give one row per pair in file order: name_a, name_b (as the
 list writes them, composed by NFC), is_same (bool), fold (from 0).
 """
 
@@ -34,8 +34,8 @@ def read_pairs_txt(path: Path | str) -> pd.DataFrame:
     lists `name number number` for the same person, then `name number name number` for different people.
 
     Returns:
-        One row a pair in file order: name_a, number_a, name_b, number_b, is_same (bool), fold (from 0). Names
-        are composed (NFC), as the keys of folders are.
+        One row per pair in file order: name_a, number_a, name_b, number_b, is_same (bool), fold (from 0).
+        Names are composed (NFC), as the keys of folders are.
 
     Raises:
         LafsError: The file is missing, a line has another form, or the count is not what the first line says.
@@ -48,7 +48,7 @@ def read_pairs_txt(path: Path | str) -> pd.DataFrame:
     try:
         folds, each = ([1, *map(int, lines[0][1])])[-2:]
     except (IndexError, ValueError):
-        raise LafsError(f"{path}, line 1: expected the number of folds and of pairs a fold.") from None
+        raise LafsError(f"{path}, line 1: expected the number of folds and of pairs per fold.") from None
     rows = [_pairs_txt_row(path, number, fields) for number, fields in lines[1:]]
     if folds < 1 or each < 1 or len(rows) != folds * 2 * each:
         raise LafsError(
@@ -59,7 +59,7 @@ def read_pairs_txt(path: Path | str) -> pd.DataFrame:
     return table.assign(fold=np.arange(len(rows)) // (2 * each))
 
 
-def _pairs_txt_row(path: Path, line: int, fields: list[str]) -> tuple[str, int, str, int, bool]:
+def _pairs_txt_row(path: Path | str, line: int, fields: list[str]) -> tuple[str, int, str, int, bool]:
     try:
         if len(fields) == 3:
             return fields[0], int(fields[1]), fields[0], int(fields[2]), True

@@ -86,7 +86,7 @@ def read_pair_set(path: Path | str) -> PairSet:
     if not isinstance(is_same, (list, bytes)) or not all(entry in (0, 1) for entry in is_same):
         raise LafsError(f"{path} is not a pair set: its second part is not a list of booleans.")
     if not is_same or len(images) != 2 * len(is_same):
-        raise LafsError(f"{path}: {len(images)} images for {len(is_same)} pairs; expected two images a pair.")
+        raise LafsError(f"{path}: {len(images)} images for {len(is_same)} pairs; expected two per pair.")
     return PairSet(images, np.array(list(is_same), dtype=bool))
 
 
@@ -115,7 +115,7 @@ class _UnfilledArray:
     __slots__ = ("content",)
 
     def __init__(self, *_: Any) -> None:
-        self.content = None
+        self.content: bytes | None = None
 
     def __setstate__(self, state: Any) -> None:
         _, shape, _, _, content = state

@@ -22,13 +22,7 @@ SMALLEST, LARGEST = 6.0, 48.0
 
 
 def show_attention(model: PartFViT | FViT, manifest: pd.DataFrame, count: int) -> "Figure":
-    """Faces that the model was not trained on, where there are any, evenly spread over the manifest.
-
-    Args:
-        model: in eval mode on the CPU.
-        manifest: all faces.
-        count: how many are shown at most.
-    """
+    """Faces that the model was not trained on, where there are any, evenly spread over the manifest."""
     unseen = manifest[manifest["split"] != TRAIN]
     faces = unseen if len(unseen) else manifest
     pictures = FaceImages(faces.iloc[evenly_spaced(len(faces), count)]).stack()

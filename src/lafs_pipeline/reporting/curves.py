@@ -1,14 +1,14 @@
 """Training curves, one small picture a metric."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LINES = (
+LINES: tuple[dict[str, Any], ...] = (
     {"color": "#0072b2", "linestyle": "-"},
     {"color": "#d55e00", "linestyle": "--"},
     {"color": "#007a5a", "linestyle": "-."},

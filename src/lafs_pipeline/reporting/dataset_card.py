@@ -20,7 +20,7 @@ CARD_FACES, CARD_SOURCES = 8, 6
 
 
 def plot_contact_sheet(manifest: pd.DataFrame) -> "Figure":
-    """Some faces of every split, a row an identity; unlabeled faces in a row of their own."""
+    """Some faces of every split, a row per identity; unlabeled faces in a row of their own."""
     from matplotlib.figure import Figure
 
     counts = manifest["split"].value_counts()
@@ -48,19 +48,15 @@ def _rows(manifest: pd.DataFrame, split: str, rows: int) -> list[tuple[str, pd.D
 
 
 def plot_card(manifest: pd.DataFrame, card: dict[str, Any]) -> "Figure":
-    """Histograms of a data set, and faces of every source as decoded and with red and blue exchanged.
-
-    Args:
-        manifest: The images, their stores at hand.
-        card: Of :func:`lafs_pipeline.cataloging.card.describe_dataset`.
-    """
+    """Histograms of a data set, and faces of every source as decoded and with red and blue exchanged."""
     from matplotlib.figure import Figure
 
     sources = list(card["sources"])[:CARD_SOURCES]
     figure = Figure(figsize=(14, 4 + 0.85 * len(sources)), layout="constrained")
     splits = ", ".join(f"{name}: {counts['images']:,}" for name, counts in card["splits"].items())
     figure.suptitle(f"{card['images']:,} images ({splits})   fingerprint {card['fingerprint']}", fontsize=11)
-    top, bottom = figure.subfigures(2, 1, height_ratios=[3.6, 0.85 * len(sources) + 0.4])
+    heights = [3.6, 0.85 * len(sources) + 0.4]
+    top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
     left, middle, right = top.subplots(1, 3)
     histogram = card["images_per_identity"]["histogram"]
     left.bar(list(histogram), list(histogram.values()), color="tab:blue")

@@ -20,7 +20,7 @@ APART = 0.06
 
 
 def plot_few_shot(results: Sequence[FewShotResult]) -> Figure:
-    """Accuracy over shots, one panel a benchmark and one line a method; bars are one standard deviation."""
+    """Accuracy over shots, a panel per benchmark, a line per method; bars are a standard deviation."""
     from matplotlib.figure import Figure
 
     table = few_shot_table(results)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lafs_pipeline.runtime.metric_loggers import METRICS_FILE, read_metrics
-from lafs_pipeline.training.folders import DIGITS, read_training
+from lafs_pipeline.training.checkpoints.folders import DIGITS, read_training
 
 
 @dataclass(frozen=True, eq=False)

@@ -46,5 +46,6 @@ def plot_landmarks(images: np.ndarray, landmarks: Mapping[str, np.ndarray]) -> "
 def _draw_face(axis: "Axes", image: np.ndarray, points: np.ndarray) -> None:
     height, width = image.shape[:2]
     axis.imshow(image, extent=(0, width, height, 0))
-    axis.scatter(*points.T, c=np.arange(len(points)), cmap="turbo", s=14, edgecolors="white", linewidths=0.4)
+    x, y = points.T
+    axis.scatter(x, y, c=np.arange(len(points)), cmap="turbo", s=14, edgecolors="white", linewidths=0.4)
     axis.set(xlim=(0, width), ylim=(height, 0))

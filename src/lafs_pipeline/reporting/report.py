@@ -24,7 +24,7 @@ TEMPLATE = "report.html.j2"
 STAGES = {
     "Landmarks": {"landmarks": "warps"},
     "Stage 1": {"stage1": "stage 1"},
-    "Pretraining": {"pretrain": "LAFS", "pretrain_grid": "grid"},
+    "Pretraining": {"pretrain_lafs": "LAFS", "pretrain_grid": "grid"},
     "Adaptation": {"adapt_lafs": "LAFS", "adapt_grid": "grid", "adapt_scratch": "scratch"},
 }
 CURVES = (
@@ -38,7 +38,7 @@ CURVES = (
 ALT = {
     "landmark_overlay": "Training faces with the landmarks that are found on them",
     "view_montage": "The views of one training face, with the landmarks where patches are cut",
-    "roc": "True accept rate over false accept rate of every model, one panel a benchmark",
+    "roc": "True accept rate over false accept rate of every model, one panel per benchmark",
     "attention_maps": "Faces with a dot at every token, larger and brighter where it gets more attention",
 }
 ERRORS = {
@@ -49,21 +49,7 @@ ERRORS = {
 
 @dataclass(frozen=True, eq=False)
 class ReportData:
-    """What the page is made of.
-
-    Attributes:
-        facts: of the run, such as its date and versions, by name.
-        model: whose hardest pairs and attention are shown; None where there is none.
-        card: of :func:`lafs_pipeline.cataloging.card.describe_dataset`.
-        benchmarks: of :func:`lafs_pipeline.evaluation.results.benchmark_table`.
-        hardest: of :func:`lafs_pipeline.evaluation.hardest_pairs.find_hardest_pairs`.
-        faces: manifest, with the rows of the hardest pairs.
-        pictures: PNG files by the names of `ALT`.
-        histories: of the trainings, by name.
-        study: results of the few-shot study; None where it has not run.
-        parameters: by group.
-        seed: of the run.
-    """
+    """What the page is made of."""
 
     facts: Mapping[str, str]
     model: PartFViT | FViT | None
@@ -92,11 +78,6 @@ class HardPair:
 
 def choose_study(runs: pd.DataFrame | None, faces: str, backbone: str) -> list[FewShotResult] | None:
     """The few-shot study's results; None where it has not run, or on other faces or another model.
-
-    Args:
-        runs: of :func:`lafs_pipeline.evaluation.study.study_frame`.
-        faces: fingerprint of the manifest.
-        backbone: digest of the model that LAFS has pretrained.
 
     Raises:
         LafsError: the table is not one of the study pipeline.

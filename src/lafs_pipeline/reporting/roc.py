@@ -1,4 +1,4 @@
-"""ROC curves of several models, one panel a benchmark."""
+"""ROC curves of several models, one panel per benchmark."""
 
 from __future__ import annotations
 
@@ -24,9 +24,6 @@ def plot_roc(results: Mapping[str, Iterable[BenchmarkResult]]) -> Figure:
     """Draw true over false accept rate, the latter on a log scale down to the smallest one attained.
 
     Groups of a benchmark are not drawn.
-
-    Args:
-        results: model name -> its results, in the order of the legends.
 
     Returns:
         A matplotlib figure outside pyplot: `savefig` it, nothing else holds it.

@@ -10,6 +10,7 @@ import pandas as pd
 from lafs_pipeline.evaluation.few_shot import FewShotResult, few_shot_table, paired_differences
 from lafs_pipeline.evaluation.results import DIGEST_COLUMNS, FACT_COLUMNS, headline_metric
 from lafs_pipeline.reporting.history import History
+from lafs_pipeline.runtime.settings import flattened
 
 Kind = Literal["text", "number", "code"]
 MODELS = {"stage1": "stage 1", "lafs": "LAFS"}
@@ -26,12 +27,7 @@ NONE = "\N{EN DASH}"
 
 @dataclass(frozen=True)
 class Table:
-    """Text in rows and columns; the first cell of a row names it.
-
-    Attributes:
-        columns: name and kind.
-        rows: a cell a column.
-    """
+    """Text in rows and columns; the first cell of a row names it."""
 
     columns: Mapping[str, Kind]
     rows: Sequence[Sequence[str]]
@@ -79,7 +75,7 @@ def metric_name(metric: str) -> str:
 
 
 def score_tables(benchmarks: pd.DataFrame) -> dict[str, Table]:
-    """By benchmark (and group): a row a metric and a column a model, in per cent with interval."""
+    """By benchmark (and group): a row per metric and a column per model, in per cent with interval."""
     return {
         str(name): _wide(rows, "metric", metric_name)
         for name, rows in benchmarks.groupby("benchmark", sort=False)
@@ -87,7 +83,7 @@ def score_tables(benchmarks: pd.DataFrame) -> dict[str, Table]:
 
 
 def headline_table(benchmarks: pd.DataFrame) -> Table:
-    """The one figure of a benchmark that is quoted: a row a benchmark and a column a model."""
+    """The one figure of a benchmark that is quoted: a row per benchmark and a column per model."""
     quoted = []
     for name, rows in benchmarks.groupby("benchmark", sort=False):
         metric = headline_metric(rows["metric"])
@@ -193,7 +189,7 @@ def training_table(histories: Mapping[str, History]) -> Table:
 
 def parameter_table(groups: Mapping[str, Any]) -> Table:
     """Every parameter by its dotted name."""
-    rows = [[name, str(value)] for group, values in groups.items() for name, value in _flat(group, values)]
+    rows = [[name, str(value)] for name, value in flattened(groups).items()]
     return Table({"parameter": "code", "value": "code"}, rows)
 
 
@@ -230,7 +226,7 @@ def few_shot_tables(results: Sequence[FewShotResult], seed: int) -> dict[str, Ta
 
 
 def _wide(rows: pd.DataFrame, label: str, name: Any) -> Table:
-    """A row a value of `label` and a column a model."""
+    """A row per value of `label` and a column per model."""
     models = list(dict.fromkeys(rows["model"]))
     cells = {(row[label], row["model"]): _score(row) for row in rows.to_dict("records")}
     columns: dict[str, Kind] = {"": "text", **{model_name(str(model)): "number" for model in models}}
@@ -251,7 +247,7 @@ def _score(row: Mapping[str, Any]) -> str:
 
 
 def _records(label: str, records: Mapping[str, Mapping[str, int]]) -> Table:
-    """A row a record and a column a count; records without any count are left out."""
+    """A row per record and a column per count; records without any count are left out."""
     names = list(next(iter(records.values()), {}))
     columns: dict[str, Kind] = {label: "text", **{name.replace("_", " "): "number" for name in names}}
     return Table(
@@ -271,9 +267,3 @@ def _signed(value: float) -> str:
 
 def _yes_or_no(value: Any) -> str:
     return "yes" if value else "no"
-
-
-def _flat(name: str, value: Any) -> list[tuple[str, Any]]:
-    if not isinstance(value, Mapping) or not value:
-        return [(name, value)]
-    return [pair for key, inner in value.items() for pair in _flat(f"{name}.{key}", inner)]

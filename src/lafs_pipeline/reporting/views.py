@@ -38,16 +38,8 @@ def show_views(
     seed: int,
     epoch: int = 0,
 ) -> "Figure":
-    """The views of the first training face in an epoch, with the landmarks at which patches are cut.
-
-    Args:
-        manifest: the training faces.
-        network: finds landmarks; not used where tokens lie on the grid.
-        options: the recipe.
-        seed: of the training.
-        epoch: whose draws are shown.
-    """
-    with_landmarks = options.tokens == "landmarks"
+    """The views of the first training face in an epoch, with the landmarks at which patches are cut."""
+    with_landmarks = options.with_landmarks()
     draw = LafsViews(options.views, clean=with_landmarks)
     views = draw(FaceImages(manifest)[0], random_generator(seed, "views", epoch, 0))
     if not with_landmarks:
@@ -98,5 +90,6 @@ def _draw_view(cell: "Axes", view: np.ndarray, dots: np.ndarray | None) -> None:
     """Draw one view and its dots, without ticks; dots outside the view are left out."""
     cell.imshow(view)
     if dots is not None:
-        cell.scatter(*np.asarray(dots).T, s=5, c="#00e5ff", edgecolors="black", linewidths=0.3)
+        x, y = np.asarray(dots).T
+        cell.scatter(x, y, s=5, c="#00e5ff", edgecolors="black", linewidths=0.3)
     cell.set(xticks=[], yticks=[], xlim=(-0.5, view.shape[1] - 0.5), ylim=(view.shape[0] - 0.5, -0.5))

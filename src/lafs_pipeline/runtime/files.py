@@ -22,10 +22,6 @@ WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 def local_path(path: str, name: str) -> str:
     """`path` with a leading `~` expanded.
 
-    Args:
-        path: what a user gave.
-        name: what it is the path of, for the message.
-
     Raises:
         LafsError: it is an address on another file system.
     """

@@ -148,3 +148,21 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != multiprocessing.parent_process().pid:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def loading(workers: int) -> dict[str, Any]:
+    """Options of a DataLoader whose processes, so many, end with this one, neither before nor after it."""
+    on_linux = workers > 0 and sys.platform == "linux"
+    return {
+        "num_workers": workers,
+        "worker_init_fn": _belong_to_parent,
+        "multiprocessing_context": "fork" if on_linux else None,
+    }
+
+
+def _belong_to_parent(_worker: int) -> None:
+    """The first SIGTERM may be one to all processes of a job; what ends a loader sends another."""
+    die_with_parent()
+    for number in (signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))

@@ -22,11 +22,6 @@ class FolderSource:
     Sorted by name. A folder that several links lead to is read once. A folder that cannot be listed counts as
     one image that cannot be read.
 
-    Args:
-        path: The folder.
-        labeled: False takes no identities from sub-folders.
-        points: File of five points an image; names start at `path` or at that file's folder.
-
     Raises:
         LafsError: The folder is missing or holds no image, or the points file has another form.
     """

@@ -24,17 +24,10 @@ _FILE_COLUMNS = ("file", "path")
 
 
 class ListSource:
-    """Images that a text file lists, one line an image: its path, its identity and, where known, five points.
+    """Images that a text file lists, one line per image: path, identity and, where known, five points.
 
     Either a CSV with a heading (`file` or `path`, then any of `identity`, x1, y1..x5, y5), or lines without
     one: path, then identity, apart by a tab, a comma or blanks. Kept in the list's order.
-
-    Args:
-        path: The list.
-        root: Where relative paths start; the list's own folder if not given.
-        labeled: False takes no identities.
-        points: File of five points an image, as of a folder.
-        identity_column: Name of the identity's column where the list has a heading.
 
     Raises:
         LafsError: The list is missing, empty, or not text of that form; names the line.

@@ -46,7 +46,7 @@ class SourceSettings:
     )
     key_column: str | None = setting("parquet: column of unique names; null numbers the rows", None)
     identities: int = setting("Number of synthetic identities", 40, ge=1)
-    images_per_identity: int = setting("Number of synthetic images an identity", 10, ge=1)
+    images_per_identity: int = setting("Number of synthetic images per identity", 10, ge=1)
 
     def __post_init__(self):
         keep_local(self, "path", "root", "points", "detector")
@@ -70,12 +70,6 @@ def open_source(
     name: str, settings: SourceSettings, seed: int, index_folder: Path | str | None = None
 ) -> Source:
     """Open the source that `settings` describe; `seed` and `name` decide what a synthetic one draws.
-
-    Args:
-        name: Name of the source.
-        settings: What and where it is.
-        seed: Seed of synthetic faces.
-        index_folder: Where indexes of RecordIO files that have none are kept once they are rebuilt.
 
     Raises:
         LafsError: A path is missing, does not exist or holds no images; names the source.

@@ -4,6 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,14 +33,6 @@ class ParquetSource:
     Identities and keys are read when the source is opened, images in blocks of 64 rows of which a few are
     kept: reading in order is quick, jumping about reads a row group up to the row.
 
-    Args:
-        path: A `.parquet` file, a folder of them, a pattern or a list.
-        labeled: False takes no identities.
-        points: File of five points an image, by key.
-        image_column: Column of the images.
-        identity_column: Column of the identities.
-        key_column: Column of unique names; rows are numbered if not given.
-
     Raises:
         LafsError: A file is missing, damaged or has no rows, or a column is missing or of another type.
     """
@@ -56,7 +49,9 @@ class ParquetSource:
         self.labeled = labeled
         self._paths = shard_paths(path, ".parquet")
         self._image_column = image_column
-        keys, self._labels, counts = [], [], []
+        keys: list[str] = []
+        counts: list[list[int]] = []
+        self._labels: list[Any] = []
         wanted = {"identity": identity_column if labeled else None, "key": key_column}
         for shard, prefix in zip(self._paths, shard_names(self._paths), strict=True):
             file = _open(shard)

@@ -12,7 +12,7 @@ from lafs_pipeline.sources.source import printable
 
 
 def read_points(path: Path | str, folder: Path | str | None = None) -> dict[str, np.ndarray]:
-    """Read five points an image, by name of the image.
+    """Read five points per image, by name of the image.
 
     Args:
         path: A CSV with columns file,x1,y1..x5,y5, or lines `file x1 y1 .. x5 y5 [score]` without a heading,

@@ -85,7 +85,7 @@ def unique_keys(names: Sequence[str | bytes]) -> list[str]:
     keys = [printable(name) for name in names]
     if len(set(keys)) == len(keys):
         return keys
-    taken, seen = Counter(keys), Counter()
+    taken, seen = Counter(keys), Counter[str]()
     for position, key in enumerate(keys):
         if taken[key] > 1:
             seen[key] += 1
@@ -139,7 +139,7 @@ def read_image_file(path: str | Path) -> bytes:
         raise LafsError(f"it cannot be read ({reason})") from error
 
 
-def shard_paths(path: str | Sequence[str], suffix: str) -> list[Path]:
+def shard_paths(path: Path | str | Sequence[str], suffix: str) -> list[Path]:
     """The files that `path` stands for, in the order of their names.
 
     Args:

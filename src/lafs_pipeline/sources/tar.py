@@ -55,12 +55,6 @@ class TarSource:
     what comes before the first dot of the file name. One pass finds where every image lies; nothing is
     unpacked.
 
-    Args:
-        path: A `.tar` file, a folder of them, a pattern or a list.
-        labeled: False takes no identities.
-        points: File of five points an image, by the image's name in the tar file.
-        identity_field: Field of the `.json` that holds the identity.
-
     Raises:
         LafsError: A file is missing, compressed or no tar file, or there are no images.
     """
@@ -210,7 +204,8 @@ def tar_members(path: Path) -> Iterator[TarMember]:
 
 
 def _members(content: mmap.mmap) -> Iterator[TarMember]:
-    position, extended = 0, {}
+    position = 0
+    extended: dict[str, str] = {}
     while position < len(content):
         header = _header(content, position)
         if header is None:

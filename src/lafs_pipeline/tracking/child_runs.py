@@ -24,11 +24,6 @@ def child_run(
 ) -> Iterator[Callable[[Mapping[str, float]], None]]:
     """A run under the active one, to which loggers made inside log; without an active run nothing is tracked.
 
-    Args:
-        name: of the run.
-        parameters: of the run.
-        folder: remembers the run until it is finished, so that one that broke off is continued.
-
     Yields:
         What logs metrics to the child run.
     """
@@ -72,7 +67,7 @@ def _begin(name: str, parameters: Mapping[str, Any], record: Path) -> None:
     child = mlflow.start_run(run_id=unfinished if known else None, run_name=name, nested=True)
     with whole_file(record) as temporary:
         temporary.write_text(child.info.run_id, encoding="utf-8")
-    mlflow.log_params(parameters)
+    mlflow.log_params(dict(parameters))
 
 
 def _belongs_to(run_id: str, parent_id: str) -> bool:

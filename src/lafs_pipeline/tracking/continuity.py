@@ -30,12 +30,7 @@ SELECTION = (
 
 @dataclass(frozen=True)
 class UnfinishedRun:
-    """A run that has begun.
-
-    Attributes:
-        run_id: of the MLflow run.
-        digest: of the command.
-    """
+    """A run that has begun."""
 
     run_id: str
     digest: str
@@ -44,25 +39,14 @@ class UnfinishedRun:
 def command_digest(
     tracking_uri: str, experiment: str, run_params: dict[str, Any], parameters: dict[str, Any]
 ) -> str:
-    """A digest that two commands share when they do the same and track it at the same place.
-
-    Args:
-        tracking_uri: as configured.
-        experiment: name.
-        run_params: Kedro's.
-        parameters: all groups, resolved.
-    """
+    """A digest that two commands share when they do the same and track it at the same place."""
     selection = {name: run_params.get(name) or None for name in SELECTION}
     command = [tracking_uri, experiment, run_params.get("env"), selection, parameters]
     return hashlib.sha256(json.dumps(command, sort_keys=True, default=str).encode()).hexdigest()
 
 
 class RunRecord:
-    """The file `mlflow_run.json`, which is there while a command has not finished.
-
-    Args:
-        folder: of the checkpoints.
-    """
+    """The file `mlflow_run.json`, which is there while a command has not finished."""
 
     def __init__(self, folder: Path | str) -> None:
         self.path = Path(folder) / "mlflow_run.json"
@@ -70,22 +54,16 @@ class RunRecord:
     def read(self) -> UnfinishedRun | None:
         """The run that did not finish; None where there is none or the file is damaged."""
         try:
-            text = self.path.read_text(encoding="utf-8")
+            values = json.loads(self.path.read_text(encoding="utf-8"))
+            found = UnfinishedRun(values["run_id"], values["digest"])
+            if not all(isinstance(value, str) for value in asdict(found).values()):
+                raise TypeError("its values are no strings")
         except FileNotFoundError:
             return None
-        except (OSError, UnicodeDecodeError) as error:
-            return self._damaged(error)
-        try:
-            values = json.loads(text)
-            found = UnfinishedRun(values["run_id"], values["digest"])
-        except (ValueError, KeyError, TypeError) as error:
-            return self._damaged(error)
-        if not all(isinstance(value, str) for value in asdict(found).values()):
-            return self._damaged("its values are no strings")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            logger.warning("%s cannot be read (%s); a new MLflow run starts", self.path, error)
+            return None
         return found
-
-    def _damaged(self, reason: object) -> None:
-        logger.warning("%s cannot be read (%s); a new MLflow run starts", self.path, reason)
 
     def write(self, run: UnfinishedRun) -> None:
         """Remember a run that has started."""

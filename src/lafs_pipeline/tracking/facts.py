@@ -16,7 +16,7 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from mlflow.utils.uri import is_http_uri
 
-from lafs_pipeline.models.methods import leading
+from lafs_pipeline.models.methods import SCRATCH, STAGE1, in_order, leading
 from lafs_pipeline.tracking.labels import WHOLE, Labels, make_labels
 from lafs_pipeline.tracking.tracker import clean_name
 
@@ -42,8 +42,8 @@ def label(run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) 
     )
 
 
-def _start(inputs: set[str], catalog: DataCatalog) -> tuple[str, dict[str, Any]] | None:
-    """Family and sizes of the leading model that a run starts from; None where it makes it."""
+def _start(inputs: set[str], catalog: DataCatalog) -> tuple[list[str], dict[str, Any]] | None:
+    """Methods of the models that a run starts from, sizes of the leading one; None where it makes them."""
     name = next((name for name in STARTING_MODELS if name in inputs), None)
     if name is None:
         return None
@@ -51,7 +51,9 @@ def _start(inputs: set[str], catalog: DataCatalog) -> tuple[str, dict[str, Any]]
 
     files = {path.stem: path for path in saved_path(catalog, name).glob("[!.]*.safetensors")}
     model = leading(files)
-    return None if model is None else read_sizes(files[model])
+    if model is None:
+        return None
+    return [name for name in in_order(files) if name not in (STAGE1, SCRATCH)], read_sizes(files[model])[1]
 
 
 def describe(run_params: dict[str, Any], seed: int) -> dict[str, str]:
@@ -65,7 +67,7 @@ def describe(run_params: dict[str, Any], seed: int) -> dict[str, str]:
 
 
 def log_data(card: dict[str, Any]) -> None:
-    """Log the catalogd faces as the run's input."""
+    """Log the cataloged faces as the run's input."""
     _log_input("+".join(card["sources"]), card["fingerprint"], "faces")
 
 
@@ -121,7 +123,8 @@ def table_note(table: pd.DataFrame) -> str:
 
 def _log_input(name: str, digest: str, context: str) -> None:
     """Log a data set; its digest is the fingerprint of its faces."""
-    data = MetaDataset(CodeDatasetSource({"sources": name}), name=name, digest=digest)
+    # MLflow itself makes them so, though a method of theirs is abstract.
+    data = MetaDataset(CodeDatasetSource({"sources": name}), name=name, digest=digest)  # type: ignore[abstract]
     mlflow.log_input(data, context=context)
 
 

@@ -22,9 +22,9 @@ class Labels:
     Attributes:
         pipeline: the pipelines that run, or `all`.
         dataset: sources of the training faces.
-        method: `lafs`, or `grid` for plain DINO.
+        method: what is pretrained, such as `grid+lafs`.
         model: size of the model.
-        shots: labeled images an identity, or `all`.
+        shots: labeled images per identity, or `all`.
     """
 
     pipeline: str
@@ -47,7 +47,7 @@ def make_labels(
     pipelines: Sequence[str],
     sources: Iterable[str],
     parameters: dict[str, Any],
-    given: tuple[str, dict[str, Any]] | None,
+    given: tuple[Sequence[str], dict[str, Any]] | None,
 ) -> Labels:
     """The labels of a run.
 
@@ -55,7 +55,7 @@ def make_labels(
         pipelines: names of what runs.
         sources: names of the training faces' sources.
         parameters: all groups; those that the pipelines use are checked.
-        given: family and sizes of the model that the run starts from; None where the run makes it.
+        given: methods and sizes of the models that the run starts from; None where the run makes them.
     """
     names = set(pipelines)
     return Labels(
@@ -85,12 +85,11 @@ def size_name(sizes: dict[str, Any]) -> str:
     return f"{sizes.get('dim')}x{sizes.get('depth')}"
 
 
-def _method(parameters: dict[str, Any], given: tuple[str, dict[str, Any]] | None) -> str:
-    on_grid = parameters["pretrain"].get("tokens") == "grid" if given is None else given[0] == "fvit"
-    return "grid" if on_grid else "lafs"
+def _method(parameters: dict[str, Any], given: tuple[Sequence[str], dict[str, Any]] | None) -> str | None:
+    return "+".join(parameters["pretrain"]["methods"] if given is None else given[0]) or None
 
 
-def _model(parameters: dict[str, Any], given: tuple[str, dict[str, Any]] | None) -> str:
+def _model(parameters: dict[str, Any], given: tuple[Sequence[str], dict[str, Any]] | None) -> str:
     if given is not None:
         return size_name(given[1])
     wanted = parameters["model"]

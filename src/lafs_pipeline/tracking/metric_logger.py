@@ -175,11 +175,7 @@ def active_run_id() -> str:
 
 
 def active_loggers(prefix: str) -> list[MlflowLogger]:
-    """A logger to the active MLflow run, or one that leaves a note where MLflow has failed; else none.
-
-    Args:
-        prefix: put before every metric's name.
-    """
+    """A logger to the active MLflow run, or one that leaves a note where MLflow has failed; else none."""
     run = mlflow.active_run() if tracker.is_on else None
     if run is None:
         known = (tracker.tracking_uri, tracker.run_id, prefix, tracker.facts)

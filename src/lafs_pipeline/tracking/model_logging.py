@@ -16,10 +16,6 @@ REQUIREMENTS = ("lafs-pipeline", "torch", "timm", "safetensors", "numpy")
 def log_model(path: Path, registered_name: str | None) -> None:
     """Log a model file to the active run, with signature and an example: a drawn face.
 
-    Args:
-        path: of the file.
-        registered_name: of the model in MLflow's registry, which gets a new version; None registers nothing.
-
     Raises:
         Exception: when MLflow or its artifact store does not take it.
     """

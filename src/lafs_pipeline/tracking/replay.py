@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from mlflow.entities import Metric, Param, Run, RunStatus
 from mlflow.exceptions import MlflowException
@@ -12,6 +11,7 @@ from mlflow.tracking import MlflowClient
 
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.metric_loggers import METRICS_FILE, read_metrics
+from lafs_pipeline.runtime.settings import flattened
 from lafs_pipeline.tracking.metric_logger import TrainingNote, notes_of, read_note
 from lafs_pipeline.tracking.tracker import clean_name, without_credentials
 
@@ -23,16 +23,7 @@ RUNNING, FINISHED = map(RunStatus.to_string, (RunStatus.RUNNING, RunStatus.FINIS
 
 @dataclass(frozen=True)
 class Replayed:
-    """What was sent of one training.
-
-    Attributes:
-        folder: of the training.
-        run_id: of the run that has it now.
-        is_new: whether the run was made for it.
-        sent: points that MLflow had not.
-        present: points that it had.
-        tracking_uri: without credentials.
-    """
+    """What was sent of one training."""
 
     folder: Path
     run_id: str
@@ -55,10 +46,6 @@ def replay(folder: Path, tracking_uri: str | None = None) -> Iterator[Replayed]:
     Points go to the training's own run where the store has it, else to a new run with the training's
     configuration as parameters. Pictures and artifacts are not sent.
 
-    Args:
-        folder: with `metrics.jsonl`, or with such folders below it.
-        tracking_uri: of the store; by default the one that the training was tracked at.
-
     Raises:
         LafsError: when there are no metrics, or the store does not take them.
     """
@@ -66,7 +53,7 @@ def replay(folder: Path, tracking_uri: str | None = None) -> Iterator[Replayed]:
     if not found:
         raise LafsError(
             f"{folder} has no {METRICS_FILE}, nor has a folder in it; expected the folder of a training, "
-            "such as data/06_models/checkpoints/pretrain"
+            "such as data/06_models/checkpoints/pretrain_lafs"
         )
     for training in found:
         note = read_note(training) or TrainingNote(prefix=training.name)
@@ -128,7 +115,7 @@ def _replay(folder: Path, note: TrainingNote, uri: str) -> Replayed:
 
 
 def _new_run(client: MlflowClient, folder: Path, note: TrainingNote) -> str:
-    from lafs_pipeline.training.folders import read_training
+    from lafs_pipeline.training.checkpoints.folders import read_training
 
     name = note.experiment or EXPERIMENT
     experiment = client.get_experiment_by_name(name)
@@ -136,17 +123,9 @@ def _new_run(client: MlflowClient, folder: Path, note: TrainingNote) -> str:
     run_name = " ".join(filter(None, (note.run_name, note.prefix)))
     first = next(read_metrics(folder / METRICS_FILE), {})
     run_id = client.create_run(experiment_id, first.get("time_ms"), note.tags, run_name).info.run_id
-    flat = _flatten(read_training(folder).configuration)
-    client.log_batch(run_id, params=[Param(clean_name(key), str(value)) for key, value in flat])
+    flat = flattened(read_training(folder).configuration)
+    client.log_batch(run_id, params=[Param(clean_name(key), str(value)) for key, value in flat.items()])
     return run_id
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _send_missing(client: MlflowClient, run_id: str, prefix: str, folder: Path) -> tuple[int, int, int]:

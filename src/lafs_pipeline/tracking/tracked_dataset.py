@@ -46,7 +46,7 @@ class TrackedDataset(AbstractDataset[Any, Any]):
         if version is not None:
             config["versioned"] = True
         load_version, save_version = (version.load, version.save) if version else (None, None)
-        self._dataset = AbstractDataset.from_config("dataset", config, load_version, save_version)
+        self._dataset: Any = AbstractDataset.from_config("dataset", config, load_version, save_version)
         if hasattr(self._dataset, "preview"):
             self.preview = self._dataset.preview
 

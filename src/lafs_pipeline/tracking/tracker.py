@@ -4,7 +4,7 @@ import logging
 import os
 import posixpath
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,13 +35,7 @@ for _name in REPEATING:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a run of MLflow is, or would have been if MLflow had answered.
-
-    Attributes:
-        experiment: its name; None where it is not known.
-        run_name: its name.
-        tags: its tags, without MLflow's own.
-    """
+    """What a run of MLflow is, or would have been if MLflow had answered."""
 
     experiment: str | None = None
     run_name: str | None = None
@@ -65,26 +59,16 @@ class Tracker:
     def begin(
         self, is_on: bool, tracking_uri: str | None = None, checkpoints: Path | str | None = None
     ) -> None:
-        """Start anew.
-
-        Args:
-            is_on: whether this process tracks at all.
-            tracking_uri: as configured; MLflow's own where that is None.
-            checkpoints: folder of all trainings, whose metrics can be replayed.
-        """
+        """Start anew."""
         self.is_on, self.has_failed = is_on, False
         self.run_id: str | None = None
         self.facts = RunFacts()
-        self.tracking_uri, self._checkpoints, self._uri_before = tracking_uri, checkpoints, None
+        self.tracking_uri, self._checkpoints = tracking_uri, checkpoints
+        self._uri_before: str | None = None
         self._is_within_another = mlflow.active_run() is not None
 
     def attempt(self, what: str, call: Callable[[], T]) -> T | None:
-        """Call MLflow while tracking is on; None where it is off, or fails.
-
-        Args:
-            what: is missing if it fails.
-            call: contacts MLflow.
-        """
+        """Call MLflow while tracking is on; None where it is off, or fails."""
         if not self.is_on:
             return None
         try:
@@ -94,13 +78,7 @@ class Tracker:
             return None
 
     def stop(self, what: str, error: Exception, folder: Path | str | None = None) -> None:
-        """Say once that tracking has failed, and let MLflow's calls in this process end at once from now on.
-
-        Args:
-            what: MLflow did not take.
-            error: why.
-            folder: of the training or trainings that can be replayed.
-        """
+        """Say once that tracking has failed; MLflow's calls in this process end at once from now on."""
         if not self.is_on:
             return
         logger.warning(
@@ -131,6 +109,17 @@ class Tracker:
 
 tracker = Tracker()
 """Of this process."""
+
+
+def log_resolved(values: Mapping[str, float]) -> None:
+    """Tell the active run the values that `auto` stands for; those of a run that is resumed stay."""
+
+    def send() -> None:
+        if run := mlflow.active_run():
+            known = mlflow.get_run(run.info.run_id).data.params
+            mlflow.log_params({name: value for name, value in values.items() if name not in known})
+
+    tracker.attempt("the parameters", send)
 
 
 def clean_name(name: str) -> str:

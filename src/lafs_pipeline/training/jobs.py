@@ -28,11 +28,11 @@ from lafs_pipeline.runtime.launch_settings import LaunchSettings, given_ranks
 from lafs_pipeline.runtime.metric_loggers import MetricLogger
 from lafs_pipeline.runtime.seeding import derive_seed
 from lafs_pipeline.training.checkpoints import load_finished
-from lafs_pipeline.training.folders import configuration_digest
+from lafs_pipeline.training.checkpoints.folders import configuration_digest
+from lafs_pipeline.training.checkpoints.resume import choose_start
 from lafs_pipeline.training.loading import Samples
 from lafs_pipeline.training.loop import Run, Trainer
-from lafs_pipeline.training.probes import identity_probe
-from lafs_pipeline.training.resume import choose_start
+from lafs_pipeline.training.monitoring.probes import identity_probe
 from lafs_pipeline.training.sampling import StepBatches, plan_processes
 from lafs_pipeline.training.self_supervised import PretrainSamples, PretrainSettings, SelfSupervisedStage
 from lafs_pipeline.training.settings import deciding_configuration
@@ -129,7 +129,7 @@ class PretrainJob:
     def run(self) -> Path:
         """Train in this process; returns the training's folder."""
         device = processes.local_device()
-        cached = self.options.landmarks == "cached" and self.options.tokens == "landmarks"
+        cached = self.options.landmarks == "cached" and self.options.with_landmarks()
         samples = PretrainSamples(
             FaceImages(self.manifest),
             self.options,
@@ -208,15 +208,6 @@ def train_recognition(
     draw: DrawLandmarks | None = None,
 ) -> PartFViT | FViT:
     """Train a face model end to end on labeled faces.
-
-    Args:
-        name: of the stage.
-        model: the start.
-        manifest: the labeled training faces.
-        options: the recipe.
-        place: where it runs.
-        reference: frozen landmark network that the landmarks stay near.
-        draw: draws landmarks for the metric loggers; None shows none.
 
     Returns:
         The trained model, in eval mode on the CPU.

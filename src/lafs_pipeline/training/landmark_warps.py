@@ -102,10 +102,6 @@ def _draw_appearance(generator: np.random.Generator) -> ViewParameters:
 class LandmarkStage:
     """A landmark network that learns from warps.
 
-    Args:
-        network: the start; its coordinates are free.
-        options: the recipe.
-
     Raises:
         LafsError: the network's coordinates are scaled to span the image, which warped points do not.
     """
@@ -224,12 +220,6 @@ def train_landmarks(
     network: LandmarkNetwork, manifest: pd.DataFrame, options: WarpTrainingSettings, place: RunContext
 ) -> LandmarkNetwork:
     """Train a landmark network on faces without labels.
-
-    Args:
-        network: the start, with free coordinates.
-        manifest: the training faces.
-        options: the recipe.
-        place: where it runs.
 
     Returns:
         The moving average of the network, in eval mode on the CPU.

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import signal
-import sys
 import threading
 from collections.abc import Generator
 from typing import Any, Protocol
@@ -28,11 +27,7 @@ class Samples(Protocol):
 
 
 class FaceSamples(Dataset):
-    """What is drawn from (epoch, index) of the faces of a manifest; a subclass draws it.
-
-    Args:
-        faces: n images.
-    """
+    """What is drawn from (epoch, index) of the faces of a manifest; a subclass draws it."""
 
     def __init__(self, faces: FaceImages) -> None:
         self.faces = faces
@@ -50,12 +45,6 @@ def loaded(
 ) -> Generator[dict[str, Tensor], None, None]:
     """Collated batches in order; closed, it ends the processes that load them.
 
-    Args:
-        samples: what is loaded.
-        batches: which of them.
-        workers: processes that load; 0 loads in this one.
-        pinned: whether batches lie in memory that a GPU copies from.
-
     Raises:
         LafsError: raised by a sample, or a loading process was killed.
     """
@@ -64,10 +53,8 @@ def loaded(
         DataLoader(
             samples,
             batch_sampler=batches,
-            num_workers=workers,
             pin_memory=pinned,
-            worker_init_fn=_belong_to_the_training,
-            multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+            **processes.loading(workers),
         )
     )
     started = set(multiprocessing.active_children()).difference(others)
@@ -98,15 +85,3 @@ def loaded(
         # The traceback keeps the loader from ending them, and when this process ends it would wait for them.
         for process in started if failed else ():
             process.kill()
-
-
-def _belong_to_the_training(_worker: int) -> None:
-    """A loader's process ends with its training, neither before nor after it.
-
-    The first SIGTERM may have been sent to all processes of a job; when a loader is to end by one, another
-    follows.
-    """
-    processes.die_with_parent()
-    for number in (signal.SIGINT, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))

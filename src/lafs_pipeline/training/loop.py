@@ -19,15 +19,15 @@ from lafs_pipeline.runtime.files import whole_file
 from lafs_pipeline.runtime.metric_loggers import METRICS_FILE, ImageLogger, JsonLinesLogger, MetricLogger
 from lafs_pipeline.runtime.stop_signals import StopSignals
 from lafs_pipeline.training import checkpoints
-from lafs_pipeline.training.checkpoint_writer import CheckpointWriter
 from lafs_pipeline.training.checkpoints import Checkpoint
-from lafs_pipeline.training.health import SkippedSteps
+from lafs_pipeline.training.checkpoints.resume import Start, load_start
+from lafs_pipeline.training.checkpoints.sharded_state import gather_shards, take_shards
+from lafs_pipeline.training.checkpoints.writer import CheckpointWriter
 from lafs_pipeline.training.loading import Samples, loaded
-from lafs_pipeline.training.meter import Meter
-from lafs_pipeline.training.resume import Start, load_start
+from lafs_pipeline.training.monitoring.health import SkippedSteps
+from lafs_pipeline.training.monitoring.meter import Meter
 from lafs_pipeline.training.sampling import StepBatches
 from lafs_pipeline.training.settings import TrainingSettings
-from lafs_pipeline.training.sharded_state import gather_shards, take_shards
 from lafs_pipeline.training.stage import Progress, Stage
 from lafs_pipeline.training.step import Stepper, determinism
 
@@ -64,12 +64,6 @@ class Trainer:
 
     def __init__(self, stage: Stage, samples: Samples, settings: TrainingSettings, run: Run) -> None:
         """Prepare a training; nothing is written yet, but for the metrics of one that is extended.
-
-        Args:
-            stage: what is trained.
-            samples: what it is trained on.
-            settings: how it is trained.
-            run: where it is trained.
 
         Raises:
             LafsError: batch sizes that do not fit, or a checkpoint that does not.

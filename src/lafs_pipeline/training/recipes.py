@@ -1,7 +1,7 @@
 """The recipes' settings, and the models and faces that they start from."""
 
 import copy
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 import torch
@@ -45,7 +45,7 @@ class LandmarkSettings:
 class AdaptSettings:
     """Adaptation to few labels."""
 
-    shots: int | None = setting("images an identity; null takes all", None, ge=1)
+    shots: int | None = setting("images per identity; null takes all", None, ge=1)
     identity_fraction: float = setting("part of the identities", 1.0, gt=0, le=1)
     min_images: int = setting("identities with fewer images are left out", 1, ge=1)
     keys: str | None = setting("text or Parquet file of manifest keys to choose from, instead of all", None)
@@ -59,7 +59,7 @@ class AdaptSettings:
 
 
 def fresh_model(
-    name: str, sizes: dict[str, int | float | str], seed: int, network: LandmarkNetwork | None = None
+    name: str, sizes: dict[str, Any], seed: int, network: LandmarkNetwork | None = None
 ) -> PartFViT:
     """A Part fViT with fresh weights, or with a given landmark network.
 
@@ -82,38 +82,40 @@ def fresh_model(
     return model
 
 
-def fresh_landmark_network(sizes: dict[str, int | float | str], seed: int) -> LandmarkNetwork:
+def fresh_landmark_network(sizes: dict[str, Any], seed: int) -> LandmarkNetwork:
     """The landmark network that :func:`fresh_model` of the same seed has."""
     torch.manual_seed(derive_seed(seed, "model"))
     return LandmarkNetwork(**sizes)
 
 
-def fresh_grid_model(name: str, sizes: dict[str, int | float | str], seed: int) -> FViT:
+def fresh_grid_model(name: str, sizes: dict[str, Any], seed: int) -> FViT:
     """The grid model whose transformer has the sizes of a Part fViT."""
     part = fresh_model(name, sizes, seed)
     torch.manual_seed(derive_seed(seed, "model"))
     return FViT(**grid_sizes(part.sizes))
 
 
-def grid_sizes(sizes: dict[str, int | float | str]) -> dict[str, int | float]:
+def grid_sizes(sizes: dict[str, Any]) -> dict[str, Any]:
     """The sizes of a face model that do not speak of landmarks."""
     return {name: value for name, value in sizes.items() if "landmark" not in name}
 
 
 def pretraining_start(
     name: str,
-    sizes: dict[str, int | float | str],
+    sizes: dict[str, Any],
     seed: int,
-    network: LandmarkNetwork,
+    network: LandmarkNetwork | None,
     options: PretrainSettings,
 ) -> PartFViT | FViT:
     """The fresh model that a pretraining begins with: one with `network`, or one on the grid.
 
     Raises:
-        LafsError: when the sizes do not fit, as :func:`fresh_model`.
+        LafsError: when the sizes do not fit, as :func:`fresh_model`, or LAFS has no network.
     """
-    if options.tokens == "grid":
+    if not options.with_landmarks():
         return fresh_grid_model(name, sizes, seed)
+    if network is None:
+        raise LafsError("LAFS needs landmarks; first run: kedro run --pipelines=landmarks")
     return fresh_model(name, sizes, seed, network)
 
 

@@ -37,11 +37,6 @@ def part_rows(batch_size: int, parts: int, part: int) -> np.ndarray:
 def require_whole(batch_size: int, accumulation: int, processes: int) -> None:
     """Refuse a batch that so many processes cannot share in equal micro-batches.
 
-    Args:
-        batch_size: images per step, over all processes.
-        accumulation: micro-batches that one process alone would compute a step in.
-        processes: on all hosts.
-
     Raises:
         LafsError: names the nearest batch sizes that fit.
     """
@@ -88,8 +83,8 @@ class StepBatches(Sampler[list[tuple[int, int]]]):
 
     Args:
         length: number of training images.
-        batch_size: images a step, over all processes.
-        accumulation: parts that one process alone would compute a step in; more processes share them.
+        batch_size: images per step, over all processes.
+        accumulation: micro-batches that one process alone would compute a step in; more share them.
         epochs: passes over the images.
         seed: of the permutations.
         start: first step.
@@ -97,10 +92,10 @@ class StepBatches(Sampler[list[tuple[int, int]]]):
         world_size: number of processes.
 
     Attributes:
-        rows: places in the step's batch of each of this process's parts.
+        rows: places in the step's batch of each of this process's micro-batches.
 
     Raises:
-        LafsError: when an epoch has not one whole batch, or the parts are not whole.
+        LafsError: when an epoch has not one whole batch, or the micro-batches are not equal.
     """
 
     def __init__(

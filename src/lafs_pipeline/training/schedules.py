@@ -1,4 +1,4 @@
-"""Schedules: one value a step, known before training starts, so that resuming needs a step number alone."""
+"""Schedules: one value per step, known before training starts, so that resuming needs a step number alone."""
 
 import numpy as np
 

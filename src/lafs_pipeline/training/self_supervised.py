@@ -5,6 +5,7 @@ Source: LAFS (CVPR 2024, arXiv 2403.08161), section 3; DINO (arXiv 2104.14294).
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -21,10 +22,10 @@ from lafs_pipeline.objectives.dino import TEACHER_VIEWS, DINOLoss, teacher_entro
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.runtime.settings import setting, settings
-from lafs_pipeline.training.health import entropy_warning, spread_warning
 from lafs_pipeline.training.loading import FaceSamples
+from lafs_pipeline.training.monitoring.health import entropy_warning, spread_warning
+from lafs_pipeline.training.monitoring.probes import IdentityProbe
 from lafs_pipeline.training.parameter_groups import decay_groups
-from lafs_pipeline.training.probes import IdentityProbe
 from lafs_pipeline.training.schedules import cosine_schedule, linear_schedule
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.stage import Losses, MicroBatch, Progress
@@ -39,14 +40,35 @@ from lafs_pipeline.views.normalize import to_input
 from lafs_pipeline.views.parameters import ViewSettings, draw_view_parameters
 from lafs_pipeline.views.render import LafsViews
 
+LANDMARK_VIEWS = (
+    "landmark_sigma",
+    "local_landmarks",
+    "with_replacement",
+    "shuffle_global",
+    "token_positions",
+)
+"""Settings of views that only speak of landmarks."""
+
+
+@settings
+class GridSettings:
+    """DINO's own small crops; landmarks cannot be found in them, and LAFS does not use them."""
+
+    local_size: int = setting("side of grid DINO's local views in pixels", 48, ge=8)
+    local_scale: tuple[float, float] = setting("share of the image area in them", (0.05, 0.4))
+
 
 @settings
 class PretrainSettings:
     """Self-supervised pretraining (LAFS section 3; defaults are the published recipe)."""
 
-    tokens: Literal["landmarks", "grid"] = setting(
-        "landmarks is LAFS; grid is plain DINO on the same transformer", "landmarks"
+    methods: tuple[Literal["grid", "lafs"], ...] = setting(
+        "what is pretrained, each with its own backbone and row of the table, over as many images: lafs, and "
+        "grid, which is plain DINO on the same transformer and needs no landmarks",
+        ("lafs",),
+        min_length=1,
     )
+    grid: GridSettings = setting("local views of grid", GridSettings())
     landmarks: Literal["per_view", "cached"] = setting(
         "per_view finds landmarks in every view, as the paper; cached finds them once an image and moves "
         "them through each view's geometry",
@@ -87,15 +109,42 @@ class PretrainSettings:
             raise LafsError(
                 f"views.global_views is {self.views.global_views}; DINO's teacher sees {TEACHER_VIEWS}"
             )
-        if self.tokens == "landmarks" and self.views.local_size != self.views.size:
+        if len(set(self.methods)) < len(self.methods):
+            raise LafsError(f"methods is {list(self.methods)}; each may stand once")
+        if "lafs" in self.methods and self.views.local_size != self.views.size:
             raise LafsError(
                 f"views.local_size is {self.views.local_size}; landmarks are found in views of "
-                f"{self.views.size} pixels (smaller local views are for tokens: grid)"
+                f"{self.views.size} pixels (grid.local_size is that of grid DINO)"
             )
+
+    def recipes(self) -> dict[str, "PretrainSettings"]:
+        """By method, the recipe of that method alone; landmarks are no part of the grid's."""
+        default = ViewSettings()
+        of_landmarks: dict[str, Any] = {name: getattr(default, name) for name in LANDMARK_VIEWS}
+        small, scale = self.grid.local_size, self.grid.local_scale
+        grid_views = replace(self.views, local_size=small, local_scale=scale, **of_landmarks)
+        changes: dict[str, dict[str, Any]] = {
+            "lafs": {},
+            "grid": {"views": grid_views, "landmarks": "per_view"},
+        }
+        return {
+            method: replace(self, methods=(method,), grid=GridSettings(), **changes[method])
+            for method in self.methods
+        }
+
+    def with_landmarks(self) -> bool:
+        """Whether tokens are cut at landmarks.
+
+        Raises:
+            LafsError: for the recipes of several methods.
+        """
+        if len(self.methods) > 1:
+            raise LafsError(f"methods is {list(self.methods)}; a pretraining takes one of `recipes()`")
+        return self.methods == ("lafs",)
 
     def needs_clean_views(self) -> bool:
         """Whether landmarks are found in the views."""
-        return self.tokens == "landmarks" and self.landmarks == "per_view"
+        return self.with_landmarks() and self.landmarks == "per_view"
 
 
 class PretrainSamples(FaceSamples):
@@ -170,16 +219,7 @@ class StudentTeacherMember(nn.Module):
 
 
 class SelfSupervisedStage:
-    """Student, teacher and center of one pretraining.
-
-    Args:
-        model: gives the transformer's start and, with landmarks, the frozen landmark network.
-        options: the objective's settings.
-        total_steps: length of the schedules.
-        steps_per_epoch: for settings given in epochs.
-        probe: measures the teacher, where labeled images are at hand.
-        show_views: draws the views of an epoch, (H, W, 3) uint8 RGB.
-    """
+    """Student, teacher and center of one pretraining."""
 
     name = "pretrain"
 
@@ -274,7 +314,7 @@ class SelfSupervisedStage:
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """What :class:`StudentTeacherMember` takes of the global and of the local views, all view-major."""
         views = self._views(batch)
-        if self.options.tokens == "grid":
+        if not self.options.with_landmarks():
             return (views.global_appearance,), (views.local_appearance,)
         if self.options.landmarks == "cached":
             landmarks = move_landmarks(

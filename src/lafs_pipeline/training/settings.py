@@ -14,12 +14,12 @@ class TrainingSettings:
     epochs: int = setting("passes over the training images", 10, ge=1)
     batch_size: int = setting("images of one optimizer step, over all processes", 64, ge=1)
     accumulation: int = setting(
-        "parts that one process computes a step in, to save memory; several share them. BatchNorm sees those "
-        "that are computed at once",
+        "micro-batches that one process computes a step in, to save memory; several share them. BatchNorm "
+        "sees one at a time",
         1,
         ge=1,
     )
-    learning_rate: float = setting("peak learning rate at `reference_batch` images a step", 5e-4, gt=0)
+    learning_rate: float = setting("peak learning rate at `reference_batch` images per step", 5e-4, gt=0)
     reference_batch: int = setting("batch size that `learning_rate` is given for", 256, ge=1)
     batch_scaling: Literal["linear", "sqrt"] = setting(
         "how the learning rate follows the batch size", "linear"

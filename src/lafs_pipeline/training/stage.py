@@ -32,15 +32,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """The part of a step's batch that one process computes at once.
+    """What one process computes at once of a step's batch.
 
     Draws that belong to a sample are made from `seed` for the whole batch and taken at `rows`, so that they
-    do not depend on how many processes and parts share the step.
+    do not depend on how many processes and micro-batches share the step.
 
     Attributes:
         progress: the step.
         seed: of the step, equal in all processes.
-        rows: places of the part's samples in the whole batch.
+        rows: places of its samples in the whole batch.
         batch_size: samples of the whole batch.
     """
 
@@ -59,7 +59,7 @@ class Stage(Protocol):
         frozen: what is read beside them and never changes; it is moved to the device once.
         trained: the module, among those, whose parameters all processes have and get the same gradients for.
         call: `trained`, or what stands for it when several processes train it; losses go through it.
-        losses_per_micro_batch: how many losses a part has.
+        losses_per_micro_batch: how many losses a micro-batch has.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Stage(Protocol):
         """Floating-point operations that a step takes for one image; a backward pass is two forward."""
 
     def losses(self, batch: dict[str, Tensor], part: MicroBatch) -> Losses:
-        """Losses that sum to the part's mean loss, with scalar metrics of the part.
+        """Losses that sum to the mean loss of a micro-batch, with its scalar metrics.
 
         Each loss is differentiated before the next is asked for, so that activations of one lie in memory
         at a time.

@@ -13,11 +13,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.seeding import derive_seed
+from lafs_pipeline.runtime.sync_batch_norm import synchronize_batch_norm
+from lafs_pipeline.training.checkpoints.sharded_state import find_shards
 from lafs_pipeline.training.schedules import cosine_schedule
 from lafs_pipeline.training.settings import TrainingSettings
-from lafs_pipeline.training.sharded_state import find_shards
 from lafs_pipeline.training.stage import MicroBatch, Progress, Stage
-from lafs_pipeline.training.sync_batch_norm import synchronize_batch_norm
 
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -27,15 +27,6 @@ class Stepper:
 
     A step whose loss or gradient is not finite changes neither the trained weights nor the optimizer nor
     buffers (a teacher goes on following its student); nothing on the way waits for the device.
-
-    Args:
-        stage: what is trained.
-        settings: how it is trained.
-        seed: of the training.
-        device: where it runs.
-        rows: places in the step's batch of each of this process's parts.
-        total_steps: length of the schedules.
-        steps_per_epoch: for settings given in epochs.
     """
 
     def __init__(
@@ -87,7 +78,7 @@ class Stepper:
                     device_ids=None if on_cpu else [self.device],
                     broadcast_buffers=False,
                     # Otherwise buckets change after the first step, and with them, in three processes and
-                    # more, the order of sums: a run that goes on would differ in its last bits.
+                    # more, the order of sums: a run that resumes would differ in its last bits.
                     find_unused_parameters=on_cpu,
                     gradient_as_bucket_view=True,
                 )
@@ -97,17 +88,13 @@ class Stepper:
         return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state`."""
+        """Resume from :meth:`state`."""
         self.optimizer.load_state_dict(state["optimizer"])
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
 
     def __call__(self, batches: Iterable[dict[str, Tensor]], progress: Progress) -> dict[str, Tensor | float]:
         """Make one step.
-
-        Args:
-            batches: one a part, on any device.
-            progress: the step.
 
         Returns:
             Scalar metrics of this process, those of the stage as means over its parts; `loss`,

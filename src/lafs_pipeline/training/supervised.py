@@ -23,10 +23,10 @@ from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.row_shards import RowShard
 from lafs_pipeline.runtime.seeding import derive_seed, random_generator
 from lafs_pipeline.runtime.settings import setting, settings
-from lafs_pipeline.training.health import spread_warning
 from lafs_pipeline.training.loading import FaceSamples
+from lafs_pipeline.training.monitoring.health import spread_warning
+from lafs_pipeline.training.monitoring.probes import IdentityProbe
 from lafs_pipeline.training.parameter_groups import freeze, layer_decay_groups
-from lafs_pipeline.training.probes import IdentityProbe
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.stage import Losses, MicroBatch, Progress
 from lafs_pipeline.views.normalize import to_input
@@ -172,15 +172,6 @@ class RecognitionStage:
 
     A class matrix that is sharded over the processes stands beside what they train in common: its gradients
     are not averaged over them.
-
-    Args:
-        name: of the stage, as it appears in progress and logs.
-        model: what is trained, as a whole.
-        classes: number of identities.
-        options: the objective's settings.
-        reference: frozen landmark network that the landmarks stay near; None leaves them free.
-        probe: measures the model, where given.
-        draw: draws landmarks on faces of the probe.
 
     Raises:
         LafsError: more blocks are to be frozen than the model has.

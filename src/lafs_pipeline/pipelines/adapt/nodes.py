@@ -10,7 +10,6 @@ from lafs_pipeline.pipelines.parameters import parse
 
 if TYPE_CHECKING:
     from lafs_pipeline.evaluation.embeddings import EmbeddingStore
-    from lafs_pipeline.models.landmark_network import LandmarkNetwork
     from lafs_pipeline.models.part_fvit import FViT, PartFViT
 
     Models = dict[str, Callable[[], PartFViT | FViT]]
@@ -32,13 +31,12 @@ def choose_shots(faces: pd.DataFrame, parameters: dict[str, Any], seed: int) -> 
 def adapt_models(
     backbones: "Models",
     shots: pd.DataFrame,
-    network: "LandmarkNetwork",
     parameters: dict[str, Any],
     launch: dict[str, Any],
     seed: int,
     checkpoints: str,
 ) -> dict[str, "PartFViT | FViT"]:
-    """A face model of every backbone, one after the other, its landmarks held near those of stage 1.
+    """A face model of every backbone, one after the other, its landmarks held near those of the backbone.
 
     An adaptation that is finished is read from its last checkpoint when the node runs again.
     """
@@ -55,8 +53,10 @@ def adapt_models(
     for name, load in backbones.items():
         stage = f"adapt_{name}"
         place = run_context(stage, checkpoints, seed, launch)
+        start = load()
+        near = getattr(start, "landmark_network", None)
         models[name] = train_recognition(
-            stage, load(), shots, options.recognition, place, network, landmarks_picture
+            stage, start, shots, options.recognition, place, near, landmarks_picture
         )
     return models
 

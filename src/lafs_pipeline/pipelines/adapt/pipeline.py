@@ -6,7 +6,7 @@ from lafs_pipeline.pipelines.adapt import nodes
 
 
 def create_pipeline() -> Pipeline:
-    """Faces, landmark network and backbones -> adapt_faces, face_models, probes."""
+    """Faces and backbones -> adapt_faces, face_models, probes."""
     return Pipeline(
         [
             Node(
@@ -20,7 +20,6 @@ def create_pipeline() -> Pipeline:
                 inputs=[
                     "backbones",
                     "adapt_faces",
-                    "landmark_network",
                     "params:adapt",
                     "params:launch",
                     "params:seed",

@@ -11,17 +11,15 @@ if TYPE_CHECKING:
 
     from lafs_pipeline.cataloging.planning import CatalogSettings
 
-    Table = pd.DataFrame
 
-
-def ingest(parameters: dict[str, Any], seed: int, folder: str) -> "dict[str, Table]":
+def ingest(parameters: dict[str, Any], seed: int, folder: str) -> dict[str, pd.DataFrame]:
     """All images that can be used, in stores in a folder, and what benchmarks compare: tables by name."""
     from lafs_pipeline.cataloging.catalog import ingest_faces
 
     return vars(ingest_faces(_settings(parameters), seed, folder))
 
 
-def find_duplicates(ingested: "Table", parameters: dict[str, Any]) -> "Table":
+def find_duplicates(ingested: pd.DataFrame, parameters: dict[str, Any]) -> pd.DataFrame:
     """Images that are there more than once."""
     from lafs_pipeline.cataloging import duplicates
 
@@ -31,7 +29,7 @@ def find_duplicates(ingested: "Table", parameters: dict[str, Any]) -> "Table":
     )
 
 
-def find_overlap(ingested: "Table", duplicates: "Table") -> "Table":
+def find_overlap(ingested: pd.DataFrame, duplicates: pd.DataFrame) -> pd.DataFrame:
     """Training images that a benchmark also holds."""
     from lafs_pipeline.cataloging import overlap
 
@@ -39,8 +37,8 @@ def find_overlap(ingested: "Table", duplicates: "Table") -> "Table":
 
 
 def exclude_overlap(
-    ingested: "Table", overlap: "Table", unusable: "Table", parameters: dict[str, Any]
-) -> "tuple[Table, Table]":
+    ingested: pd.DataFrame, overlap: pd.DataFrame, unusable: pd.DataFrame, parameters: dict[str, Any]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """All images that were rejected, with the reasons, and at last the faces that stay."""
     from lafs_pipeline.cataloging.catalog import leave_overlap_out
 
@@ -48,14 +46,14 @@ def exclude_overlap(
     return rejected, faces
 
 
-def remove_unused_stores(faces: "Table", stores: "Table", folder: str) -> None:
+def remove_unused_stores(faces: pd.DataFrame, stores: pd.DataFrame, folder: str) -> None:
     """Now that the faces are saved, nothing needs the stores of earlier ones."""
     from lafs_pipeline.cataloging import shards
 
     shards.remove_unused_stores(folder, {*stores["store"], *faces["store"].unique()})
 
 
-def export(faces: "Table", pairs: "Table", parameters: dict[str, Any]) -> None:
+def export(faces: pd.DataFrame, pairs: pd.DataFrame, parameters: dict[str, Any]) -> None:
     """Write training faces and benchmarks as other programs read them, where the parameters ask for it."""
     from lafs_pipeline.cataloging.export import export_benchmark, export_recordio
 
@@ -67,21 +65,23 @@ def export(faces: "Table", pairs: "Table", parameters: dict[str, Any]) -> None:
         export_benchmark(faces, pairs, benchmark, path)
 
 
-def describe(faces: "Table", duplicates: "Table", overlap: "Table", rejected: "Table") -> dict[str, Any]:
+def describe(
+    faces: pd.DataFrame, duplicates: pd.DataFrame, overlap: pd.DataFrame, rejected: pd.DataFrame
+) -> dict[str, Any]:
     """The data set in numbers, with its fingerprint."""
     from lafs_pipeline.cataloging.card import describe_dataset
 
     return describe_dataset(faces, duplicates, overlap, rejected)
 
 
-def draw_card(faces: "Table", card: dict[str, Any]) -> "Figure":
+def draw_card(faces: pd.DataFrame, card: dict[str, Any]) -> "Figure":
     """The data set in one picture; channel order as decoded and swapped."""
     from lafs_pipeline.reporting.dataset_card import plot_card
 
     return plot_card(faces, card)
 
 
-def draw_contact_sheet(faces: "Table") -> "Figure":
+def draw_contact_sheet(faces: pd.DataFrame) -> "Figure":
     """Some faces of every split, to look at."""
     from lafs_pipeline.reporting.dataset_card import plot_contact_sheet
 

@@ -52,7 +52,9 @@ def create_pipeline() -> Pipeline:
                 outputs="dataset_card_plot",
                 name="dataset_card_plot",
             ),
-            Node(nodes.draw_contact_sheet, inputs="faces", outputs="contact_sheet", name="contact_sheet"),
+            Node(
+                nodes.draw_contact_sheet, inputs="faces", outputs="contact_sheet_plot", name="contact_sheet"
+            ),
         ],
         tags="cataloging",
     )

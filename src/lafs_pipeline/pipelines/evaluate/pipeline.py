@@ -8,7 +8,7 @@ TABLES = ("faces", "pairs", "templates", "template_pairs", "template_subjects", 
 
 
 def create_pipeline() -> Pipeline:
-    """Faces, the tables of the benchmarks and the face models -> verification, benchmarks, roc."""
+    """Faces, the tables of the benchmarks and the face models -> verification, benchmarks, roc_plot."""
     return Pipeline(
         [
             Node(
@@ -26,7 +26,7 @@ def create_pipeline() -> Pipeline:
                 name="verify_models",
             ),
             Node(nodes.tabulate, inputs="verification", outputs="benchmarks", name="benchmark_table"),
-            Node(nodes.draw_roc, inputs="verification", outputs="roc", name="roc"),
+            Node(nodes.draw_roc, inputs="verification", outputs="roc_plot", name="roc"),
         ],
         tags="evaluate",
     )

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lafs_pipeline.pipelines.parameters import ModelSettings, parse
+from lafs_pipeline.pipelines.parameters import ModelSettings, parse, parse_landmarks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,14 +34,14 @@ def train_landmarks(
     from lafs_pipeline.reporting.landmarks import landmarks_picture
     from lafs_pipeline.training.jobs import train_recognition
     from lafs_pipeline.training.landmark_warps import train_landmarks
-    from lafs_pipeline.training.recipes import LandmarkSettings, fresh_model
+    from lafs_pipeline.training.recipes import fresh_model
 
-    options = parse(LandmarkSettings, parameters, "landmarks")
+    model = parse(ModelSettings, model_parameters, "model")
+    train = faces[faces["split"] == "train"]
+    options = parse_landmarks(parameters, len(train))
     if options.method == "weights":
         stage1 = load_part_fvit(options.weights)
         return {STAGE1: stage1}, stage1.landmark_network
-    model = parse(ModelSettings, model_parameters, "model")
-    train = faces[faces["split"] == "train"]
     if options.method == "warps":
         start = fresh_model(model.name, model.sizes | {"landmark_coordinates": "free"}, seed)
         place = run_context("landmarks", checkpoints, seed, launch)
@@ -94,7 +94,7 @@ def measure_quality(
     faces: pd.DataFrame, network: "LandmarkNetwork", parameters: dict[str, Any], seed: int
 ) -> tuple[pd.DataFrame, "Figure"]:
     """Stability and spread of the landmarks on training faces, before and after training."""
-    from lafs_pipeline.evaluation.landmark_quality import LandmarkQualitySettings, compare_landmarks
+    from lafs_pipeline.evaluation.landmarks.quality import LandmarkQualitySettings, compare_landmarks
     from lafs_pipeline.reporting.landmarks import plot_landmarks
     from lafs_pipeline.training.recipes import fresh_landmark_network
 

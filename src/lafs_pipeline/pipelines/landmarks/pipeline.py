@@ -31,7 +31,7 @@ def create_pipeline() -> Pipeline:
             Node(
                 nodes.draw_overlay,
                 inputs=["faces", "landmarks"],
-                outputs="landmark_overlay",
+                outputs="landmark_overlay_plot",
                 name="landmark_overlay",
             ),
             Node(

@@ -1,10 +1,11 @@
 """Nodes of the pretrain pipeline."""
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lafs_pipeline.pipelines.parameters import ModelSettings, parse
+from lafs_pipeline.pipelines.parameters import ModelSettings, parse, parse_pretraining
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -12,43 +13,51 @@ if TYPE_CHECKING:
     from lafs_pipeline.models.landmark_network import LandmarkNetwork
     from lafs_pipeline.models.part_fvit import FViT, PartFViT
 
+logger = logging.getLogger(__name__)
+
 
 def pretrain_backbones(
     faces: pd.DataFrame,
-    network: "LandmarkNetwork",
-    landmarks: pd.DataFrame,
+    network: "LandmarkNetwork | None",
+    landmarks: pd.DataFrame | None,
     model_parameters: dict[str, Any],
     parameters: dict[str, Any],
     launch: dict[str, Any],
     seed: int,
     checkpoints: str,
 ) -> dict[str, "PartFViT | FViT"]:
-    """The teacher of LAFS, or of plain DINO on the grid, and the same model with a fresh transformer.
+    """The teacher of each method, and a model with a fresh transformer, which has landmarks where any are.
 
-    Faces are used without their labels.
+    Faces are used without their labels. A pretraining that is finished is read from its last checkpoint when
+    the node runs again.
     """
-    from lafs_pipeline.models.methods import GRID, LAFS, SCRATCH
+    from lafs_pipeline.models.methods import GRID, SCRATCH
     from lafs_pipeline.pipelines.run_context import run_context
     from lafs_pipeline.reporting.views import views_picture
     from lafs_pipeline.training.jobs import pretrain
-    from lafs_pipeline.training.recipes import forget_transformer, pretraining_start
-    from lafs_pipeline.training.self_supervised import PretrainSettings
+    from lafs_pipeline.training.recipes import forget_transformer, fresh_model, pretraining_start
 
-    options = parse(PretrainSettings, parameters, "pretrain")
+    train = faces[faces["split"] == "train"]
+    options = parse_pretraining(parameters, len(train), network)
     model = parse(ModelSettings, model_parameters, "model")
-    start = pretraining_start(model.name, model.sizes, seed, network, options)
-    place = run_context("pretrain", checkpoints, seed, launch)
-    teacher = pretrain(start, faces[faces["split"] == "train"], options, place, landmarks, views_picture)
-    method = GRID if options.tokens == "grid" else LAFS
-    return {method: teacher, SCRATCH: forget_transformer(teacher, seed)}
+    teachers = {}
+    for method, recipe in options.recipes().items():
+        logger.info("pretrain: %s", method)
+        start = pretraining_start(model.name, model.sizes, seed, network, recipe)
+        place = run_context(f"pretrain_{method}", checkpoints, seed, launch)
+        teachers[method] = pretrain(start, train, recipe, place, landmarks, views_picture)
+    like = teachers[GRID] if network is None else fresh_model(model.name, model.sizes, seed, network)
+    return {SCRATCH: forget_transformer(like, seed), **teachers}
 
 
 def draw_views(
-    faces: pd.DataFrame, network: "LandmarkNetwork", parameters: dict[str, Any], seed: int
+    faces: pd.DataFrame, network: "LandmarkNetwork | None", parameters: dict[str, Any], seed: int
 ) -> "Figure":
-    """The ten views of one training face, with the landmarks that become tokens."""
+    """The views of one training face, with the landmarks that become tokens where LAFS is a method."""
+    from lafs_pipeline.models.methods import leading_pretrained
     from lafs_pipeline.reporting.views import show_views
-    from lafs_pipeline.training.self_supervised import PretrainSettings
 
-    options = parse(PretrainSettings, parameters, "pretrain")
-    return show_views(faces[faces["split"] == "train"], network, options, seed)
+    train = faces[faces["split"] == "train"]
+    options = parse_pretraining(parameters, len(train), network)
+    recipes = options.recipes()
+    return show_views(train, network, recipes[leading_pretrained(recipes)], seed)

@@ -27,7 +27,7 @@ def create_pipeline() -> Pipeline:
             Node(
                 nodes.draw_views,
                 inputs=["faces", "landmark_network", "params:pretrain", "params:seed"],
-                outputs="view_montage",
+                outputs="view_montage_plot",
                 name="view_montage",
             ),
         ],

@@ -65,7 +65,7 @@ def write_report(
     benchmarks: pd.DataFrame,
     hardest: pd.DataFrame,
     faces: pd.DataFrame,
-    landmark_overlay: bytes,
+    landmark_overlay: bytes | None,
     view_montage: bytes,
     roc: bytes,
     attention_maps: bytes,
@@ -76,7 +76,7 @@ def write_report(
 ) -> str:
     """The page; metrics of the trainings and the few-shot study are shown where they are found."""
     from lafs_pipeline.models.digest import model_digest
-    from lafs_pipeline.models.methods import LAFS, leading
+    from lafs_pipeline.models.methods import leading, leading_pretrained
     from lafs_pipeline.reporting.history import read_histories
     from lafs_pipeline.reporting.report import ReportData, choose_study, render_report
     from lafs_pipeline.tracking.facts import run_facts
@@ -84,7 +84,8 @@ def write_report(
     name, starts = leading(face_models), {name: load() for name, load in backbones.items()}
     model = None if name is None else face_models[name]()
     origins = [model.provenance for model in (model, *starts.values()) if model is not None]
-    study_start = model_digest(starts[LAFS]) if LAFS in starts else ""
+    pretrained = leading_pretrained(starts)
+    study_start = "" if pretrained is None else model_digest(starts[pretrained])
     return render_report(
         ReportData(
             facts=run_facts(seed),
@@ -93,8 +94,8 @@ def write_report(
             benchmarks=benchmarks,
             hardest=hardest,
             faces=faces,
-            pictures={
-                "landmark_overlay": landmark_overlay,
+            pictures=({} if landmark_overlay is None else {"landmark_overlay": landmark_overlay})
+            | {
                 "view_montage": view_montage,
                 "roc": roc,
                 "attention_maps": attention_maps,

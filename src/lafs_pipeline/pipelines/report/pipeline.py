@@ -5,6 +5,8 @@ from kedro.pipeline import Node, Pipeline
 from lafs_pipeline.pipelines.evaluate.pipeline import TABLES
 from lafs_pipeline.pipelines.report import nodes
 
+SHOWN_DATA = ("face_models", "backbones", "dataset_card", "benchmarks", "faces")
+PICTURES = ("landmark_overlay", "view_montage", "roc", "attention_maps")
 SHOWN_PARAMETERS = ("model", "cataloging", "landmarks", "pretrain", "adapt", "evaluate", "launch", "report")
 
 
@@ -28,7 +30,7 @@ def create_pipeline() -> Pipeline:
             Node(
                 nodes.draw_attention,
                 inputs=["face_models", "faces", "params:report"],
-                outputs="attention_maps",
+                outputs="attention_maps_plot",
                 name="attention_maps",
             ),
             Node(
@@ -38,20 +40,8 @@ def create_pipeline() -> Pipeline:
                     "study_runs": "earlier_study_runs",
                     "checkpoints": "params:paths.checkpoints",
                     "seed": "params:seed",
-                    **{
-                        name: name
-                        for name in (
-                            "face_models",
-                            "backbones",
-                            "dataset_card",
-                            "benchmarks",
-                            "faces",
-                            "landmark_overlay",
-                            "view_montage",
-                            "roc",
-                            "attention_maps",
-                        )
-                    },
+                    **{name: name for name in SHOWN_DATA},
+                    **{name: f"{name}_plot" for name in PICTURES},
                     **{group: f"params:{group}" for group in SHOWN_PARAMETERS},
                 },
                 outputs="report",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lafs_pipeline.pipelines.parameters import ModelSettings, parse
+from lafs_pipeline.pipelines.parameters import ModelSettings, parse, parse_pretraining
 from lafs_pipeline.runtime.errors import LafsError
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 def pretrain_variants(
     pretrained: "Models",
     faces: pd.DataFrame,
-    network: "LandmarkNetwork",
-    landmarks: pd.DataFrame,
+    network: "LandmarkNetwork | None",
+    landmarks: pd.DataFrame | None,
     model_parameters: dict[str, Any],
     parameters: dict[str, Any],
     study_parameters: dict[str, Any],
@@ -34,26 +34,21 @@ def pretrain_variants(
     seed: int,
     checkpoints: str,
 ) -> dict[str, "PartFViT | FViT"]:
-    """The teachers that methods start from: LAFS as it is, the others pretrained for as long."""
+    """The teachers that methods start from and that pretraining has not left, pretrained for as long."""
     from lafs_pipeline.evaluation.study import StudySettings, pretraining_variants
-    from lafs_pipeline.models.methods import LAFS
     from lafs_pipeline.pipelines.run_context import run_context
     from lafs_pipeline.reporting.views import views_picture
     from lafs_pipeline.training.jobs import pretrain
     from lafs_pipeline.training.recipes import pretraining_start
-    from lafs_pipeline.training.self_supervised import PretrainSettings
 
-    options = parse(PretrainSettings, parameters, "pretrain")
-    model = parse(ModelSettings, model_parameters, "model")
     train = faces[faces["split"] == "train"]
-    if LAFS not in pretrained:
-        raise LafsError(
-            f"backbones holds {', '.join(pretrained) or 'nothing'}; the study starts from lafs: first run "
-            "kedro run --pipelines=pretrain with pretrain.tokens: landmarks"
-        )
-    backbones = {LAFS: pretrained[LAFS]()}
+    options = parse_pretraining(parameters, len(train), network)
+    model = parse(ModelSettings, model_parameters, "model")
+    backbones = {}
     variants = pretraining_variants(options, parse(StudySettings, study_parameters, "study"))
     for name, recipe in variants.items():
+        if name in pretrained:
+            continue
         start = pretraining_start(model.name, model.sizes, seed, network, recipe)
         place = run_context(f"pretrain_{name}", checkpoints, seed, launch)
         backbones[name] = pretrain(start, train, recipe, place, landmarks, views_picture)
@@ -62,7 +57,7 @@ def pretrain_variants(
 
 def run_study(
     backbones: "Models",
-    network: "LandmarkNetwork",
+    variants: "Models",
     store: "EmbeddingStore",
     study_parameters: dict[str, Any],
     adapt_parameters: dict[str, Any],
@@ -78,6 +73,7 @@ def run_study(
     from lafs_pipeline.evaluation.study import Study, StudySettings, plan_study, study_frame
     from lafs_pipeline.faces.manifest import fingerprint
     from lafs_pipeline.models.digest import model_digest
+    from lafs_pipeline.models.methods import SCRATCH, leading_pretrained
     from lafs_pipeline.pipelines.run_context import run_context
     from lafs_pipeline.reporting.landmarks import landmarks_picture
     from lafs_pipeline.tracking.child_runs import child_run
@@ -85,9 +81,15 @@ def run_study(
     from lafs_pipeline.training.recipes import AdaptSettings
 
     options = parse(StudySettings, study_parameters, "study")
+    pretrained = leading_pretrained(backbones)
+    if SCRATCH not in backbones or pretrained is None:
+        raise LafsError(
+            f"backbones holds {', '.join(backbones) or 'nothing'}; the study starts from scratch and from "
+            "what is pretrained: first run kedro run --pipelines=pretrain"
+        )
+    starts = {name: load() for name, load in (variants | backbones).items()}
     study = Study(
-        backbones={name: load() for name, load in backbones.items() if name in {"lafs", *options.methods}},
-        network=network,
+        backbones=starts,
         data=BenchmarkData(**tables),
         adapt=parse(AdaptSettings, adapt_parameters, "adapt"),
         evaluate=parse(EvaluateSettings, evaluate_parameters, "evaluate"),
@@ -109,7 +111,7 @@ def run_study(
                 log({f"accuracy/{result.benchmark}": result.accuracy for result in found})
         results += found
     logger.info("study: results of every run lie in %s", Path(checkpoints) / "study")
-    return study_frame(results, fingerprint(tables["faces"]), model_digest(study.backbones["lafs"]))
+    return study_frame(results, fingerprint(tables["faces"]), model_digest(starts[pretrained]))
 
 
 def tabulate(runs: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:

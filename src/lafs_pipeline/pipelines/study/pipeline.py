@@ -30,8 +30,8 @@ def create_pipeline() -> Pipeline:
             Node(
                 nodes.run_study,
                 inputs={
-                    "backbones": "study_backbones",
-                    "network": "landmark_network",
+                    "backbones": "backbones",
+                    "variants": "study_backbones",
                     "store": "embeddings",
                     "study_parameters": "params:study",
                     "adapt_parameters": "params:adapt",

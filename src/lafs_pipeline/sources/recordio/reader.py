@@ -1,6 +1,6 @@
 """RecordIO files (`train.rec` beside `train.idx`), read in place by key.
 
-An index has one line a record: key, tab, byte offset.
+An index has one line per record: key, tab, byte offset.
 """
 
 import hashlib
@@ -41,7 +41,9 @@ class RecordIOReader:
         if index is not None or beside.exists():
             self.keys, self.offsets = read_index(Path(index) if index is not None else beside)
         else:
-            self.keys, self.offsets = find_or_rebuild_index(self.file, index_folder and Path(index_folder))
+            self.keys, self.offsets = find_or_rebuild_index(
+                self.file, Path(index_folder) if index_folder else None
+            )
         self._order = None if np.all(np.diff(self.keys) > 0) else np.argsort(self.keys, kind="stable")
         self.starts, self._shared = self.offsets, np.zeros(0, np.int64)
         if np.any(np.diff(self.offsets) <= 0):
@@ -156,10 +158,6 @@ def read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def find_or_rebuild_index(records: RecordIOFile, folder: Path | None) -> tuple[np.ndarray, np.ndarray]:
     """Keys and byte offsets of a RecordIO file that has no index: keys count from 0 in the order of the file.
-
-    Args:
-        records: The file.
-        folder: Where the rebuilt index is kept for the next time; None does not keep it.
 
     Raises:
         LafsError: The index cannot be written.

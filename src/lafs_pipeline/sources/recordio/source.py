@@ -17,11 +17,6 @@ class RecordIOSource:
 
     Several files are shards of one set: equal numbers mean one person.
 
-    Args:
-        path: A `.rec` file, a folder of them, a pattern or a list.
-        labeled: False takes no identities.
-        index_folder: Where indexes that have to be rebuilt are kept.
-
     Raises:
         LafsError: As :class:`RecordIOReader`, or a file holds no images.
     """

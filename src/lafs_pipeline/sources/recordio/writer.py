@@ -4,6 +4,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 
@@ -50,7 +51,9 @@ class RecordIOWriter:
             raise self._unwritable(error) from error
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> bool | None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
         try:
             return self._files.__exit__(kind, error, trace)
         except OSError as failure:
@@ -101,14 +104,15 @@ class RecordIOWriter:
         Raises:
             LafsError: As :meth:`write`, or a label is a whole number that float32 cannot hold.
         """
-        several = isinstance(label, Sequence)
-        labels = np.array(label if several else [label], np.float64)
+        several = list(label) if isinstance(label, Sequence) else None
+        labels = np.array([label] if several is None else several, np.float64)
         if np.any((labels != labels.astype(np.float32)) & (labels == np.floor(labels)) & np.isfinite(labels)):
             raise LafsError(
                 f"{self.path}, record {key}: label {label} is not exact in float32; use numbers below 2^24."
             )
-        if several:
-            header = IMAGE_HEADER.pack(len(label), 0.0, image_id, 0) + struct.pack(f"<{len(label)}f", *label)
+        if several is not None:
+            header = IMAGE_HEADER.pack(len(several), 0.0, image_id, 0)
+            header += struct.pack(f"<{len(several)}f", *several)
         else:
             header = IMAGE_HEADER.pack(0, label, image_id, 0)
         return self.write(key, header + encoded)

@@ -1,6 +1,6 @@
 """Shapes in space on an oversized image: what synthetic faces are drawn with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -28,7 +28,7 @@ def smooth(points: np.ndarray) -> np.ndarray:
     return (_CATMULL_ROM @ neighbors).reshape(-1, points.shape[1])
 
 
-def mirrored(points: list[tuple[float, float, float]]) -> np.ndarray:
+def mirrored(points: Sequence[tuple[float, float, float]]) -> np.ndarray:
     """A closed outline from its right half, listed from top to bottom."""
     right = np.array(points, float)
     return np.concatenate([right, right[::-1] * (-1, 1, 1)])

@@ -5,7 +5,7 @@ the right, y downwards, z towards the camera, origin between the eyes. Angles ar
 """
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -22,14 +22,12 @@ _HAIR = np.array(
 )
 _IRIS = np.array([(52, 32, 20), (88, 58, 32), (96, 104, 62), (88, 122, 150), (120, 128, 132)], float)
 
-T = TypeVar("T")
-
 
 def _between(low: float, high: float) -> Any:
     return field(metadata={"range": (low, high)})
 
 
-def _draw(cls: type[T], generator: np.random.Generator, **given: Any) -> T:
+def _draw(cls: type[Any], generator: np.random.Generator, **given: Any) -> Any:
     names = [part.name for part in fields(cls) if "range" in part.metadata]
     low, high = np.array([part.metadata["range"] for part in fields(cls) if "range" in part.metadata]).T
     return cls(**dict(zip(names, generator.uniform(low, high).tolist(), strict=True)), **given)

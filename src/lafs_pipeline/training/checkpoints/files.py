@@ -1,9 +1,9 @@
-"""Checkpoints: complete, checksummed, and whole or not there at all.
+"""Checkpoints: complete, checksummed and atomic.
 
 A checkpoint is a folder `step-<number>` with `weights.safetensors` (every module and buffer),
 `optimizer.pt` (opened with `weights_only=True`) and `checkpoint.json` (step, score, configuration, the
 loop's own state, sizes and SHA-256 of the other two, and its own). It is written under a temporary name,
-synced and renamed. `checkpoint_writer` does that beside a running training.
+synced and renamed. `writer` does that beside a running training.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a training needs to go on.
+    """What a training needs to resume.
 
     Attributes:
         step: number of finished optimizer steps.
@@ -142,11 +142,6 @@ def load_finished(folder: Path | str) -> Checkpoint:
 
 def require_fitting(checkpoint: Checkpoint, module: nn.Module, folder: Path | str) -> None:
     """Make sure that `module.load_state_dict(checkpoint.weights)` works.
-
-    Args:
-        checkpoint: as loaded.
-        module: that its weights are meant for.
-        folder: it was loaded from, for the message.
 
     Raises:
         LafsError: naming the first tensors that are missing, unexpected, or of another shape.

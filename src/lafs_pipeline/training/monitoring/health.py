@@ -24,13 +24,8 @@ class SkippedSteps:
 
     A step's flag is read when the next one has been sent to the device, so that the device always has work.
 
-    Args:
-        limit: how many one after the other end the training.
-        name: of the stage.
-        keys_of: keys of the images of a step.
-
     Attributes:
-        total: how many were skipped; set it for a training that goes on.
+        total: how many were skipped; set it for a training that resumes.
     """
 
     def __init__(self, limit: int, name: str, keys_of: Callable[[int], Sequence[str]]) -> None:
@@ -77,13 +72,7 @@ class SkippedSteps:
 
 
 def entropy_warning(metrics: Mapping[str, float], prototypes: int, fraction: float) -> str | None:
-    """What is wrong with a teacher, and what to change; None where nothing is.
-
-    Args:
-        metrics: `teacher_entropy` in nats, where known.
-        prototypes: K.
-        fraction: done part of the training.
-    """
+    """What is wrong with a teacher, and what to change; None where nothing is."""
     if "teacher_entropy" not in metrics:
         return None
     share = metrics["teacher_entropy"] / math.log(prototypes)
@@ -101,11 +90,7 @@ def entropy_warning(metrics: Mapping[str, float], prototypes: int, fraction: flo
 
 
 def spread_warning(metrics: Mapping[str, float]) -> str | None:
-    """What is wrong with embeddings that become one, and what to change; None where nothing is.
-
-    Args:
-        metrics: `embedding_std`, where known.
-    """
+    """What is wrong with embeddings that become one, and what to change; None where nothing is."""
     spread = metrics.get("embedding_std", 1.0)
     if spread >= LOW_SPREAD:
         return None

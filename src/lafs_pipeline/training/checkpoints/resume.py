@@ -12,7 +12,7 @@ from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.checkpoints import Checkpoint
-from lafs_pipeline.training.folders import (
+from lafs_pipeline.training.checkpoints.folders import (
     METRICS_FILE,
     TrainingFolder,
     configuration_digest,
@@ -50,12 +50,6 @@ def choose_start(parent: Path, name: str, configuration: dict[str, Any], resume:
 
     A training has a folder of its own in `parent`, named after its configuration's digest, so that nothing
     of another configuration is changed. A group that is restarted after a fault always resumes.
-
-    Args:
-        parent: of the folders of this stage's trainings, on storage that all hosts share.
-        name: of the stage, for messages.
-        configuration: everything that decides the result, `total_steps` included.
-        resume: `auto`, `never`, `must` or `extend`.
 
     Raises:
         LafsError: when the newest training of another configuration is unfinished, or when `must` or

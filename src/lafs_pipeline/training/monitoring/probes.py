@@ -26,10 +26,6 @@ class IdentityProbe:
     """How well a frozen embedding tells identities apart: weighted k-NN on held-back images, and collapse.
 
     Of every identity the first half of the images is the gallery and the rest are queries.
-
-    Args:
-        faces: labeled images.
-        labels: identities (len(faces),).
     """
 
     def __init__(self, faces: FaceImages, labels: np.ndarray) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lafs_pipeline.evaluation.landmark_truth import (
+from lafs_pipeline.evaluation.landmarks.truth import (
     AnnotatedFaces,
     faces_with_points,
     judge_landmarks,
@@ -60,13 +60,7 @@ class LandmarkQualitySettings:
 
 
 class ChangedFaces(Dataset):
-    """Every face five times: as it is, mirrored, noisy, with another appearance, and cropped.
-
-    Args:
-        faces: n images.
-        noise: standard deviation in gray levels.
-        seed: of the draws.
-    """
+    """Every face five times: as it is, mirrored, noisy, with another appearance, and cropped."""
 
     def __init__(self, faces: FaceImages, noise: float, seed: int) -> None:
         self.faces, self.noise, self.seed = faces, noise, seed
@@ -105,12 +99,6 @@ def compare_landmarks(
     seed: int,
 ) -> tuple[pd.DataFrame, np.ndarray, dict[str, np.ndarray]]:
     """Measure landmark networks on the same images, and find their landmarks on the same faces.
-
-    Args:
-        networks: by when in its training each was taken.
-        manifest: faces to choose from.
-        options: how many of them, and their noise.
-        seed: of noise, appearances and crops.
 
     Returns:
         One row per network: training (its name), landmarks, faces, the values of :func:`landmark_quality`
@@ -200,7 +188,7 @@ def landmark_quality(landmarks: Tensor, crops: Tensor) -> dict[str, float]:
         for number, change in enumerate(CHANGES, start=1)
     }
     changes["crop_if_still"] = (own, crops, False)
-    values = {}
+    values: dict[str, float] = {}
     for change, (found, boxes, mirrored) in changes.items():
         flips = torch.full((len(own),), mirrored)
         restored = restore_landmarks(found, boxes, flips, FACE_SIZE)

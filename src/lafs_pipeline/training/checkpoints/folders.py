@@ -14,6 +14,7 @@ from typing import Any
 
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.metric_loggers import METRICS_FILE
+from lafs_pipeline.runtime.settings import flattened
 from lafs_pipeline.training.checkpoints import NAME, candidates, clear, read_record
 
 logger = logging.getLogger(__name__)
@@ -118,16 +119,14 @@ def remove_training(path: Path) -> None:
         path.rmdir()
 
 
-def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """`name (old -> new)` of every value in which two nested configurations differ."""
-    names = []
-    for key in sorted(old.keys() | new.keys()):
-        before, after = old.get(key), new.get(key)
-        if isinstance(before, dict) and isinstance(after, dict):
-            names += differences(before, after, f"{prefix}{key}.")
-        elif before != after:
-            names.append(f"{prefix}{key} ({shortened(before)} -> {shortened(after)})")
-    return names
+    before, after = flattened(old), flattened(new)
+    return [
+        f"{key} ({shortened(before.get(key))} -> {shortened(after.get(key))})"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    ]
 
 
 def readable_size(size: int) -> str:

@@ -1,6 +1,6 @@
 """Pages about the pipelines, written from what the code says of itself.
 
-`python -m lafs_pipeline.pipelines.reference docs/pipelines` writes one page a pipeline and one about the
+`python -m docs.reference docs/pipelines` writes one page a pipeline and one about the
 parameter groups that several share.
 """
 
@@ -29,14 +29,7 @@ BOUNDS = {"gt": "above {}", "ge": "at least {}", "lt": "below {}", "le": "at mos
 def parameter_rows(
     kind: type, defaults: Any, values: Any, prefix: str
 ) -> Iterator[tuple[str, str, str, str, str]]:
-    """Name, values allowed, default, value of the demo and description of every setting below `kind`.
-
-    Args:
-        kind: a settings dataclass.
-        defaults: settings that its own defaults give way to, as those of a recipe, or None.
-        values: what `conf/base` gives for it, or None.
-        prefix: of the names.
-    """
+    """Name, values allowed, default, value of the demo and description of every setting below `kind`."""
     hints = get_type_hints(kind)
     for field in fields(kind):
         name, hint = f"{prefix}.{field.name}", hints[field.name]
@@ -55,14 +48,7 @@ def parameter_rows(
 
 
 def page(name: str, pipeline: Pipeline, owners: dict[str, str], values: dict[str, Any]) -> str:
-    """A pipeline's page in Markdown.
-
-    Args:
-        name: of the pipeline.
-        pipeline: its nodes.
-        owners: page of every parameter group.
-        values: parameters of `conf/base`.
-    """
+    """A pipeline's page in Markdown."""
     groups = _groups(pipeline)
     lines = [
         f"# {name}",

@@ -1,4 +1,4 @@
-"""Landmarks that nobody labelled, held against points that somebody annotated.
+"""Landmarks that nobody labeled, held against points that somebody annotated.
 
 How much landmarks tell of the shape of a face is the error of a linear regression from them to annotated
 points, on faces that the regression has not seen (Thewlis et al., ICCV 2017, arXiv 1705.02193, section 4). A
