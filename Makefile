@@ -20,6 +20,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 demo: setup
+	@echo "The whole takes some four minutes on two cores; every training says how long it has to go."
 	$(BIN)/kedro run
 
 # One thread in each process: as many processes as cores then disturb each other least.
@@ -73,6 +74,9 @@ bench: setup
 	$(BIN)/python -m benchmarks.checkpoint
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.small_step
+	$(BIN)/python -m benchmarks.contention
+	$(BIN)/python -m benchmarks.rehearsal
 
 bench-gpu: setup
 	$(BIN)/python -m benchmarks.gpu --json

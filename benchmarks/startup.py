@@ -5,7 +5,8 @@
 A whole run of the smoke environment into a temporary folder comes first; then `kedro run --env smoke
 --pipelines=evaluate` runs N times on it. `before_seconds` end when the pipeline starts to load data and run
 nodes, `nodes_seconds` when the last node is completed, which includes importing torch and scikit-learn, and
-`after_seconds` when the process is gone. `libraries_seconds`, for comparison in the same round, is a Python
+`after_seconds` when the process is gone. `mistake_seconds` is a whole run with a parameter that is out of its
+range, up to its message and its end. `libraries_seconds`, for comparison in the same round, is a Python
 that only imports what Kedro and MLflow are started with. The least of the rounds, since other work on the
 machine only adds.
 """
@@ -22,6 +23,7 @@ from pathlib import Path
 
 KEDRO = Path(sys.executable).with_name("kedro")
 RUN = [KEDRO, "run", "--env", "smoke"]
+MISTAKE = ["--params", "pretrain.prototypes=-3"]
 FIRST, LAST = "Using synchronous mode", "Completed node"
 LIBRARIES = "import kedro.framework.cli, pandas, mlflow.store.tracking.sqlalchemy_store"
 
@@ -57,17 +59,23 @@ def measure(folder: Path, rounds: int) -> dict[str, float]:
     for _ in range(rounds):
         times = seconds_until([*RUN, "--pipelines=evaluate"], environment)
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", LIBRARIES], check=True)
+        subprocess.run([*RUN, *MISTAKE], env=environment, capture_output=True)
+        refused = time.perf_counter()
+        subprocess.run([sys.executable, "-c", LIBRARIES], check=True, capture_output=True)
         found.append(
             {
                 "before_seconds": times["first"],
                 "nodes_seconds": times["last"] - times["first"],
                 "after_seconds": times["end"] - times["last"],
-                "libraries_seconds": time.perf_counter() - start,
+                "mistake_seconds": refused - start,
+                "libraries_seconds": time.perf_counter() - refused,
             }
         )
     figures = {name: min(one[name] for one in found) for name in found[0]}
-    return figures | {"before_to_libraries": figures["before_seconds"] / figures["libraries_seconds"]}
+    return figures | {
+        "before_to_libraries": figures["before_seconds"] / figures["libraries_seconds"],
+        "mistake_beyond_libraries": min(one["mistake_seconds"] - one["libraries_seconds"] for one in found),
+    }
 
 
 def main() -> None:
@@ -80,7 +88,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         figures = {key: round(value, 2) for key, value in measure(Path(name), arguments.rounds).items()}
     for key, value in figures.items():
-        print(f"{key:22}{value:>10.2f}")
+        print(f"{key:26}{value:>10.2f}")
     if arguments.json:
         print(json.dumps(figures))
 

@@ -14,22 +14,30 @@ import pandas as pd
 import torch
 
 from benchmarks.real_faces.data import LABELED, PAIRS, PEOPLE, unpacked
-from lafs_pipeline.evaluation.study import fit_recognition
 from lafs_pipeline.evaluation.verification import verify_pairs
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.subsets import identity_labels, select_shots
 from lafs_pipeline.interop.model_files import load_model, save_model
-from lafs_pipeline.models.embedding import flip_sum, map_faces
+from lafs_pipeline.models.embedding import Embeddings, flip_sum, map_faces
+from lafs_pipeline.models.landmark_network import MirroredLandmarks
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.runtime.processes import local_device
 from lafs_pipeline.training.automatic import automatic_landmarks, automatic_pretraining
 from lafs_pipeline.training.jobs import RunContext, pretrain, train_recognition
-from lafs_pipeline.training.landmark_warps import WarpTrainingSettings, train_landmarks
+from lafs_pipeline.training.landmark_warps import train_landmarks
 from lafs_pipeline.training.monitoring.probes import knn_accuracy
-from lafs_pipeline.training.recipes import forget_transformer, fresh_grid_model, fresh_model
-from lafs_pipeline.training.self_supervised import PretrainSettings
+from lafs_pipeline.training.recipe_settings import (
+    PretrainSettings,
+    RecognitionSettings,
+    WarpTrainingSettings,
+)
+from lafs_pipeline.training.recipes import (
+    fit_recognition,
+    forget_transformer,
+    fresh_grid_model,
+    fresh_model,
+)
 from lafs_pipeline.training.settings import TrainingSettings
-from lafs_pipeline.training.supervised import RecognitionSettings
 from lafs_pipeline.views.normalize import to_input
 from lafs_pipeline.views.parameters import AugmentationSettings, ViewSettings
 
@@ -97,6 +105,11 @@ class Bench:
             self._images[name] = FaceImages(faces).stack()
         return self._images[name]
 
+    def landmarks(self) -> Embeddings:
+        """Of the training faces, as they are cached."""
+        vectors = np.load(self.folder / "landmarks.npy", mmap_mode="r")
+        return Embeddings(pd.Series(range(len(vectors)), index=self.train["key"]), vectors, "")
+
     def model_path(self, name: str) -> Path:
         return self.folder / "models" / f"{name}.safetensors"
 
@@ -144,15 +157,8 @@ def landmarks(bench: Bench) -> dict[str, Any]:
     save_model(network, bench.model_path("landmarks"))
     device = local_device()
     network.to(device)
-    both = map_faces(
-        lambda images: torch.stack((network(images), network(images.flip(-1))), dim=1),
-        FaceImages(bench.train),
-        device,
-        BATCH,
-    )
-    own, mirrored = (list(points.reshape(len(points), -1)) for points in (both[:, 0], both[:, 1]))
-    table = {"key": bench.train["key"].to_numpy(), "landmarks": own, "mirror_landmarks": mirrored}
-    pd.DataFrame(table).to_parquet(bench.folder / "landmarks.parquet")
+    found = map_faces(MirroredLandmarks(network), FaceImages(bench.train), device, BATCH)
+    np.save(bench.folder / "landmarks.npy", found)
     return {"epochs": epochs, "batch_size": batch}
 
 
@@ -194,7 +200,7 @@ def pretraining(bench: Bench, arm: str, seed: int) -> dict[str, Any]:
         ),
         **settings,
     )
-    points = pd.read_parquet(bench.folder / "landmarks.parquet") if arm == "lafs" else None
+    points = bench.landmarks() if arm == "lafs" else None
     name = f"{arm}-s{seed}"
     began = time.monotonic()
     teacher = pretrain(start_of(bench, arm, seed), bench.train, options, bench.run(name), points)

@@ -11,6 +11,7 @@ from kedro.config import OmegaConfigLoader
 from kedro.utils import find_kedro_project
 
 from lafs_pipeline.hooks import EndingHooks, GuardHooks, SummaryHooks, TrackingHooks
+from lafs_pipeline.runtime.cores import wait_passively
 
 # MLflow would have type hints in a class of kedro-mlflow, and tells so whatever the filters are. Not before
 # Kedro's logging is set up, which takes warnings over.
@@ -20,6 +21,8 @@ with warnings.catch_warnings(record=True):
 SERVER = os.environ.get("MLFLOW_TRACKING_URI")
 """MLflow changes the variable later on."""
 
+# Before the first node imports torch.
+wait_passively()
 # A dead server costs one request: less than a minute, by MLflow's defaults a quarter of an hour.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "25")

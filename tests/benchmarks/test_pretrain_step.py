@@ -69,6 +69,17 @@ def test_both_sides_cut_the_same_patches():
     [
         ("gpu", [], {"pretrain_images_per_second", "pretrain_paper_hours", "adapt_loader_share"}),
         ("scaling", ["--images", "48", "--rounds", "1"], {"scaling"}),
+        (
+            "contention",
+            ["--seconds", "0.5", "--recipes", "demo"],
+            {"demo_warps_quiet", "demo_adaptation_busy"},
+        ),
+        ("small_step", ["--batch-sizes", "2", "--rounds", "1"], {"warps_2", "pretraining_2"}),
+        (
+            "rehearsal",
+            ["--rows", "2000", "--workers", "1", "--steps", "2", "--classes", "2000"],
+            {"fingerprint, seconds", "2 processes, 1 loaders each: loader, the largest, private"},
+        ),
     ],
 )
 def test_benchmarks_end_with_a_line_of_json(benchmark, arguments, figures):

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -299,6 +300,19 @@ def test_a_source_without_one_usable_image(tmp_path):
         LafsError, match=r"'mine': all 4 images were rejected, first mine/Ann/Ann_0001\.png: it is not"
     ):
         catalog(tmp_path, {"mine": folder(path)})
+
+
+def test_what_is_optional_is_left_out_where_nothing_is_named(tmp_path):
+    path = make_folder(tmp_path / "faces", {"Ann": 2, "Bo": 2})
+    sources = {"mine": folder(path), "few": SourceSettings(optional=True)}
+    pairs = BenchmarkSettings(kind="pairs_txt", optional=True)
+    found = catalog(tmp_path, sources, {"pairs": pairs})
+    assert found.manifest["source"].unique().tolist() == ["mine"]
+    assert found.protocols.empty
+    with pytest.raises(LafsError, match="Benchmark 'pairs': `pairs_file` is not set"):
+        catalog(tmp_path, sources, {"pairs": replace(pairs, path=str(path))})
+    with pytest.raises(LafsError, match="Source 'few': `path` is not set"):
+        catalog(tmp_path, {"few": SourceSettings(aligned=True)})
 
 
 def test_nothing_to_do(tmp_path):

@@ -18,7 +18,7 @@ LEAVES = {
     "kedro run --namespaces=pretrain": "06_models/backbones/lafs.safetensors",
     "kedro run --tags=adapt": "06_models/face_models/scratch.safetensors",
     "kedro run --from-nodes=report.report": "08_reporting/report.html",
-    "kedro run --to-outputs=landmarks": "04_feature/landmarks.parquet",
+    "kedro run --to-outputs=landmarks": "04_feature/landmarks/keys.parquet",
 }
 """Commands that run after the demo, and what they write anew in the data folder."""
 TWO_PROCESSES = "kedro run --pipelines=pretrain --params launch.processes=2"
@@ -45,6 +45,7 @@ RUN_HERE = {
     *(*LEAVES, *TWO_HOSTS, *OWN_FACES, OWN_STUDY, *SERVERS, *ELSEWHERE, "kedro registry list"),
 }
 BENCHMARKS, LAUNCH = "tests/benchmarks/test_pretrain_step.py", "tests/runtime/test_launch.py"
+UNLABELED = "tests/end_to_end/test_unlabeled_faces.py"
 REPLAY = "tests/tracking/test_replay.py"
 CHECKPOINTS = "tests/commands/test_checkpoints.py"
 RUN_ELSEWHERE = {
@@ -57,6 +58,19 @@ RUN_ELSEWHERE = {
     "make coverage": "Makefile: coverage",
     "make clean": "tests/end_to_end/test_makefile.py: test_clean_leaves_what_is_a_users",
     "python -m docs.figure": "tests/end_to_end/test_site.py: test_the_figure_is_drawn",
+    "kedro run --env folder --params faces_folder=FACES,labeled_folder=FEW,benchmark_folder=LFW,"
+    "benchmark_pairs=LFW/pairs.txt": f"{UNLABELED}: test_a_few_labeled_people",
+    "LAFS_FACES=FACES kedro run --env folder": f"{UNLABELED}: test_faces_alone_end_with_the_backbones",
+    "kedro run --pipelines=adapt,evaluate --params adapt.timm.dinov2.name=vit_small_patch14_dinov2,"
+    "adapt.timm.dinov2.image_size=224": (
+        "tests/pipelines/test_adapt.py: test_a_model_of_timm_is_adapted_alike"
+    ),
+    "kedro run --pipelines=cataloging,pretrain,adapt,evaluate,report --params pretrain.methods=[grid]": (
+        "tests/end_to_end/test_whole_run.py: test_plain_dino_needs_no_landmarks"
+    ),
+    "kedro run --env folder --pipelines=study": (
+        "tests/end_to_end/test_study.py: test_the_table_is_that_of_the_runs"
+    ),
     "LAFS_WEBFACE4M=FOLDER kedro run --env webface4m": (
         "tests/pipelines/test_environments.py: test_the_published_recipes"
     ),
@@ -64,7 +78,18 @@ RUN_ELSEWHERE = {
     "make profile": f"{BENCHMARKS}: test_the_profile_is_written",
     **{
         f"python -m benchmarks.{name}": "Makefile: bench"
-        for name in ("cataloging", "evaluation", "loading", "pretrain_step", "startup", "views")
+        for name in (
+            *(
+                "cataloging",
+                "contention",
+                "evaluation",
+                "loading",
+                "pretrain_step",
+                "rehearsal",
+                "small_step",
+            ),
+            *("startup", "views"),
+        )
     },
     "kedro run --params tracking.enabled=false": (
         "tests/hooks/test_tracking.py: test_tracking_can_be_turned_off"

@@ -38,3 +38,18 @@ def test_nothing_heavy_is_imported_before_the_first_node(smoke, tmp_path):
     client = MlflowClient(store)
     (run,) = client.search_runs([client.get_experiment_by_name("lafs_pipeline/evaluate").experiment_id])
     assert run.data.tags["model"] == "96x2"
+
+
+ALL_GROUPS = """
+import sys
+from lafs_pipeline.pipelines.parameters import GROUPS, group_settings
+
+for group in GROUPS:
+    group_settings(group)
+print(*{"torch", "timm", "matplotlib", "sklearn"} & sys.modules.keys())
+"""
+
+
+def test_parameters_are_refused_without_anything_heavy():
+    finished = subprocess.run([sys.executable, "-c", ALL_GROUPS], capture_output=True, text=True, check=True)
+    assert finished.stdout.split() == []

@@ -87,6 +87,12 @@ def test_the_table_is_that_of_the_runs(studied):
     assert (differences["low"] <= differences["difference"]).all()
     assert (differences["difference"] <= differences["high"]).all()
     assert (data / "08_reporting/study.png").stat().st_size > 10_000
+    sentences = (data / "08_reporting/study_verdict.txt").read_text(encoding="utf-8").splitlines()
+    assert len(sentences) == 2 * 2
+    assert (
+        sum(", 2 images per identity, mean of 2 draws, 4 pretraining steps: " in line for line in sentences)
+        == 2
+    )
 
 
 @pytest.mark.slow
@@ -132,4 +138,5 @@ def test_the_report_shows_the_study_until_the_backbone_is_another(studied, kedro
         assert finished.returncode == 0, finished.stderr[-3000:]
         page = (data / "08_reporting/report.html").read_text(encoding="utf-8")
         shown.append(["Paired differences" in page, "has not been run on these faces" in page])
+        assert ("mean of 2 draws" in page) == (seed == 0)
     assert shown == [[True, False], [False, True]]

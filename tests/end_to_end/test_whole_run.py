@@ -15,6 +15,7 @@ import timm
 import torch
 from mlflow.tracking import MlflowClient
 
+from lafs_pipeline.datasets.landmarks_dataset import LandmarksDataset
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.interop.model_files import load_model
 from lafs_pipeline.models.digest import model_digest
@@ -22,6 +23,7 @@ from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.protocols.pair_sets import read_pair_set
 from lafs_pipeline.sources.recordio import RecordIOReader
+from lafs_pipeline.training.self_supervised import CachedLandmarks
 from lafs_pipeline.views.normalize import to_input
 
 
@@ -65,19 +67,22 @@ def test_models_rebuild_from_their_files(smoke, faces):
 
 
 def test_landmarks_are_those_of_the_network(smoke, faces):
-    table = pd.read_parquet(smoke / "04_feature/landmarks.parquet")
-    assert table["key"].tolist() == faces["key"].tolist()
+    found = LandmarksDataset(str(smoke / "04_feature/landmarks")).load()
+    train = faces[faces["split"] == "train"]
+    assert sorted(found.rows.index) == sorted(train["key"])
     network = load_model(smoke / "06_models/landmark_network.safetensors")
+    image = to_input(torch.from_numpy(FaceImages(train)[5])[None])
     with torch.inference_mode():
-        expected = network(to_input(torch.from_numpy(FaceImages(faces)[5])[None]))
-    stored = np.asarray(table["landmarks"][5]).reshape(1, -1, 2)
+        expected = torch.cat((network(image), network(image.flip(-1))))
+    stored = CachedLandmarks.of(train, found)[5]
     np.testing.assert_allclose(stored, expected.numpy(), atol=0.05)
 
 
 def test_the_table_has_rows_for_every_model(smoke):
     table = pd.read_csv(smoke / "08_reporting/benchmarks.csv")
     assert {"model", "benchmark", "metric", "value", "flip", "normalized", "alignment"} <= set(table.columns)
-    assert table["model"].unique().tolist() == ["stage1", "scratch", "grid", "lafs"]
+    frozen = [f"{name}_frozen" for name in ("scratch", "grid", "lafs")]
+    assert table["model"].unique().tolist() == ["stage1", "scratch", "grid", "lafs", *frozen]
     counts = table.groupby(["model", "benchmark"])["metric"].nunique()
     assert counts.nunique() == 1
     assert table["value"].between(0, 1).all()
@@ -104,6 +109,10 @@ def test_the_report_shows_this_run(smoke):
     assert all(key in page for key in [*worst["key_a"], *worst["key_b"]])
     assert all(stage in page for stage in ("stage1", "pretrain_lafs", "adapt_grid", "adapt_scratch"))
     assert "kedro run --pipelines=study" in page
+    sentences = (smoke / "08_reporting/verdict.txt").read_text(encoding="utf-8").splitlines()
+    assert [line.split(" %")[0].split()[0] for line in sentences] == ["LAFS", "LAFS"]
+    assert all("4 images per identity, 4 pretraining steps" in line for line in sentences)
+    assert all(page.index(line) < page.index("Contents") for line in sentences)
     assert len(page) < 5_000_000
 
 
@@ -126,7 +135,7 @@ def test_models_to_take_away(smoke, kedro, faces, tmp_path):
     finished = kedro(smoke, "run", "--env", "smoke", "--pipelines=export")
     assert finished.returncode == 0, finished.stderr[-3000:]
     folder = smoke / "08_reporting/models"
-    assert {path.name for path in folder.iterdir()} == {"stage1", "scratch", "lafs"}
+    assert {path.name for path in folder.iterdir()} == {"stage1", "scratch", "grid", "lafs"}
     folders = {path.name: path for path in folder.iterdir()} | {
         "backbone": smoke / "08_reporting/backbones/lafs"
     }
@@ -231,7 +240,7 @@ def test_plain_dino_needs_no_landmarks(kedro, tmp_path):
     families = {path.stem: type(load_model(path)) for path in folder.iterdir()}
     assert families == {"scratch": FViT, "grid": FViT}
     table = pd.read_csv(tmp_path / "08_reporting/benchmarks.csv")
-    assert table["model"].unique().tolist() == ["scratch", "grid"]
+    assert table["model"].unique().tolist() == ["scratch", "grid", "scratch_frozen", "grid_frozen"]
     assert not list(tmp_path.rglob("landmark*"))
     refused = kedro(tmp_path, "run", "--env", "smoke", "--pipelines=pretrain")
     assert "landmark_network, landmarks are not there yet" in refused.stderr

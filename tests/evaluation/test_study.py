@@ -11,8 +11,8 @@ from lafs_pipeline.cataloging.catalog import catalog_faces
 from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.evaluation.embeddings import EmbeddingStore
 from lafs_pipeline.evaluation.evaluate import BenchmarkData, evaluate_model
-from lafs_pipeline.evaluation.settings import EvaluateSettings
-from lafs_pipeline.evaluation.study import Study, StudyRun, StudySettings, plan_study, pretraining_variants
+from lafs_pipeline.evaluation.settings import EvaluateSettings, StudySettings
+from lafs_pipeline.evaluation.study import Study, StudyRun, plan_study, pretraining_variants
 from lafs_pipeline.faces.manifest import fingerprint
 from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
@@ -21,10 +21,9 @@ from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.training.jobs import RunContext
-from lafs_pipeline.training.recipes import AdaptSettings, forget_transformer
-from lafs_pipeline.training.self_supervised import PretrainSettings
+from lafs_pipeline.training.recipe_settings import AdaptSettings, PretrainSettings, RecognitionSettings
+from lafs_pipeline.training.recipes import forget_transformer
 from lafs_pipeline.training.settings import TrainingSettings, deciding_configuration
-from lafs_pipeline.training.supervised import RecognitionSettings
 from lafs_pipeline.views.parameters import ViewSettings
 
 METHODS = ("scratch", "scratch_grid", "grid", "lafs", "lafs_no_noise", "lafs_all_landmarks")

@@ -8,10 +8,13 @@ from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.models.part_fvit import build_model
 from lafs_pipeline.pipelines.parameters import GROUPS, ModelSettings, check, parse
 from lafs_pipeline.settings import CONFIG_LOADER_ARGS, ProjectConfigLoader
-from lafs_pipeline.training.recipes import AdaptSettings, LandmarkSettings
+from lafs_pipeline.training.recipe_settings import (
+    AdaptSettings,
+    LandmarkSettings,
+    PretrainSettings,
+    RecognitionSettings,
+)
 from lafs_pipeline.training.sampling import StepBatches, plan_processes
-from lafs_pipeline.training.self_supervised import PretrainSettings
-from lafs_pipeline.training.supervised import RecognitionSettings
 from lafs_pipeline.views.parameters import AugmentationSettings
 
 CONF = Path(__file__).parents[2] / "conf"

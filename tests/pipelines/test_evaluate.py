@@ -13,6 +13,7 @@ from tests.protocols.ijb_trees import write_tree
 from lafs_pipeline.datasets.partitions_dataset import PartitionsDataset
 from lafs_pipeline.datasets.read_only_dataset import EmbeddingsDataset
 from lafs_pipeline.faces.decode import encode_jpeg
+from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.models.part_fvit import build_model
 from lafs_pipeline.models.provenance import Provenance
 from lafs_pipeline.pipelines import cataloging, evaluate
@@ -60,7 +61,7 @@ def run(
     sources=None,
     exclude_overlap="images",
     model=pixels,
-    backbone=None,
+    backbones=None,
     names=NAMES,
     **changes,
 ):
@@ -72,6 +73,7 @@ def run(
         "launch": {"processes": 1},
         "seed": 0,
         "export": {},
+        "paths.checkpoints": str(folder / "checkpoints"),
         "paths.stores": str(folder / "stores"),
     }
     pipeline = cataloging.create_pipeline().to_nodes("exclude_overlap") + evaluate.create_pipeline()
@@ -79,7 +81,8 @@ def run(
     models = {name: partial(model, number) for number, name in enumerate(names)}
     datasets |= {
         "face_models": MemoryDataset(models, copy_mode="assign"),
-        "backbone_digests": MemoryDataset({"lafs": backbone}),
+        "backbones": MemoryDataset(backbones or {}, copy_mode="assign"),
+        "adapt_faces": MemoryDataset(None),
         "embeddings": EmbeddingsDataset(str(folder / "embeddings")),
         "verification": PartitionsDataset(
             path=str(folder / "verification"), dataset="pandas.ParquetDataset", filename_suffix=".parquet"
@@ -87,7 +90,7 @@ def run(
     }
     catalog = DataCatalog(datasets | {name: MemoryDataset() for name in pipeline.outputs()})
     SequentialRunner().run(pipeline, catalog)
-    return {name: catalog.load(name) for name in ("benchmarks", "roc_plot")}
+    return {name: catalog.load(name) for name in ("benchmarks", "roc_plot", "verdict")}
 
 
 @pytest.fixture(scope="module")
@@ -175,15 +178,36 @@ def test_every_row_names_the_training_and_its_run(table):
     }
 
 
-@pytest.mark.parametrize(("backbone", "warned"), [("b" * 64, True), ("a" * 64, False), (None, False)])
-def test_a_model_that_is_not_made_from_the_backbone_is_named(tmp_path, caplog, backbone, warned):
-    run(tmp_path, HELD_OUT, DRAWN, model=small_model, backbone=backbone)
+@pytest.mark.parametrize(
+    ("name", "start", "warned"), [("lafs", "a" * 64, 1), ("lafs", None, 0), ("mine", "a", 0)]
+)
+def test_a_model_that_is_not_made_from_the_backbone_is_named(tmp_path, caplog, name, start, warned):
+    backbone = small_model(7)
+
+    def adapted(number):
+        model = small_model(number)
+        model.provenance = Provenance(training="", start=start or model_digest(backbone), run="")
+        return model
+
+    run(tmp_path, HELD_OUT, DRAWN, model=adapted, names=("lafs",), backbones={name: lambda: backbone})
     said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(said) == warned
     expected = (
         "face_models/lafs was adapted from a backbone (aaaaaaaaaaaa) that is not backbones/lafs as it is"
     )
-    assert not warned or said[0].startswith(f"{expected} now (bbbb")
+    assert not warned or said[0].startswith(f"{expected} now ({model_digest(backbone)[:12]}")
+
+
+def test_backbones_are_rows_as_they_are_and_what_was_adapted_is_compared(tmp_path):
+    backbones = {name: partial(pixels, 0) for name in ("scratch", "lafs")}
+    found = run(tmp_path, HELD_OUT, DRAWN, names=("lafs", "scratch"), backbones=backbones)
+    rows = ["scratch", "lafs", "scratch_frozen", "lafs_frozen"]
+    assert found["benchmarks"]["model"].unique().tolist() == rows
+    assert found["verdict"].startswith("LAFS ")
+    assert "no difference can be told, +0.0 points [+0.0, +0.0]" in found["verdict"]
+    frozen = run(tmp_path / "frozen", HELD_OUT, DRAWN, names=(), backbones=backbones)
+    assert frozen["benchmarks"]["model"].unique().tolist() == rows[2:]
+    assert frozen["verdict"].startswith("LAFS (frozen) ")
 
 
 def test_the_table_takes_the_models_that_are_there(tmp_path):
@@ -198,7 +222,14 @@ def test_without_face_models_the_table_is_empty_and_says_why(tmp_path, caplog):
     assert found["benchmarks"].empty
     assert {"model", "benchmark", "value", "data_fingerprint"} <= set(found["benchmarks"])
     assert found["roc_plot"].texts[0].get_text() == "no results"
-    assert "no face model is there to be evaluated" in caplog.messages
+    assert "no model is there to be evaluated" in caplog.messages
+    assert found["verdict"].startswith("Nothing was scored")
+
+
+def test_without_benchmarks_nothing_is_scored(tmp_path):
+    found = run(tmp_path, {}, DRAWN)
+    assert found["benchmarks"].empty
+    assert found["verdict"].startswith("Nothing was scored")
 
 
 def test_intervals_are_by_identity_where_people_are_known(table):

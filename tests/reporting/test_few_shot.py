@@ -7,7 +7,7 @@ from lafs_pipeline.reporting.few_shot import plot_few_shot
 def test_the_picture_shows_every_method_and_shot():
     figure = plot_few_shot(made_up(0.05))
     (panel,) = figure.axes
-    assert [text.get_text() for text in panel.get_legend().get_texts()] == ["scratch", "LAFS"]
+    assert [text.get_text() for text in panel.get_legend().get_texts()] == ["scratch", "lafs"]
     assert [label.get_text() for label in panel.get_xticklabels()] == ["1", "4"]
     assert panel.get_title() == "lfw, 5 seeds"
 

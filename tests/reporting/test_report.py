@@ -115,7 +115,7 @@ def complete(cataloged) -> ReportData:
     configuration = {"seed": 11, "data": "d" * 32, "settings": {"prototypes": 64}}
     faces = cataloged.manifest
     study = [
-        FewShotResult(method, shots, seed, "bench", tuple(rng.random(4)))
+        FewShotResult(method, shots, seed, "bench", tuple(rng.random(4)), tuple(rng.random(50)))
         for method in ("scratch", "lafs")
         for shots in (1, 4)
         for seed in (0, 1)
@@ -125,10 +125,13 @@ def complete(cataloged) -> ReportData:
         model=build_model("part_fvit_tiny_patch8_112", SIZES),
         card=describe_dataset(faces, cataloged.duplicates, cataloged.overlap, cataloged.rejected),
         benchmarks=made_up_table("bench", "other"),
+        verdict="One is better.\nThe other is not.",
         hardest=hardest(faces),
         faces=faces,
         pictures=dict.fromkeys(ALT, png()),
-        histories={name: History(name, metrics, configuration) for name in ("stage1", "pretrain", "own")},
+        histories={
+            name: History(name, metrics, configuration) for name in ("stage1", "pretrain_lafs", "own")
+        },
         study=study,
         parameters={"pretrain": {"training": {"epochs": 3}}, "report": {}},
         seed=0,
@@ -220,7 +223,7 @@ def test_flags_fingerprints_and_digests(page, complete):
 
 def test_the_trainings(page):
     (table,) = page.table("last loss")
-    assert [row[0] for row in table[1:]] == ["stage1", "pretrain", "own"]
+    assert [row[0] for row in table[1:]] == ["stage1", "pretrain_lafs", "own"]
     row = dict(zip(table[0], table[1], strict=True))
     assert (row["steps"], row["seed"], row["last k-NN"]) == ("8", "11", "37.50 %")
     assert row["training faces"] == "d" * 32

@@ -22,6 +22,19 @@ from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.runtime.stop_signals import StopSignals
 
 
+def describe_data(config):
+    """What arrives of a table and of a mapped array, and whether their numbers are this process's own."""
+    table, mapped, part = config
+    return {
+        "table": table.to_dict("list"),
+        "types": table.dtypes.astype(str).to_dict(),
+        "index": list(table.index),
+        "own": table["number"].to_numpy().flags.owndata,
+        "mapped": (type(mapped), mapped.filename, mapped.tolist()),
+        "part": part.tolist(),
+    }
+
+
 def describe(config):
     """Say where this process is, with a sum of 10^rank over the group."""
     total = torch.tensor([10.0 ** processes.rank()], dtype=torch.float64)
@@ -35,6 +48,7 @@ def describe(config):
         "agreed": processes.agree_on_stop(f"rank {processes.rank()}" if processes.rank() else None),
         "nothing agreed": processes.agree_on_stop(None),
         "threads": torch.get_num_threads(),
+        "waiting": os.environ.get("OMP_WAIT_POLICY"),
         "device": processes.local_device().type,
         "pid": os.getpid(),
     }

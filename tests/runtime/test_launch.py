@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 import launch_workers as workers
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from tests.servers import free_port
@@ -79,6 +81,7 @@ def test_an_exception_in_place_passes_unchanged():
 
 def test_two_processes_are_one_group(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
     handlers = [signal.getsignal(number) for number in signal.valid_signals()]
     result = launch(workers.describe, {"a": [1, 2]}, TWO)
     assert result.pop("pid") != os.getpid()
@@ -91,10 +94,27 @@ def test_two_processes_are_one_group(monkeypatch):
         "agreed": "rank 1",
         "nothing agreed": None,
         "threads": max(1, len(os.sched_getaffinity(0)) // 2),
+        "waiting": "PASSIVE",
         "device": "cuda" if torch.cuda.is_available() else "cpu",
     }
     assert [signal.getsignal(number) for number in signal.valid_signals()] == handlers
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+
+
+def test_tables_and_mapped_arrays_travel_by_path(tmp_path):
+    np.save(tmp_path / "array.npy", np.arange(12.0).reshape(4, 3))
+    mapped = np.load(tmp_path / "array.npy", mmap_mode="r")
+    table = pd.DataFrame(
+        {
+            "key": pd.array(["a", "b", None], dtype="string"),
+            "split": pd.Categorical(["x", "y", "x"]),
+            "hash": pd.array([1, None, 3], dtype="Int64"),
+            "number": np.arange(3),
+        },
+        index=[5, 6, 9],
+    )
+    found = launch(workers.describe_data, (table, mapped, mapped[1:]), TWO)
+    assert found == workers.describe_data((table, mapped, mapped[1:])) | {"own": False}
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from tests.training.small_trainings import SEED, TRAINING, SmallTraining
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.errors import Stopped
-from lafs_pipeline.training.jobs import RunContext
+from lafs_pipeline.training.jobs import RunContext, train_alone
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def take_steps(steps: Steps) -> None:
         with keys_noted(folder / f"seen-{processes.rank()}"):
             for _ in range(steps.count or 1):
                 with suppress(Stopped):
-                    short.job(RunContext(folder, SEED)).run()
+                    train_alone(short.job(RunContext(folder, SEED)))
 
 
 def take_all(plan: Sequence[Steps]) -> None:
@@ -90,4 +90,4 @@ def hang_in_rank_1(hang: Hang) -> None:
         return read(faces, index)
 
     FaceImages.__getitem__ = reading
-    hang.training.job(RunContext(hang.folder, SEED)).run()
+    train_alone(hang.training.job(RunContext(hang.folder, SEED)))

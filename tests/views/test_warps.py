@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 
-from lafs_pipeline.views.warps import Warp, WarpSettings, draw_warp, warp_images
+from lafs_pipeline.views.parameters import WarpSettings
+from lafs_pipeline.views.warps import Warp, draw_warp, warp_images
 
 SIZE = 112
 

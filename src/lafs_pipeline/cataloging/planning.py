@@ -55,7 +55,7 @@ class CatalogSettings:
 
     def __post_init__(self):
         for name in ("sources", "benchmarks"):
-            entries = {key: entry for key, entry in getattr(self, name).items() if entry is not None}
+            entries = {key: entry for key, entry in getattr(self, name).items() if entry and entry.is_given()}
             object.__setattr__(self, name, entries)
 
     @property

@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+from lafs_pipeline.runtime.cores import wait_passively
 from lafs_pipeline.runtime.errors import LafsError
 
 MODEL = "a .safetensors, .onnx or authors' .pth file, or the folder of an exported model"
@@ -20,6 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     argparse ends the process with 2 where the arguments are wrong.
     """
     chosen = _parser().parse_args(arguments)
+    wait_passively()
     try:
         if chosen.command == "embed":
             from lafs_pipeline.commands.embed import embed_folder

@@ -56,7 +56,7 @@ def probe_backbones(
         shots (images learned from).
     """
     if queries.empty:
-        logger.warning("no probes: the identities of the adaptation have no images beside their shots")
+        logger.warning("no probes: no labeled identity has images beside those of the adaptation")
         return pd.DataFrame(columns=COLUMNS)
     both = pd.concat((gallery, queries))
     labels, names = identity_labels(both)

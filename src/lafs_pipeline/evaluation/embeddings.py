@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.faces.dataset import FaceImages
-from lafs_pipeline.faces.manifest import fingerprint
-from lafs_pipeline.models.embedding import flip_sum
+from lafs_pipeline.faces.manifest import LOADED_COLUMNS, fingerprint
+from lafs_pipeline.models.embedding import Embeddings, flip_sum
 from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.errors import LafsError, Stopped
 from lafs_pipeline.runtime.host_copy import HostCopy
@@ -29,21 +29,6 @@ from lafs_pipeline.runtime.stop_signals import StopSignals
 from lafs_pipeline.views.normalize import to_input
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class Embeddings:
-    """Embeddings of the faces of one benchmark.
-
-    Attributes:
-        rows: position in `vectors` by key of the face.
-        vectors: (n, D) float32 or float16, memory-mapped, of any length.
-        fingerprint: of the faces (:func:`lafs_pipeline.faces.manifest.fingerprint`).
-    """
-
-    rows: pd.Series
-    vectors: np.ndarray
-    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -87,6 +72,7 @@ class EmbeddingStore:
         flags += "" if options.arithmetic == "float32" else f"-{options.arithmetic}"
         folder = self.folder / digest[:32]
         prints = {name: fingerprint(faces) for name, faces in tables.items()}
+        tables = {name: faces[LOADED_COLUMNS] for name, faces in tables.items()}
         tables = {name: faces.sort_values("key", ignore_index=True) for name, faces in tables.items()}
         paths = {name: folder / f"{prints[name]}-{flags}.npy" for name in tables}
         absent = {

@@ -11,8 +11,6 @@ from lafs_pipeline.evaluation.resampling import LEVEL
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
 
-RESAMPLES = 10_000
-
 
 @dataclass(frozen=True)
 class FewShotResult:
@@ -24,6 +22,8 @@ class FewShotResult:
         seed: of shots, start and order.
         benchmark: name.
         fold_accuracy: (folds,) fractions, of the same folds for every run.
+        resampled: (resamples,) accuracies where the people of the benchmark were drawn anew, alike for every
+            run; empty without intervals.
     """
 
     method: str
@@ -31,6 +31,7 @@ class FewShotResult:
     seed: int
     benchmark: str
     fold_accuracy: tuple[float, ...]
+    resampled: tuple[float, ...] = ()
 
     @property
     def accuracy(self) -> float:
@@ -55,14 +56,15 @@ def few_shot_table(results: Sequence[FewShotResult]) -> pd.DataFrame:
 
 
 def paired_differences(results: Sequence[FewShotResult], seed: int = 0) -> pd.DataFrame:
-    """How much better one method is than another on the same seeds, shots and folds, in percentage points.
+    """How much better one method is than another on the same seeds, shots and pairs, in percentage points.
 
-    The interval is a percentile bootstrap of 10,000 draws in two stages: seeds with replacement, and folds
-    with replacement within each drawn seed (Davison and Hinkley 1997, section 3.8). Seeds share the
-    pretraining and the benchmark: the interval speaks of adaptations, not of pretrainings.
+    The interval is a percentile bootstrap over two crossed factors, each drawn with replacement: the people
+    of the benchmark, and the seeds (Owen and Eckles 2012). Seeds share the pretraining: the interval speaks
+    of adaptations, not of pretrainings.
 
     Returns:
-        benchmark, shots, better, than, seeds, difference, low, high.
+        benchmark, shots, better, than, seeds, value and other (mean accuracies, in percent), difference, low
+        and high (missing without resamples).
 
     Raises:
         LafsError: when methods were not run on the same seeds.
@@ -71,47 +73,57 @@ def paired_differences(results: Sequence[FewShotResult], seed: int = 0) -> pd.Da
     rows = []
     for (benchmark, shots), methods in _by_setting(results).items():
         for than, better in combinations(methods, 2):
-            difference = 100 * (_folds(methods[better]) - _folds(methods[than]))
-            low, high = _interval(difference, random_generator(seed, benchmark, shots, better, than))
+            pairs = [(methods[better][number], methods[than][number]) for number in sorted(methods[than])]
+            value, other = (
+                100 * np.mean([result.accuracy for result in own]) for own in zip(*pairs, strict=True)
+            )
+            differences = [np.subtract(*_same_draws(first, second)) for first, second in pairs]
+            low, high = _interval(differences, random_generator(seed, benchmark, shots, better, than))
             rows.append(
                 {
                     "benchmark": benchmark,
                     "shots": shots,
                     "better": better,
                     "than": than,
-                    "seeds": len(difference),
-                    "difference": difference.mean(),
-                    "low": low,
-                    "high": high,
+                    "seeds": len(pairs),
+                    "value": value,
+                    "other": other,
+                    "difference": value - other,
+                    "low": 100 * low,
+                    "high": 100 * high,
                 }
             )
     return pd.DataFrame(rows)
 
 
-def _interval(difference: np.ndarray, generator: np.random.Generator) -> tuple[float, float]:
-    """Bounds of the mean of (seeds, folds)."""
-    seeds, folds = difference.shape
-    drawn = generator.integers(seeds, size=(RESAMPLES, seeds, 1))
-    within = generator.integers(folds, size=(RESAMPLES, seeds, folds))
-    means = difference[drawn, within].mean(axis=(1, 2))
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+def _same_draws(first: FewShotResult, second: FewShotResult) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """What was resampled alike: a longer bootstrap of the same benchmark begins with a shorter one."""
+    count = min(len(first.resampled), len(second.resampled))
+    return first.resampled[:count], second.resampled[:count]
+
+
+def _interval(differences: Sequence[np.ndarray], generator: np.random.Generator) -> tuple[float, float]:
+    """Bounds of the mean over seeds; a seed has a difference for every draw of people."""
+    count = min(map(len, differences))
+    if not count:
+        return float("nan"), float("nan")
+    values = np.array([own[:count] for own in differences])
+    drawn = generator.integers(len(values), size=(len(values), count))
+    low, high = np.nanquantile(
+        values[drawn, np.arange(count)].mean(axis=0), [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+    )
     return float(low), float(high)
 
 
 def _by_setting(
     results: Sequence[FewShotResult],
-) -> dict[tuple[str, int], dict[str, dict[int, tuple[float, ...]]]]:
-    """(benchmark, shots) -> method -> seed -> fold accuracies, in the order given."""
-    settings: dict[tuple[str, int], dict[str, dict[int, tuple[float, ...]]]] = {}
+) -> dict[tuple[str, int], dict[str, dict[int, FewShotResult]]]:
+    """(benchmark, shots) -> method -> seed -> result, in the order given."""
+    settings: dict[tuple[str, int], dict[str, dict[int, FewShotResult]]] = {}
     for result in results:
         methods = settings.setdefault((result.benchmark, result.shots), {})
-        methods.setdefault(result.method, {})[result.seed] = result.fold_accuracy
+        methods.setdefault(result.method, {})[result.seed] = result
     return settings
-
-
-def _folds(runs: dict[int, tuple[float, ...]]) -> np.ndarray:
-    """(seeds, folds), in the order of the seeds."""
-    return np.array([runs[seed] for seed in sorted(runs)])
 
 
 def _accuracies(results: Sequence[FewShotResult]) -> pd.DataFrame:

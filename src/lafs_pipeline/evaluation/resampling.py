@@ -9,7 +9,7 @@ is wrong they have no width: the test is too easy to tell, which does not mean t
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -26,10 +26,23 @@ _LEVELS_ABOUT_A_RATE = 8192
 
 @dataclass(frozen=True)
 class Interval:
-    """A confidence interval of 95 %."""
+    """A confidence interval of 95 %.
+
+    Attributes:
+        low: lower bound.
+        high: upper bound.
+        values: of every resample; those of two models on the same pairs are paired.
+    """
 
     low: float
     high: float
+    values: tuple[float, ...] = field(default=(), repr=False, compare=False)
+
+    def over(self, other: "Interval") -> "Interval | None":
+        """Of the difference to another model on the same pairs; None where nothing was resampled alike."""
+        if not self.values or len(self.values) != len(other.values):
+            return None
+        return _percentiles(np.subtract(self.values, other.values))
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,8 +173,12 @@ def percentile_intervals(
     if not resamples:
         return {}
     values = pd.DataFrame([statistic(drawn) for drawn in units.draws(resamples, seed)])
-    bounds = values.quantile([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return {str(name): Interval(*map(float, bounds[name])) for name in values}
+    return {str(name): _percentiles(values[name].to_numpy()) for name in values}
+
+
+def _percentiles(values: np.ndarray) -> Interval:
+    low, high = pd.Series(values).quantile([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(low), float(high), tuple(map(float, values)))
 
 
 def _meetings(units: PairUnits, pairs: np.ndarray) -> sparse.csr_array:

@@ -1,8 +1,12 @@
-"""How models are benchmarked: beside the functions, to be read without torch."""
+"""Settings of evaluation, beside the functions, to be read without torch."""
 
 from typing import Literal
 
+from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.settings import setting, settings
+
+Method = Literal["scratch", "scratch_grid", "grid", "lafs", "lafs_no_noise", "lafs_all_landmarks"]
+FROM_SCRATCH = ("scratch", "scratch_grid")
 
 
 @settings
@@ -26,3 +30,52 @@ class EvaluateSettings:
         "matrix products of the models; tf32 and bf16 are quicker on a GPU and move scores a little",
         "float32",
     )
+
+
+@settings
+class LandmarkQualitySettings:
+    """On which images the landmark network is measured."""
+
+    faces: int = setting("training faces, evenly spaced in the manifest", 256, ge=2, le=4096)
+    noise: float = setting("standard deviation of the pixel noise in gray levels of 0..255", 8.0, ge=0)
+    annotations: str | None = setting(
+        "folder of images with 68 points each in 300-W's layout (.pts) by which landmarks are judged; null "
+        "takes the five points that sources give",
+        None,
+    )
+
+
+@settings
+class StudySettings:
+    """Which adaptations are compared.
+
+    Raises:
+        LafsError: for doubled values and negative shots.
+    """
+
+    methods: tuple[Method, ...] = setting(
+        "how the transformer starts; scratch is the backbone of that name, scratch_grid the same on the "
+        "plain grid; lafs_no_noise is LAFS without landmark noise, lafs_all_landmarks without subsets of "
+        "them in local views",
+        ("scratch", "grid", "lafs"),
+        min_length=1,
+    )
+    shots: tuple[int, ...] = setting(
+        "labeled images per identity; 0 benchmarks the start as it is, without adaptation",
+        (1, 2, 4, 10),
+        min_length=1,
+    )
+    seeds: tuple[int, ...] = setting("of shots, start and order of an adaptation", (0, 1, 2), min_length=1)
+    steps: int | None = setting(
+        "optimizer steps of every adaptation, however many images it has; null keeps adapt's epochs",
+        None,
+        ge=1,
+    )
+
+    def __post_init__(self):
+        for name in ("methods", "shots", "seeds"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise LafsError(f"{name} is {list(values)}; each value may stand once")
+        if any(count < 0 for count in self.shots):
+            raise LafsError(f"shots is {list(self.shots)}; expected 0 (no adaptation) or more")

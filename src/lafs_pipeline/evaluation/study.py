@@ -5,71 +5,36 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
 from lafs_pipeline.evaluation.embeddings import EmbeddingStore
 from lafs_pipeline.evaluation.evaluate import BenchmarkData, evaluate_model
 from lafs_pipeline.evaluation.few_shot import FewShotResult
-from lafs_pipeline.evaluation.settings import EvaluateSettings
+from lafs_pipeline.evaluation.settings import FROM_SCRATCH, EvaluateSettings, Method, StudySettings
 from lafs_pipeline.faces.manifest import fingerprint
 from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
+from lafs_pipeline.models.timm_model import FaceModel
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import whole_file
-from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.training.checkpoints import clear
 from lafs_pipeline.training.checkpoints.folders import DIGITS, configuration_digest, own_folders
 from lafs_pipeline.training.jobs import RunContext, train_recognition
+from lafs_pipeline.training.recipe_settings import PretrainSettings
 from lafs_pipeline.training.recipes import (
     AdaptSettings,
     choose_adaptation_faces,
+    fit_recognition,
     forget_transformer,
     grid_sizes,
 )
-from lafs_pipeline.training.self_supervised import PretrainSettings
 from lafs_pipeline.training.settings import deciding_configuration
-from lafs_pipeline.training.supervised import DrawLandmarks, RecognitionSettings
+from lafs_pipeline.training.supervised import DrawLandmarks
 
-Method = Literal["scratch", "scratch_grid", "grid", "lafs", "lafs_no_noise", "lafs_all_landmarks"]
-FROM_SCRATCH = ("scratch", "scratch_grid")
-
-
-@settings
-class StudySettings:
-    """Which adaptations are compared.
-
-    Raises:
-        LafsError: for doubled values and negative shots.
-    """
-
-    methods: tuple[Method, ...] = setting(
-        "how the transformer starts; scratch is the backbone of that name, scratch_grid the same on the "
-        "plain grid; lafs_no_noise is LAFS without landmark noise, lafs_all_landmarks without subsets of "
-        "them in local views",
-        ("scratch", "grid", "lafs"),
-        min_length=1,
-    )
-    shots: tuple[int, ...] = setting(
-        "labeled images per identity; 0 benchmarks the start as it is, without adaptation",
-        (1, 2, 4, 10),
-        min_length=1,
-    )
-    seeds: tuple[int, ...] = setting("of shots, start and order of an adaptation", (0, 1, 2), min_length=1)
-    steps: int | None = setting(
-        "optimizer steps of every adaptation, however many images it has; null keeps adapt's epochs",
-        None,
-        ge=1,
-    )
-
-    def __post_init__(self):
-        for name in ("methods", "shots", "seeds"):
-            values = getattr(self, name)
-            if len(set(values)) < len(values):
-                raise LafsError(f"{name} is {list(values)}; each value may stand once")
-        if any(count < 0 for count in self.shots):
-            raise LafsError(f"shots is {list(self.shots)}; expected 0 (no adaptation) or more")
+LISTS = ("fold_accuracy", "resampled")
+"""Fields of a result with many numbers."""
 
 
 @dataclass(frozen=True)
@@ -94,14 +59,6 @@ def plan_study(options: StudySettings) -> list[StudyRun]:
         for shots in options.shots
         for method in options.methods
     ]
-
-
-def fit_recognition(options: RecognitionSettings, images: int, steps: int | None) -> RecognitionSettings:
-    """A recipe for `images` images: batches no larger than those, and as many epochs as give `steps`."""
-    training = options.training
-    batch_size = min(training.batch_size, images // training.accumulation * training.accumulation)
-    epochs = training.epochs if steps is None else -(-steps // (images // batch_size))
-    return replace(options, training=replace(training, batch_size=batch_size, epochs=epochs))
 
 
 def pretraining_variants(options: PretrainSettings, study: StudySettings) -> dict[str, PretrainSettings]:
@@ -181,7 +138,7 @@ class Study:
         }
         if run.shots:
             adapt = asdict(replace(self.adapt, shots=run.shots))
-            del adapt["probe_identities"]
+            del adapt["probe_identities"], adapt["timm"]
             values |= {
                 "adapt": adapt | {"recognition": deciding_configuration(self.adapt.recognition)},
                 "steps": self.steps,
@@ -204,9 +161,16 @@ class Study:
         Its checkpoints are removed when the result is there.
         """
         model = self._adapt(run, loggers) if run.shots else copy.deepcopy(self.start(run))
-        found = evaluate_model(model, self.data, self.store, self.evaluate, self.place.launch, run.seed)
+        found = evaluate_model(
+            model, self.data, self.store, self.evaluate, self.place.launch, self.place.seed
+        )
         results = [
-            FewShotResult(*astuple(run), result.name, tuple(map(float, result.fold_accuracy)))
+            FewShotResult(
+                *astuple(run),
+                result.name,
+                tuple(map(float, result.fold_accuracy)),
+                result.intervals["accuracy"].values if result.intervals else (),
+            )
             for result in found
             if len(result.fold_accuracy)
         ]
@@ -221,7 +185,7 @@ class Study:
         """Beside the results of the same run in other configurations."""
         return self.folder(run) / f"result-{configuration_digest(self.configuration(run))[:DIGITS]}.json"
 
-    def _adapt(self, run: StudyRun, loggers: Sequence[Any]) -> PartFViT | FViT:
+    def _adapt(self, run: StudyRun, loggers: Sequence[Any]) -> FaceModel:
         options = replace(self.adapt, shots=run.shots)
         place = replace(self.place, folder=self.folder(run), seed=run.seed, loggers=loggers)
         faces = choose_adaptation_faces(self.data.faces, options, run.seed)
@@ -233,7 +197,7 @@ class Study:
 
 def study_frame(results: Sequence[FewShotResult], faces: str, backbone: str) -> pd.DataFrame:
     """One row a run and benchmark, with the accuracy of every fold and what all runs started from."""
-    rows = [asdict(result) | {"fold_accuracy": list(result.fold_accuracy)} for result in results]
+    rows = [asdict(result) | {name: list(getattr(result, name)) for name in LISTS} for result in results]
     return pd.DataFrame(rows).assign(faces=faces, backbone=backbone)
 
 
@@ -244,4 +208,4 @@ def study_results(frame: pd.DataFrame) -> list[FewShotResult]:
 
 
 def _restored(rows: list[dict[str, Any]]) -> list[FewShotResult]:
-    return [FewShotResult(**{**row, "fold_accuracy": tuple(row["fold_accuracy"])}) for row in rows]
+    return [FewShotResult(**row | {name: tuple(row[name]) for name in LISTS}) for row in rows]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from lafs_pipeline.faces import FACE_SIZE
 from lafs_pipeline.faces.decode import decode_image
@@ -17,15 +18,19 @@ class FaceImages:
 
     Stores are opened when first used, in each process anew, so that DataLoader workers can share the object.
     Records are read at the byte offsets that the manifest gives: no index is opened or kept in memory.
+    Columns are arrays without Python objects, so that workers that are forked copy none of them.
+
+    Attributes:
+        keys: (n,) Arrow strings.
 
     Raises:
         LafsError: A store does not exist.
     """
 
     def __init__(self, manifest: pd.DataFrame) -> None:
-        self.keys = manifest["key"].to_numpy(dtype=object)
+        self.keys = pa.Table.from_pandas(manifest[["key"]], preserve_index=False)["key"]
         codes, stores = pd.factorize(manifest["store"])
-        self._store_of_row = codes
+        self._store_of_row = codes.astype(np.int32)
         self._stores = [str(store) for store in stores]
         self._records = manifest["record"].to_numpy(np.int64)
         self._offsets = manifest["offset"].to_numpy(np.int64)
@@ -56,8 +61,7 @@ class FaceImages:
                 raise LafsError(f"it is {image.shape[1]} x {image.shape[0]} pixels, expected 112 x 112")
         except LafsError as error:
             store = self._stores[self._store_of_row[index]]
-            where = f"{store}, record {self._records[index]} ({self.keys[index]})"
-            raise LafsError(f"{where} cannot be used: {error}.") from error
+            raise LafsError(f"{store}, {self._name(index)} cannot be used: {error}.") from error
         return image
 
     def stack(self, rows: Iterable[int] | None = None) -> np.ndarray:
@@ -77,5 +81,11 @@ class FaceImages:
         number = self._store_of_row[index]
         if number not in self._files:
             self._files[number] = RecordIOFile(self._stores[number])
-        name = f"record {self._records[index]} ({self.keys[index]})"
-        return self._files[number].read_image(int(self._offsets[index]), name=name).encoded
+        file, offset = self._files[number], int(self._offsets[index])
+        try:
+            return file.read_image(offset).encoded
+        except LafsError:  # again, to be named: to name every record costs as much as to read it
+            return file.read_image(offset, name=self._name(index)).encoded
+
+    def _name(self, index: int) -> str:
+        return f"record {self._records[index]} ({self.keys[index]})"

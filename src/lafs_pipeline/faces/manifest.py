@@ -46,6 +46,8 @@ PAIR_TYPES = {
 }
 _CHUNK = 1 << 16
 _DECIDING = ["key", "exact_hash", "identity", "split", "channel_order"]
+LOADED_COLUMNS = [*_DECIDING, "store", "record", "offset"]
+"""What trainings and embeddings need of a manifest."""
 
 
 class TableBuilder:

@@ -120,5 +120,5 @@ def identity_labels(manifest: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
             f"{unlabeled.sum()} of {len(manifest)} images have no identity, first "
             f"{manifest['key'][unlabeled].iloc[0]}; training on labels needs one for each."
         )
-    names, labels = np.unique(manifest["identity"].to_numpy(dtype=str), return_inverse=True)
-    return labels.astype(np.int64), names.tolist()
+    labels, names = pd.factorize(manifest["identity"], sort=True)
+    return labels, names.astype(str).tolist()

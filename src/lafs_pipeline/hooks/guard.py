@@ -83,7 +83,7 @@ def _dispensable(inputs: set[str], catalog: DataCatalog) -> set[str]:
     if LAFS not in catalog.load("parameters").get("pretrain", {}).get("methods", [LAFS]):
         found |= LANDMARKS
     if "face_models" in inputs:
-        found.add("backbones")
+        found |= {"backbones", "adapt_faces"}
     return found
 
 

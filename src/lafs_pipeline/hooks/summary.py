@@ -23,7 +23,7 @@ NEXT = {
     "export": "lafs embed FOLDER --model {exported}",
 }
 TO_LOOK = "kedro mlflow ui (curves, comparison of runs), kedro viz run (the graph)"
-TABLES = ("benchmarks", "study_table")
+SHOWN = ("benchmarks", "verdict", "study_table", "study_verdict")
 
 
 class SummaryHooks:
@@ -33,14 +33,14 @@ class SummaryHooks:
     def before_pipeline_run(self) -> None:
         """Start anew: a process can run several pipelines one after the other."""
         self.saved: list[str] = []
-        self.tables: dict[str, pd.DataFrame] = {}
+        self.shown: dict[str, pd.DataFrame | str] = {}
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Note what was saved, and keep the tables."""
+        """Note what was saved, and keep what is shown."""
         self.saved.append(dataset_name)
-        if dataset_name in TABLES:
-            self.tables[dataset_name] = data
+        if dataset_name in SHOWN:
+            self.shown[dataset_name] = data
 
     @hook_impl(tryfirst=True)
     def after_pipeline_run(
@@ -49,8 +49,9 @@ class SummaryHooks:
         """Print them."""
         kept = [name for name in self.saved if name in pipeline.all_outputs() and name in catalog]
         files = {name: place for name in kept if (place := saved_path(catalog, name)) is not None}
-        for name, table in self.tables.items():
-            print(f"\n{_benchmarks(table) if name == 'benchmarks' else table.to_string(index=False)}")
+        for name in SHOWN:
+            if name in self.shown and len(self.shown[name]):
+                print(f"\n{_text(name, self.shown[name])}")
         if files:
             print(f"\n{_listing(files.values())}")
         if "report" in files:
@@ -58,8 +59,13 @@ class SummaryHooks:
         print(f"\nNext: {_next(run_params, files)}")
 
 
-def _benchmarks(table: pd.DataFrame) -> str:
-    """The table without the results of single groups."""
+def _text(name: str, shown: pd.DataFrame | str) -> str:
+    """As it is printed; the benchmark table without the results of single groups."""
+    if isinstance(shown, str):
+        return shown
+    if name != "benchmarks":
+        return shown.to_string(index=False)
+    table = shown
     return wide_table(table[table["group"].isna()]).to_string(float_format="{:.4f}".format, na_rep="")
 
 

@@ -10,15 +10,19 @@ from torch import nn
 from lafs_pipeline.interop.model_header import FORMAT, open_model_file, provenance_of, sizes_of
 from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
-from lafs_pipeline.models.part_fvit import FAMILIES, FViT, PartFViT
+from lafs_pipeline.models.part_fvit import FAMILIES
+from lafs_pipeline.models.timm_model import FaceModel, TimmModel
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import whole_file
 
-FaceModel = PartFViT | FViT | LandmarkNetwork
-KINDS: dict[str, type[FaceModel]] = FAMILIES | {LandmarkNetwork.family: LandmarkNetwork}
+Model = FaceModel | LandmarkNetwork
+KINDS: dict[str, type[Model]] = FAMILIES | {
+    LandmarkNetwork.family: LandmarkNetwork,
+    TimmModel.family: TimmModel,
+}
 
 
-def save_model(model: FaceModel, path: Path | str) -> None:
+def save_model(model: Model, path: Path | str) -> None:
     """Write a face model or landmark network with its digest and provenance, atomically."""
     header = {"format": FORMAT, "family": model.family, "sizes": json.dumps(model.sizes)}
     header["digest"] = model_digest(model)

@@ -1,8 +1,10 @@
 """Embeddings of faces, in batches."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,6 +13,21 @@ from tqdm import tqdm
 
 from lafs_pipeline.runtime.host_copy import HostCopy
 from lafs_pipeline.views.normalize import to_input
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """Vectors of faces: embeddings, or landmarks.
+
+    Attributes:
+        rows: position in `vectors` by key of the face.
+        vectors: (n, D) float32 or float16, memory-mapped, of any length.
+        fingerprint: of the faces (:func:`lafs_pipeline.faces.manifest.fingerprint`).
+    """
+
+    rows: pd.Series
+    vectors: np.memmap
+    fingerprint: str
 
 
 @torch.inference_mode()

@@ -182,13 +182,31 @@ class LandmarkNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Predict landmarks; float32 from the regression on, whatever the autocast precision."""
-        pooled = self.features(images).mean(dim=(2, 3))
+        # The layout that convolutions and BatchNorm are quickest in; what follows keeps it.
+        pooled = self.features(images.contiguous(memory_format=torch.channels_last)).mean(dim=(2, 3))
         with torch.autocast(images.device.type, enabled=False):
             theta = self.regressor(self.dropout(pooled.float()))
             size = images.shape[-1]
             if self.coordinates == "free":
                 return (theta * (size / FACE_SIZE)).unflatten(1, (-1, 2))
             return normalize_landmarks(theta, size)
+
+
+class MirroredLandmarks(nn.Module):
+    """Images (B, 3, H, H) -> (B, 4N): landmarks of the image, then of its mirror image, x and y alternating.
+
+    Args:
+        network: finds them; a frozen copy is kept.
+    """
+
+    def __init__(self, network: LandmarkNetwork) -> None:
+        super().__init__()
+        self.network = frozen_network(network)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Find landmarks."""
+        both = (self.network(images), self.network(images.flip(-1)))
+        return torch.cat([landmarks.flatten(1) for landmarks in both], dim=1)
 
 
 def frozen_network(network: LandmarkNetwork) -> LandmarkNetwork:

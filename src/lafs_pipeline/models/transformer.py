@@ -82,7 +82,7 @@ class FaceTransformer(nn.Module):
         drop_path: float,
     ) -> None:
         super().__init__()
-        self.dim = dim
+        self.dim = self.num_features = dim
         self.recompute = False
         self.patch_embedding = nn.Linear(token_dim, dim)
         self.class_token = nn.Parameter(torch.randn(1, 1, dim))
@@ -107,6 +107,10 @@ class FaceTransformer(nn.Module):
         for block in self.blocks[:-1]:
             x = checkpoint(block, x, use_reentrant=False) if self.recompute else block(x)
         return self.norm(self.blocks[-1](x, queries=1)[:, 0])
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Set `recompute`, by timm's name."""
+        self.recompute = enable
 
     def positions_of(self, indices: Tensor) -> Tensor:
         """Positions (B, n + 1, dim) of the class token and of the tokens numbered `indices` (B, n)."""

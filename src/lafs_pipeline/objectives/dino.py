@@ -10,8 +10,7 @@ import torch.distributed as dist
 from torch import nn
 
 from lafs_pipeline.runtime.errors import LafsError
-
-TEACHER_VIEWS = 2
+from lafs_pipeline.views.parameters import TEACHER_VIEWS
 
 
 def teacher_entropy(distribution: torch.Tensor) -> torch.Tensor:

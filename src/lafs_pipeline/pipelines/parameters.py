@@ -13,8 +13,7 @@ from lafs_pipeline.runtime.settings import setting, settings
 
 if TYPE_CHECKING:
     from lafs_pipeline.models.landmark_network import LandmarkNetwork
-    from lafs_pipeline.training.recipes import LandmarkSettings
-    from lafs_pipeline.training.self_supervised import PretrainSettings
+    from lafs_pipeline.training.recipe_settings import LandmarkSettings, PretrainSettings
 
 T = TypeVar("T")
 EXAMPLE_IMAGES, EXAMPLE_LANDMARKS = 20_000, 196
@@ -83,13 +82,13 @@ GROUPS = {
     "export": f"{__name__}:ExportSettings",
     "launch": "lafs_pipeline.runtime.launch_settings:LaunchSettings",
     "model": f"{__name__}:ModelSettings",
-    "landmarks": "lafs_pipeline.training.recipes:LandmarkSettings",
-    "landmark_quality": "lafs_pipeline.evaluation.landmarks.quality:LandmarkQualitySettings",
-    "pretrain": "lafs_pipeline.training.self_supervised:PretrainSettings",
-    "adapt": "lafs_pipeline.training.recipes:AdaptSettings",
+    "landmarks": "lafs_pipeline.training.recipe_settings:LandmarkSettings",
+    "landmark_quality": "lafs_pipeline.evaluation.settings:LandmarkQualitySettings",
+    "pretrain": "lafs_pipeline.training.recipe_settings:PretrainSettings",
+    "adapt": "lafs_pipeline.training.recipe_settings:AdaptSettings",
     "evaluate": "lafs_pipeline.evaluation.settings:EvaluateSettings",
     "report": f"{__name__}:ReportSettings",
-    "study": "lafs_pipeline.evaluation.study:StudySettings",
+    "study": "lafs_pipeline.evaluation.settings:StudySettings",
     "model_export": f"{__name__}:ModelExportSettings",
     "tracking": f"{__name__}:TrackingSettings",
 }
@@ -128,7 +127,7 @@ def parse_pretraining(
     Raises:
         LafsError: as :func:`parse`.
     """
-    from lafs_pipeline.training.self_supervised import PretrainSettings
+    from lafs_pipeline.training.recipe_settings import PretrainSettings
 
     landmarks = EXAMPLE_LANDMARKS if network is None else network.sizes["num_landmarks"]
     return parse(PretrainSettings, _with_numbers(values, "pretrain", images, landmarks), "pretrain")
@@ -144,7 +143,7 @@ def parse_landmarks(values: dict[str, Any], images: int) -> "LandmarkSettings":
     Raises:
         LafsError: as :func:`parse`.
     """
-    from lafs_pipeline.training.recipes import LandmarkSettings
+    from lafs_pipeline.training.recipe_settings import LandmarkSettings
 
     return parse(LandmarkSettings, _with_numbers(values, "landmarks", images), "landmarks")
 

@@ -53,6 +53,7 @@ class BenchmarkSettings:
         "regular expression whose first group is the person in an image's path; null takes the sub-folder",
         None,
     )
+    optional: bool = setting("leave the benchmark out where `path` and `pairs_file` are null", False)
     aligned: bool = setting("whether the faces are cropped to the ArcFace template already", False)
     points: str | None = setting("CSV of five points per image, as of a source", None)
     detector: str | None = setting("YuNet ONNX file, as of a source", None)
@@ -68,6 +69,10 @@ class BenchmarkSettings:
 
     def __post_init__(self):
         keep_local(self, "path", "pairs_file", "points", "detector", "groups")
+
+    def is_given(self) -> bool:
+        """Whether it is there to be opened."""
+        return not self.optional or self.path is not None or self.pairs_file is not None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What trainings have left behind: their metrics, and what they were trained with."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,19 @@ def read_histories(folder: Path | str, preferred: Collection[str] = ()) -> dict[
     by_rank = sorted(written, key=lambda path: (path.parent.name[:DIGITS] in wanted, written[path]))
     last = {path.parent.parent.name: path for path in by_rank}
     return {name: _read(name, path) for name, path in sorted(last.items(), key=lambda item: written[item[1]])}
+
+
+def pretraining_steps(folder: Path | str, trainings: Mapping[str, str]) -> dict[str, int]:
+    """Steps of pretraining by method, of those that are known.
+
+    Args:
+        folder: of all trainings.
+        trainings: by method, the digest of its configuration.
+    """
+    histories = read_histories(folder, trainings.values())
+    found = {name: histories.get(f"pretrain_{name}") for name in trainings}
+    curves = {name: history.curve("loss")[0] for name, history in found.items() if history}
+    return {name: int(steps[-1]) for name, steps in curves.items() if len(steps)}
 
 
 def _read(name: str, path: Path) -> History:

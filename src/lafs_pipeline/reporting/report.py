@@ -55,6 +55,7 @@ class ReportData:
     model: PartFViT | FViT | None
     card: Mapping[str, Any]
     benchmarks: pd.DataFrame
+    verdict: str
     hardest: pd.DataFrame
     faces: pd.DataFrame
     pictures: Mapping[str, bytes]
@@ -107,6 +108,7 @@ def render_report(data: ReportData) -> str:
         facts=data.facts,
         card=data.card,
         model_facts=_model_facts(data.model),
+        verdict=data.verdict.splitlines(),
         headlines=tables.headline_table(data.benchmarks),
         data_tables=tables.data_tables(data.card),
         pictures={name: png_picture(png, ALT[name]) for name, png in data.pictures.items()},
@@ -139,7 +141,7 @@ def _model_facts(model: PartFViT | FViT | None) -> dict[str, str]:
     if isinstance(model, PartFViT):
         facts["landmark network"] = f"{count(model.landmark_network)} parameters"
     return facts | {
-        name.replace("_", " "): value if isinstance(value, str) else f"{value:g}"
+        name.replace("_", " "): f"{value:g}" if isinstance(value, int | float) else str(value)
         for name, value in model.sizes.items()
     }
 
@@ -184,7 +186,7 @@ def _hardest(hardest: pd.DataFrame, faces: pd.DataFrame) -> dict[str, dict[str, 
     keys = pd.unique(hardest[["key_a", "key_b"]].to_numpy().ravel())
     shown = faces[faces["key"].isin(keys)]
     images = FaceImages(shown)
-    pictures = {key: face_picture(images[place], f"face {key}") for place, key in enumerate(images.keys)}
+    pictures = {key: face_picture(images[place], f"face {key}") for place, key in enumerate(shown["key"])}
     benchmarks: dict[str, dict[str, Any]] = {}
     for (benchmark, error), rows in hardest.groupby(["benchmark", "error"], sort=False):
         pairs = [

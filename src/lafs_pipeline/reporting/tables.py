@@ -9,6 +9,7 @@ import pandas as pd
 
 from lafs_pipeline.evaluation.few_shot import FewShotResult, few_shot_table, paired_differences
 from lafs_pipeline.evaluation.results import DIGEST_COLUMNS, FACT_COLUMNS, headline_metric
+from lafs_pipeline.models.methods import FROZEN
 from lafs_pipeline.reporting.history import History
 from lafs_pipeline.runtime.settings import flattened
 
@@ -63,7 +64,8 @@ PUBLISHED = (
 
 def model_name(model: str) -> str:
     """As people write it."""
-    return MODELS.get(model, model)
+    name = model.removesuffix(FROZEN)
+    return MODELS.get(name, name) + (" (frozen)" if model.endswith(FROZEN) else "")
 
 
 def metric_name(metric: str) -> str:
@@ -213,7 +215,8 @@ def few_shot_tables(results: Sequence[FewShotResult], seed: int) -> dict[str, Ta
             str(row.benchmark),
             str(row.shots),
             f"{model_name(row.better)} over {model_name(row.than)}",
-            f"{_signed(row.difference)} [{_signed(row.low)}, {_signed(row.high)}]",
+            _signed(row.difference)
+            + ("" if pd.isna(row.low) else f" [{_signed(row.low)}, {_signed(row.high)}]"),
         ]
         for row in paired_differences(results, seed).itertuples()
     ]

@@ -1,6 +1,8 @@
 """Running a worker in one process or many, on one host or several: a thin shell over TorchElastic."""
 
+import io
 import logging
+import mmap
 import multiprocessing
 import os
 import pickle
@@ -16,6 +18,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
 import torch
 from torch.distributed import DistError
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
@@ -68,7 +73,8 @@ def launch(worker: Callable[[Config], Result], config: Config, settings: LaunchS
     with TemporaryDirectory(prefix="lafs-launch-") as name, StopSignals() as signals:
         folder = Path(name)
         # Through a file: torch replaces macros in what it passes on.
-        (folder / "job").write_bytes(pickle.dumps((worker, config, settings)))
+        with (folder / "job").open("wb") as stream:
+            _JobPickler(stream, folder).dump((worker, config, settings))
         outcome = _outcome(local, settings, folder, signals)
         if (folder / "refused").exists() and (settings.nodes == 1 or isinstance(outcome, Exception)):
             raise LafsError((folder / "refused").read_text())
@@ -86,6 +92,29 @@ def launch(worker: Callable[[Config], Result], config: Config, settings: LaunchS
     if stopped or signals.requested:
         raise Stopped(stopped or signals.requested)
     return result
+
+
+class _JobPickler(pickle.Pickler):
+    """Leaves tables and mapped arrays in files, which all workers map instead of holding a copy each."""
+
+    def __init__(self, stream: io.BufferedWriter, folder: Path) -> None:
+        super().__init__(stream)
+        self._folder, self._tables = folder, 0
+
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, np.memmap) and isinstance(value.base, mmap.mmap):
+            return np.memmap, (value.filename, value.dtype, "r", value.offset, value.shape)
+        if not isinstance(value, pd.DataFrame):
+            return NotImplemented
+        path, self._tables = self._folder / f"table{self._tables}.arrow", self._tables + 1
+        table = pa.Table.from_pandas(value).combine_chunks()
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
+        return _mapped_table, (str(path),)
+
+
+def _mapped_table(path: str) -> pd.DataFrame:
+    return pa.ipc.open_file(pa.memory_map(path)).read_all().to_pandas(split_blocks=True)
 
 
 def _run_as_member(worker: Callable, config: Any, ranks: Ranks, given: Ranks, timeout_seconds: float) -> Any:

@@ -1,6 +1,7 @@
 """This process among those that run one training: names over `torch.distributed` that also hold alone."""
 
 import ctypes
+import gc
 import multiprocessing
 import os
 import signal
@@ -163,6 +164,7 @@ def loading(workers: int) -> dict[str, Any]:
 def _belong_to_parent(_worker: int) -> None:
     """The first SIGTERM may be one to all processes of a job; what ends a loader sends another."""
     die_with_parent()
+    gc.freeze()  # or a collection would write into all that is shared with the parent
     for number in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))

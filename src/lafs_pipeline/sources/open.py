@@ -45,11 +45,16 @@ class SourceSettings:
         "parquet, list, tar: column, or field of the .json, of the identities", "identity"
     )
     key_column: str | None = setting("parquet: column of unique names; null numbers the rows", None)
+    optional: bool = setting("Leave the source out where `path` is null", False)
     identities: int = setting("Number of synthetic identities", 40, ge=1)
     images_per_identity: int = setting("Number of synthetic images per identity", 10, ge=1)
 
     def __post_init__(self):
         keep_local(self, "path", "root", "points", "detector")
+
+    def is_given(self) -> bool:
+        """Whether it is there to be opened."""
+        return not self.optional or self.path is not None
 
 
 def keep_local(settings: object, *names: str) -> None:

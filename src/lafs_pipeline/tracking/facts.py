@@ -33,7 +33,8 @@ def label(run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) 
         sources = catalog.load("dataset_card")["sources"]
     else:
         wanted = catalog.load("params:cataloging.sources")
-        sources = [name for name, source in wanted.items() if source is not None]
+        given = {name: source for name, source in wanted.items() if source}
+        sources = [name for name, its in given.items() if its.get("path") or not its.get("optional")]
     return make_labels(
         run_params.get("pipeline_names") or [WHOLE],
         sources,
@@ -44,12 +45,10 @@ def label(run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) 
 
 def _start(inputs: set[str], catalog: DataCatalog) -> tuple[list[str], dict[str, Any]] | None:
     """Methods of the models that a run starts from, sizes of the leading one; None where it makes them."""
-    name = next((name for name in STARTING_MODELS if name in inputs), None)
-    if name is None:
-        return None
     from lafs_pipeline.interop.model_header import read_sizes
 
-    files = {path.stem: path for path in saved_path(catalog, name).glob("[!.]*.safetensors")}
+    folders = [saved_path(catalog, name) for name in STARTING_MODELS if name in inputs]
+    files = {path.stem: path for folder in folders if folder for path in folder.glob("[!.]*.safetensors")}
     model = leading(files)
     if model is None:
         return None

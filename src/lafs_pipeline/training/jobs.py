@@ -14,14 +14,15 @@ import torch
 from torch import nn
 
 from lafs_pipeline.faces.dataset import FaceImages
-from lafs_pipeline.faces.manifest import fingerprint
+from lafs_pipeline.faces.manifest import LOADED_COLUMNS, fingerprint
 from lafs_pipeline.faces.subsets import identity_labels
 from lafs_pipeline.models.digest import model_digest
+from lafs_pipeline.models.embedding import Embeddings
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.models.provenance import Provenance
+from lafs_pipeline.models.timm_model import FaceModel
 from lafs_pipeline.runtime import processes
-from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import held_alone
 from lafs_pipeline.runtime.launch import launch
 from lafs_pipeline.runtime.launch_settings import LaunchSettings, given_ranks
@@ -34,7 +35,12 @@ from lafs_pipeline.training.loading import Samples
 from lafs_pipeline.training.loop import Run, Trainer
 from lafs_pipeline.training.monitoring.probes import identity_probe
 from lafs_pipeline.training.sampling import StepBatches, plan_processes
-from lafs_pipeline.training.self_supervised import PretrainSamples, PretrainSettings, SelfSupervisedStage
+from lafs_pipeline.training.self_supervised import (
+    CachedLandmarks,
+    PretrainSamples,
+    PretrainSettings,
+    SelfSupervisedStage,
+)
 from lafs_pipeline.training.settings import deciding_configuration
 from lafs_pipeline.training.stage import Stage
 from lafs_pipeline.training.supervised import (
@@ -92,8 +98,8 @@ class Job(Protocol):
     def stage(self) -> Stage:
         """What is trained, at its start."""
 
-    def run(self) -> Path:
-        """Train in this process; returns the training's folder."""
+    def samples(self) -> Samples:
+        """What it is trained on."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,7 @@ class PretrainJob:
     manifest: pd.DataFrame
     options: PretrainSettings
     place: RunContext
-    landmarks: pd.DataFrame | None
+    landmarks: CachedLandmarks | None
     draw: DrawViews | None = None
     name: ClassVar[str] = SelfSupervisedStage.name
     result: ClassVar[str] = "teacher.model."
@@ -126,18 +132,12 @@ class PretrainJob:
         network = getattr(self.model, "landmark_network", None)
         return self.draw(self.manifest.head(1), network, self.options, self.place.seed, epoch)
 
-    def run(self) -> Path:
-        """Train in this process; returns the training's folder."""
-        device = processes.local_device()
-        cached = self.options.landmarks == "cached" and self.options.with_landmarks()
-        samples = PretrainSamples(
-            FaceImages(self.manifest),
-            self.options,
-            self.place.seed,
-            on_device=device.type == "cuda",
-            landmarks=_cached_landmarks(self.landmarks, self.manifest) if cached else None,
+    def samples(self) -> PretrainSamples:
+        """The views of all faces."""
+        on_device = processes.local_device().type == "cuda"
+        return PretrainSamples(
+            FaceImages(self.manifest), self.options, self.place.seed, on_device, self.landmarks
         )
-        return train_alone(self, samples)
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class RecognitionJob:
     """One supervised training."""
 
     name: str
-    model: PartFViT | FViT
+    model: FaceModel
     manifest: pd.DataFrame
     options: RecognitionSettings
     place: RunContext
@@ -166,12 +166,11 @@ class RecognitionJob:
             self.draw,
         )
 
-    def run(self) -> Path:
-        """Train in this process; returns the training's folder."""
+    def samples(self) -> RecognitionSamples:
+        """All faces with their labels."""
         augmentation = SupervisedAugmentation(self.options.augmentation)
         labels, _ = identity_labels(self.manifest)
-        samples = RecognitionSamples(FaceImages(self.manifest), labels, augmentation, self.place.seed)
-        return train_alone(self, samples)
+        return RecognitionSamples(FaceImages(self.manifest), labels, augmentation, self.place.seed)
 
 
 def pretrain(
@@ -179,7 +178,7 @@ def pretrain(
     manifest: pd.DataFrame,
     options: PretrainSettings,
     place: RunContext,
-    landmarks: pd.DataFrame | None = None,
+    landmarks: Embeddings | None = None,
     draw: DrawViews | None = None,
 ) -> PartFViT | FViT:
     """Pretrain a model's transformer on the training faces, without their labels.
@@ -194,19 +193,24 @@ def pretrain(
 
     Returns:
         The teacher's model, in eval mode on the CPU.
+
+    Raises:
+        LafsError: landmarks are to be cached, and some face has none.
     """
-    return train(PretrainJob(model, manifest, options, place, landmarks, draw))
+    cached = options.with_landmarks() and options.landmarks == "cached"
+    found = CachedLandmarks.of(manifest, landmarks) if cached else None
+    return train(PretrainJob(model, manifest, options, place, found, draw))
 
 
 def train_recognition(
     name: str,
-    model: PartFViT | FViT,
+    model: FaceModel,
     manifest: pd.DataFrame,
     options: RecognitionSettings,
     place: RunContext,
     reference: LandmarkNetwork | None = None,
     draw: DrawLandmarks | None = None,
-) -> PartFViT | FViT:
+) -> FaceModel:
     """Train a face model end to end on labeled faces.
 
     Returns:
@@ -217,7 +221,8 @@ def train_recognition(
 
 def train(job: Job) -> nn.Module:
     """Train in as many processes as wanted, and read the result from the checkpoint of the last step."""
-    checkpoint = load_finished(launch(_work, job, _planned(job)))
+    job = replace(job, manifest=job.manifest[LOADED_COLUMNS])
+    checkpoint = load_finished(launch(train_alone, job, _planned(job)))
     model = copy.deepcopy(job.model)
     own = {name for name in checkpoint.weights if name.startswith(job.result)}
     model.load_state_dict({name.removeprefix(job.result): checkpoint.weights[name] for name in own})
@@ -249,10 +254,11 @@ def _planned(job: Job) -> LaunchSettings:
     return replace(wanted, processes=count)
 
 
-def train_alone(job: Job, samples: Samples) -> Path:
-    """Train while no other training may use the folder, which is returned."""
+def train_alone(job: Job) -> Path:
+    """Train in this process, while no other training may use the folder, which is returned."""
     place, training, stage = job.place, job.options.training, job.stage()
-    start = choose_start(place.folder, job.name, _configuration(job), training.resume)
+    configuration = _configuration(job) if processes.is_main() else {}
+    start = choose_start(place.folder, job.name, configuration, training.resume)
     run = Run(
         start.folder,
         place.seed,
@@ -263,24 +269,8 @@ def train_alone(job: Job, samples: Samples) -> Path:
         place.run_id,
     )
     with held_alone(run.folder) if processes.is_main() else nullcontext():
-        Trainer(stage, samples, training, run).train()
+        Trainer(stage, job.samples(), training, run).train()
     return start.folder
-
-
-def _work(job: Job) -> Path:
-    return job.run()
-
-
-def _cached_landmarks(landmarks: pd.DataFrame, manifest: pd.DataFrame) -> np.ndarray:
-    """Landmarks (n, 2, N, 2) of the faces and of their mirror images, in the manifest's order."""
-    rows = landmarks.set_index("key").reindex(manifest["key"])
-    if rows["landmarks"].isna().any():
-        raise LafsError(
-            f"{int(rows['landmarks'].isna().sum())} training faces have no cached landmarks; first run: "
-            "kedro run --pipelines=landmarks"
-        )
-    columns = [np.stack(rows[name]).astype(np.float32) for name in ("landmarks", "mirror_landmarks")]
-    return np.stack(columns, axis=1).reshape(len(rows), 2, -1, 2)
 
 
 def _configuration(job: Job) -> dict[str, Any]:

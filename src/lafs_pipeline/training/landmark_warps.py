@@ -8,7 +8,6 @@ to that face, since what faces have in common is all that it can learn to find. 
 
 import copy
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,11 +24,10 @@ from lafs_pipeline.models.operations import landmark_operations
 from lafs_pipeline.runtime import processes
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
-from lafs_pipeline.runtime.settings import setting, settings
-from lafs_pipeline.training.jobs import RunContext, train, train_alone
+from lafs_pipeline.training.jobs import RunContext, train
 from lafs_pipeline.training.loading import FaceSamples
 from lafs_pipeline.training.parameter_groups import decay_groups
-from lafs_pipeline.training.settings import TrainingSettings
+from lafs_pipeline.training.recipe_settings import WarpTrainingSettings
 from lafs_pipeline.training.stage import Losses, MicroBatch, Progress
 from lafs_pipeline.views.device import parameter_arrays, render_batch
 from lafs_pipeline.views.normalize import to_input
@@ -40,27 +38,6 @@ from lafs_pipeline.views.warps import WarpSettings, draw_warp, warp_images
 APPEARANCE = ViewSettings(global_views=1, local_views=0, blur_probability=(0.5, 0.0, 0.0))
 """Colors and blur are those of pretraining's views, and half of the faces are mirrored."""
 WHOLE = (0, 0, FACE_SIZE, FACE_SIZE)
-
-
-@settings
-class WarpTrainingSettings:
-    """How the landmark network learns from warps."""
-
-    warp: WarpSettings = setting("how faces are warped", WarpSettings())
-    regressor_rate: float = setting("learning rate of the last layer, times that of the trunk", 20.0, gt=0)
-    average: float = setting("decay of the moving average of the weights that is kept", 0.995, ge=0, lt=1)
-    training: TrainingSettings = setting(
-        "schedule and optimizer",
-        TrainingSettings(
-            epochs=16,
-            batch_size=64,
-            learning_rate=2e-3,
-            reference_batch=64,
-            warmup_epochs=1,
-            weight_decay=0.01,
-            clip_norm=None,
-        ),
-    )
 
 
 class WarpedFaces(FaceSamples):
@@ -119,12 +96,15 @@ class LandmarkStage:
         self.options = options
         self.trained = self.call = network
 
-        def average_of(average: Tensor, value: Tensor, seen: Tensor) -> Tensor:
+        def move(averages: list[Tensor], values: list[Tensor], seen: Tensor) -> None:
+            if not averages[0].is_floating_point():
+                torch._foreach_copy_(averages, values)
+                return
             # A short training must not keep a share of the weights that it started from.
             share = float(1 - min(options.average, (1 + seen) / (10 + seen)))
-            return average.lerp(value, share) if average.is_floating_point() else value
+            torch._foreach_lerp_(averages, values, share)
 
-        average = AveragedModel(network, avg_fn=average_of, use_buffers=True)
+        average = AveragedModel(network, multi_avg_fn=move, use_buffers=True)
         self.modules, self.frozen = nn.ModuleDict({"network": network, "average": average}), nn.ModuleDict()
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -155,7 +135,7 @@ class LandmarkStage:
     def losses(self, batch: dict[str, Tensor], part: MicroBatch) -> Losses:
         """Smooth L1 between predicted and moved points in pixels; points outside the image do not count."""
         target = batch["target"]
-        found = self.call(self._images(batch).contiguous(memory_format=torch.channels_last))
+        found = self.call(self._images(batch))
         inside = ((target >= 0) & (target <= FACE_SIZE)).all(dim=-1)
         # A mean over all points, not over those inside: micro-batches weigh alike.
         loss = (F.smooth_l1_loss(found, target, reduction="none").sum(dim=-1) * inside).mean()
@@ -204,16 +184,15 @@ class LandmarkJob:
         """The network and its average at the start."""
         return LandmarkStage(copy.deepcopy(self.model), self.options)
 
-    def run(self) -> Path:
-        """Train in this process; returns the training's folder."""
-        samples = WarpedFaces(
+    def samples(self) -> WarpedFaces:
+        """All faces, warped."""
+        return WarpedFaces(
             FaceImages(self.manifest),
             mesh_landmarks(self.model.sizes["num_landmarks"]).numpy(),
             self.options.warp,
             self.place.seed,
             on_device=processes.local_device().type == "cuda",
         )
-        return train_alone(self, samples)
 
 
 def train_landmarks(

@@ -37,7 +37,7 @@ class FaceSamples(Dataset):
 
     def key(self, index: int) -> str:
         """The manifest's key of an image."""
-        return self.faces.keys[index]
+        return str(self.faces.keys[index])
 
 
 def loaded(

@@ -26,6 +26,7 @@ from lafs_pipeline.training.checkpoints.writer import CheckpointWriter
 from lafs_pipeline.training.loading import Samples, loaded
 from lafs_pipeline.training.monitoring.health import SkippedSteps
 from lafs_pipeline.training.monitoring.meter import Meter
+from lafs_pipeline.training.pace import Pace
 from lafs_pipeline.training.sampling import StepBatches
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.stage import Progress, Stage
@@ -175,6 +176,7 @@ class Trainer:
         )
         stage.modules.train()
         self.meter.restart()
+        pace = Pace(stage.name, self.total_steps, settings.batch_size)
         for step in bar:
             done = step + 1
             parts = self._parts(step, batches, writer, signals, limit)
@@ -188,6 +190,8 @@ class Trainer:
                 values["skipped_steps"] = float(self.skipped.settle())
                 bar.set_postfix(loss=f"{values['loss']:.3f}")
                 self._log(loggers, values, done)
+                if processes.is_main():
+                    pace.tell(done, values["images_per_second"])
             score = None
             if done % (settings.probe_every * self.steps_per_epoch) == 0 or last:
                 score = self._probe(writer, loggers, done)

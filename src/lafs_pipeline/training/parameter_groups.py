@@ -6,11 +6,16 @@ from typing import Any
 
 from torch import nn
 
-from lafs_pipeline.models.part_fvit import FViT, PartFViT
+from lafs_pipeline.models.part_fvit import PartFViT
+from lafs_pipeline.models.timm_model import FaceModel
 from lafs_pipeline.runtime.errors import LafsError
 
 BLOCK = re.compile(r"(?:^|\.)blocks\.(\d+)\.")
-FIRST_LAYER = re.compile(r"(?:^|\.)(?:class_token|positions|patch_embedding|landmark_network)\b")
+FIRST_LAYER = re.compile(
+    r"(?:^|\.)(?:class_token|positions|patch_embedding|landmark_network"
+    r"|cls_token|reg_token|pos_embed|patch_embed|norm_pre)\b"
+)
+"""Names of ours, and of timm's vision transformers."""
 LANDMARK_TRUNK = re.compile(r"(?:^|\.)landmark_network\.features\.")
 
 
@@ -59,7 +64,7 @@ def layer_decay_groups(
     ]
 
 
-def freeze(model: PartFViT | FViT, landmark_network: bool, blocks: int) -> None:
+def freeze(model: FaceModel, landmark_network: bool, blocks: int) -> None:
     """Make a model trainable but for the frozen parts.
 
     Args:
@@ -80,7 +85,7 @@ def freeze(model: PartFViT | FViT, landmark_network: bool, blocks: int) -> None:
     model.requires_grad_(True)
     if landmark_network and isinstance(model, PartFViT):
         model.landmark_network.requires_grad_(False)
-    if blocks:
-        first = (transformer.patch_embedding, transformer.class_token, transformer.positions)
-        for part in (*first, *transformer.blocks[:blocks]):
-            part.requires_grad_(False)
+    for name, parameter in transformer.named_parameters():
+        block = BLOCK.search(name)
+        if blocks and (int(block[1]) < blocks if block else FIRST_LAYER.search(name)):
+            parameter.requires_grad_(False)

@@ -1,7 +1,8 @@
 """The recipes' settings, and the models and faces that they start from."""
 
 import copy
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 import torch
@@ -12,50 +13,7 @@ from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.part_fvit import FViT, PartFViT, build_model
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import derive_seed
-from lafs_pipeline.runtime.settings import setting, settings
-from lafs_pipeline.sources.open import keep_local
-from lafs_pipeline.training.landmark_warps import WarpTrainingSettings
-from lafs_pipeline.training.self_supervised import PretrainSettings
-from lafs_pipeline.training.supervised import RecognitionSettings
-
-
-@settings
-class LandmarkSettings:
-    """How the network that finds landmarks comes about."""
-
-    method: Literal["warps", "identities", "weights"] = setting(
-        "warps learns from warped faces without labels; identities is the paper's stage 1, which learns from "
-        "the labels of all training faces; weights takes an authors' checkpoint",
-        "identities",
-    )
-    weights: str | None = setting("an authors' Part fViT checkpoint, for the method weights", None)
-    warps: WarpTrainingSettings = setting("how it learns from warps", WarpTrainingSettings())
-    recognition: RecognitionSettings = setting("how it learns from identities", RecognitionSettings())
-
-    def __post_init__(self):
-        keep_local(self, "weights")
-        if (self.method == "weights") != (self.weights is not None):
-            raise LafsError(
-                f"method is {self.method} and weights is {self.weights}: set method to weights and weights to"
-                " the path of an authors' checkpoint, or weights to null"
-            )
-
-
-@settings
-class AdaptSettings:
-    """Adaptation to few labels."""
-
-    shots: int | None = setting("images per identity; null takes all", None, ge=1)
-    identity_fraction: float = setting("part of the identities", 1.0, gt=0, le=1)
-    min_images: int = setting("identities with fewer images are left out", 1, ge=1)
-    keys: str | None = setting("text or Parquet file of manifest keys to choose from, instead of all", None)
-    probe_identities: int = setting(
-        "identities on which frozen backbones are probed, linearly and by k-NN; 0 leaves it out", 100, ge=0
-    )
-    recognition: RecognitionSettings = setting("how the model is adapted", RecognitionSettings())
-
-    def __post_init__(self):
-        keep_local(self, "keys")
+from lafs_pipeline.training.recipe_settings import AdaptSettings, PretrainSettings, RecognitionSettings
 
 
 def fresh_model(
@@ -133,3 +91,19 @@ def choose_adaptation_faces(manifest: pd.DataFrame, options: AdaptSettings, seed
     keys = None if options.keys is None else read_keys(options.keys)
     train = manifest[manifest["split"] == TRAIN]
     return select_shots(train, options.shots, seed, options.identity_fraction, keys, options.min_images)
+
+
+def fit_recognition(
+    options: RecognitionSettings, images: int, steps: int | None = None
+) -> RecognitionSettings:
+    """A recipe for `images` images: batches no larger than those, and as many epochs as give `steps`.
+
+    Args:
+        options: the recipe.
+        images: of the adaptation.
+        steps: wanted; None keeps the epochs.
+    """
+    training = options.training
+    batch_size = min(training.batch_size, images // training.accumulation * training.accumulation)
+    epochs = training.epochs if steps is None else -(-steps // (images // batch_size))
+    return replace(options, training=replace(training, batch_size=batch_size, epochs=epochs))

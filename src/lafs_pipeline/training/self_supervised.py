@@ -5,15 +5,19 @@ Source: LAFS (CVPR 2024, arXiv 2403.08161), section 3; DINO (arXiv 2104.14294).
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, Literal, Self
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.dino_head import DINOHead
+from lafs_pipeline.models.embedding import Embeddings
 from lafs_pipeline.models.landmark_network import frozen_network
 from lafs_pipeline.models.operations import embedding_operations, landmark_operations
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
@@ -21,13 +25,12 @@ from lafs_pipeline.models.patches import sample_patches
 from lafs_pipeline.objectives.dino import TEACHER_VIEWS, DINOLoss, teacher_entropy
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
-from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.training.loading import FaceSamples
 from lafs_pipeline.training.monitoring.health import entropy_warning, spread_warning
 from lafs_pipeline.training.monitoring.probes import IdentityProbe
 from lafs_pipeline.training.parameter_groups import decay_groups
+from lafs_pipeline.training.recipe_settings import PretrainSettings
 from lafs_pipeline.training.schedules import cosine_schedule, linear_schedule
-from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.stage import Losses, MicroBatch, Progress
 from lafs_pipeline.training.view_landmarks import (
     TokenLandmarks,
@@ -37,114 +40,40 @@ from lafs_pipeline.training.view_landmarks import (
 )
 from lafs_pipeline.views.device import ViewBatch, parameter_arrays, render_batch
 from lafs_pipeline.views.normalize import to_input
-from lafs_pipeline.views.parameters import ViewSettings, draw_view_parameters
+from lafs_pipeline.views.parameters import draw_view_parameters
 from lafs_pipeline.views.render import LafsViews
 
-LANDMARK_VIEWS = (
-    "landmark_sigma",
-    "local_landmarks",
-    "with_replacement",
-    "shuffle_global",
-    "token_positions",
-)
-"""Settings of views that only speak of landmarks."""
 
+@dataclass(frozen=True, eq=False)
+class CachedLandmarks:
+    """Landmarks (2, N, 2) of a face and of its mirror image, in pixels, by its row in the manifest.
 
-@settings
-class GridSettings:
-    """DINO's own small crops; landmarks cannot be found in them, and LAFS does not use them."""
+    Attributes:
+        vectors: (m, 4N) float32, memory-mapped: x and y of the face's landmarks, then of the mirror image's.
+        rows: (n,) where in `vectors` each face of the manifest stands.
+    """
 
-    local_size: int = setting("side of grid DINO's local views in pixels", 48, ge=8)
-    local_scale: tuple[float, float] = setting("share of the image area in them", (0.05, 0.4))
+    vectors: np.ndarray
+    rows: np.ndarray
 
-
-@settings
-class PretrainSettings:
-    """Self-supervised pretraining (LAFS section 3; defaults are the published recipe)."""
-
-    methods: tuple[Literal["grid", "lafs"], ...] = setting(
-        "what is pretrained, each with its own backbone and row of the table, over as many images: lafs, and "
-        "grid, which is plain DINO on the same transformer and needs no landmarks",
-        ("lafs",),
-        min_length=1,
-    )
-    grid: GridSettings = setting("local views of grid", GridSettings())
-    landmarks: Literal["per_view", "cached"] = setting(
-        "per_view finds landmarks in every view, as the paper; cached finds them once an image and moves "
-        "them through each view's geometry",
-        "per_view",
-    )
-    views: ViewSettings = setting("the views of an image", ViewSettings())
-    prototypes: int = setting("K, the width of the DINO head's output", 100_000, ge=2)
-    head_hidden_dim: int = setting("hidden width of the DINO head", 2048, ge=1)
-    head_bottleneck_dim: int = setting("width of the DINO head before the prototypes", 256, ge=1)
-    student_temperature: float = setting("student softmax temperature", 0.1, gt=0)
-    teacher_temperature_start: float = setting("teacher softmax temperature in epoch 0", 0.07, gt=0)
-    teacher_temperature: float = setting("teacher softmax temperature after its warm-up", 0.04, gt=0)
-    teacher_temperature_epochs: int = setting("epochs between the two temperatures", 30, ge=0)
-    center_momentum: float = setting("EMA of the teacher's center", 0.9, ge=0, lt=1)
-    teacher_momentum: float = setting(
-        "EMA of the teacher's weights at the start; 1 at the end", 0.996, ge=0, le=1
-    )
-    teacher_mode: Literal["eval", "train"] = setting(
-        "train leaves the teacher's dropout active, as the authors' code does", "eval"
-    )
-    freeze_last_layer_epochs: int = setting("epochs in which the prototypes stay as they are", 1, ge=0)
-    probe_images: int = setting("labeled images of the k-NN probe; 0 leaves it out", 1000, ge=0)
-    training: TrainingSettings = setting(
-        "schedule and optimizer",
-        TrainingSettings(
-            epochs=41,
-            batch_size=164,
-            learning_rate=5e-4,
-            reference_batch=256,
-            warmup_epochs=10,
-            weight_decay=0.04,
-            final_weight_decay=0.4,
-        ),
-    )
-
-    def __post_init__(self):
-        if self.views.global_views != TEACHER_VIEWS:
-            raise LafsError(
-                f"views.global_views is {self.views.global_views}; DINO's teacher sees {TEACHER_VIEWS}"
-            )
-        if len(set(self.methods)) < len(self.methods):
-            raise LafsError(f"methods is {list(self.methods)}; each may stand once")
-        if "lafs" in self.methods and self.views.local_size != self.views.size:
-            raise LafsError(
-                f"views.local_size is {self.views.local_size}; landmarks are found in views of "
-                f"{self.views.size} pixels (grid.local_size is that of grid DINO)"
-            )
-
-    def recipes(self) -> dict[str, "PretrainSettings"]:
-        """By method, the recipe of that method alone; landmarks are no part of the grid's."""
-        default = ViewSettings()
-        of_landmarks: dict[str, Any] = {name: getattr(default, name) for name in LANDMARK_VIEWS}
-        small, scale = self.grid.local_size, self.grid.local_scale
-        grid_views = replace(self.views, local_size=small, local_scale=scale, **of_landmarks)
-        changes: dict[str, dict[str, Any]] = {
-            "lafs": {},
-            "grid": {"views": grid_views, "landmarks": "per_view"},
-        }
-        return {
-            method: replace(self, methods=(method,), grid=GridSettings(), **changes[method])
-            for method in self.methods
-        }
-
-    def with_landmarks(self) -> bool:
-        """Whether tokens are cut at landmarks.
+    @classmethod
+    def of(cls, manifest: pd.DataFrame, landmarks: Embeddings) -> "CachedLandmarks":
+        """The landmarks of a manifest's faces.
 
         Raises:
-            LafsError: for the recipes of several methods.
+            LafsError: some face has none.
         """
-        if len(self.methods) > 1:
-            raise LafsError(f"methods is {list(self.methods)}; a pretraining takes one of `recipes()`")
-        return self.methods == ("lafs",)
+        known = pa.array(landmarks.rows.index, pa.large_string())
+        rows = pc.index_in(pa.array(manifest["key"], pa.large_string()), value_set=known)
+        if rows.null_count:
+            raise LafsError(
+                f"{rows.null_count} of {len(rows)} training faces have no cached landmarks; first run: kedro "
+                "run --pipelines=landmarks with landmarks.extract: train"
+            )
+        return cls(landmarks.vectors, rows.to_numpy())
 
-    def needs_clean_views(self) -> bool:
-        """Whether landmarks are found in the views."""
-        return self.with_landmarks() and self.landmarks == "per_view"
+    def __getitem__(self, index: int) -> np.ndarray:
+        return np.array(self.vectors[self.rows[index]]).reshape(2, -1, 2)
 
 
 class PretrainSamples(FaceSamples):
@@ -156,7 +85,7 @@ class PretrainSamples(FaceSamples):
         seed: of the draws.
         on_device: give uint8 image (H, W, 3) and draws, to be rendered on the training device, instead of
             views (V, H, W, 3).
-        landmarks: (n, 2, N, 2) pixels in image and mirror image, where they are not found in every view.
+        landmarks: of the images, where they are not found in every view.
     """
 
     def __init__(
@@ -165,7 +94,7 @@ class PretrainSamples(FaceSamples):
         options: PretrainSettings,
         seed: int,
         on_device: bool,
-        landmarks: np.ndarray | None,
+        landmarks: CachedLandmarks | None,
     ) -> None:
         super().__init__(faces)
         self.options, self.seed = options.views, seed

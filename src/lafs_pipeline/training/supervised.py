@@ -4,7 +4,7 @@ Source: Part fViT (arXiv 2212.00057), section 4; LAFS (arXiv 2403.08161), sectio
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -12,101 +12,29 @@ from torch import Tensor, nn
 
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.landmark_network import LandmarkNetwork, frozen_network
-from lafs_pipeline.models.operations import embedding_operations, landmark_operations
-from lafs_pipeline.models.part_fvit import FViT, PartFViT
+from lafs_pipeline.models.operations import embedding_operations, landmark_operations, timm_operations
+from lafs_pipeline.models.part_fvit import PartFViT
 from lafs_pipeline.models.patches import sample_patches
+from lafs_pipeline.models.timm_model import FaceModel, TimmModel
 from lafs_pipeline.objectives.landmarks import landmark_regularizer, landmark_weight
 from lafs_pipeline.objectives.margin import HEADS, MarginHead, MixedLabels
 from lafs_pipeline.objectives.partial_fc import PartialFC
 from lafs_pipeline.runtime import processes
-from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.row_shards import RowShard
 from lafs_pipeline.runtime.seeding import derive_seed, random_generator
-from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.training.loading import FaceSamples
 from lafs_pipeline.training.monitoring.health import spread_warning
 from lafs_pipeline.training.monitoring.probes import IdentityProbe
 from lafs_pipeline.training.parameter_groups import freeze, layer_decay_groups
-from lafs_pipeline.training.settings import TrainingSettings
+from lafs_pipeline.training.recipe_settings import RecognitionSettings
 from lafs_pipeline.training.stage import Losses, MicroBatch, Progress
 from lafs_pipeline.views.normalize import to_input
-from lafs_pipeline.views.supervised import AugmentationSettings, SupervisedAugmentation, mixup
+from lafs_pipeline.views.supervised import SupervisedAugmentation, mixup
 
 SHOWN_FACES = 12
 """In a picture of the landmarks."""
 DrawLandmarks = Callable[[np.ndarray, dict[str, np.ndarray]], np.ndarray]
 """Faces (n, H, W, 3), landmarks (n, N, 2) in pixels by title -> picture (H, W, 3); can be pickled."""
-
-
-@settings
-class RecognitionSettings:
-    """Margin-loss training on identity labels (defaults are the published adaptation)."""
-
-    loss: Literal["cosface", "arcface", "adaface"] = setting(
-        "margin loss; cosface alone takes the soft targets of mixup", "cosface"
-    )
-    scale: float = setting("scale s of the cosines", 64.0, gt=0)
-    margin: float = setting(
-        "margin m; published are 0.4 for CosFace (Part fViT), 0.5 (radians) for ArcFace, 0.4 for AdaFace",
-        0.4,
-        ge=0,
-        lt=1,
-    )
-    augmentation: AugmentationSettings = setting("augmentation of an image", AugmentationSettings())
-    landmark_regularization: float = setting(
-        "factor on the weight that ties landmarks to those of stage 1; 0 leaves them free", 1.0, ge=0
-    )
-    layer_decay: float = setting(
-        "learning-rate factor from layer to layer; 1 is one rate for all", 0.58, gt=0, le=1
-    )
-    freeze_landmark_network: bool = setting(
-        "leave the landmark network as it is, its BatchNorm statistics included", False
-    )
-    freeze_blocks: int = setting(
-        "first blocks of the transformer that stay as they are, with patch embedding, class token and "
-        "positions before them; 0 trains all",
-        0,
-        ge=0,
-    )
-    shard_classes: bool = setting(
-        "shard the class matrix over the processes (Partial FC); worth it from some 100,000 identities",
-        False,
-    )
-    class_sample_rate: float = setting(
-        "share of the classes a step compares with, those of its images always among them; below 1 the class "
-        "matrix is sharded",
-        1.0,
-        gt=0,
-        le=1,
-    )
-    landmark_weight_decay: float = setting("weight decay in the trunk of the landmark network", 0.05, ge=0)
-    probe_images: int = setting("labeled images of the k-NN probe; 0 leaves it out", 1000, ge=0)
-    training: TrainingSettings = setting(
-        "schedule and optimizer",
-        TrainingSettings(
-            epochs=34,
-            batch_size=1200,
-            accumulation=3,
-            learning_rate=2.1e-3,
-            reference_batch=1008,
-            batch_scaling="sqrt",
-            warmup_epochs=5,
-            weight_decay=0.1,
-            clip_norm=None,
-        ),
-    )
-
-    def __post_init__(self):
-        if self.loss != "cosface" and self.augmentation.mixup_probability > 0:
-            raise LafsError(
-                f"loss is {self.loss}, which is defined for whole class numbers, but "
-                f"augmentation.mixup_probability is {self.augmentation.mixup_probability:g}; set it to 0, or "
-                "take cosface"
-            )
-
-    def shards_classes(self) -> bool:
-        """Whether every process holds some rows of the class matrix instead of all."""
-        return self.shard_classes or self.class_sample_rate < 1
 
 
 class RecognitionSamples(FaceSamples):
@@ -135,7 +63,7 @@ def moves_landmarks(model: PartFViT) -> bool:
 class Encoder(nn.Module):
     """A face model that also tells the landmarks it looks at."""
 
-    def __init__(self, model: PartFViT | FViT) -> None:
+    def __init__(self, model: FaceModel) -> None:
         super().__init__()
         self.model = model
 
@@ -157,7 +85,7 @@ class Encoder(nn.Module):
 class Recognizer(Encoder):
     """A face model and the class matrix of its margin loss."""
 
-    def __init__(self, model: PartFViT | FViT, head: MarginHead) -> None:
+    def __init__(self, model: FaceModel, head: MarginHead) -> None:
         super().__init__(model)
         self.head = head
 
@@ -182,7 +110,7 @@ class RecognitionStage:
     def __init__(
         self,
         name: str,
-        model: PartFViT | FViT,
+        model: FaceModel,
         classes: int,
         options: RecognitionSettings,
         reference: LandmarkNetwork | None,
@@ -191,9 +119,11 @@ class RecognitionStage:
     ) -> None:
         self.name, self.options, self.probe_set, self.draw = name, options, probe, draw
         self.class_count = classes
-        model.transformer.recompute = options.training.recompute_activations
+        model.transformer.set_grad_checkpointing(options.training.recompute_activations)
         shard = RowShard.own(classes) if options.shards_classes() else None
-        head = HEADS[options.loss](model.transformer.dim, classes, options.scale, options.margin, shard)
+        head = HEADS[options.loss](
+            model.transformer.num_features, classes, options.scale, options.margin, shard
+        )
         freeze(model, options.freeze_landmark_network, options.freeze_blocks)
         self.classes = None if shard is None else PartialFC(head, options.class_sample_rate)
         self.trained = self.call = Recognizer(model, head) if shard is None else Encoder(model)
@@ -224,11 +154,14 @@ class RecognitionStage:
     def operations(self) -> float:
         """Forward and backward pass of model and class matrix."""
         model, options = self.trained.model, self.options
-        forward = embedding_operations(model, model.transformer.positions.shape[1] - 1)
+        if isinstance(model, TimmModel):
+            forward = timm_operations(model)
+        else:
+            forward = embedding_operations(model, model.transformer.positions.shape[1] - 1)
         if isinstance(model, PartFViT):
             forward += landmark_operations(model.landmark_network)
         compared = options.class_sample_rate * self.class_count
-        return 3 * (forward + 2 * model.transformer.dim * compared)
+        return 3 * (forward + 2 * model.transformer.num_features * compared)
 
     def losses(self, batch: dict[str, Tensor], part: MicroBatch) -> Losses:
         """Cross-entropy of the margin logits, plus the landmark regularizer."""

@@ -37,7 +37,7 @@ def predict_landmarks(network: LandmarkNetwork, clean: Tensor) -> Tensor:
         network: frozen, in eval mode.
         clean: views in [-1, 1].
     """
-    return network(clean.contiguous(memory_format=torch.channels_last))
+    return network(clean)
 
 
 def move_landmarks(landmarks: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Tensor:

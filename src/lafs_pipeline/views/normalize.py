@@ -10,7 +10,6 @@ def to_input(images: torch.Tensor) -> torch.Tensor:
         images: (..., H, W, 3) uint8 RGB, on any device.
 
     Returns:
-        (..., 3, H, W) float32, contiguous.
+        (..., 3, H, W) float32, whose channels lie last in memory as they do in the images.
     """
-    channels_first = images.movedim(-1, -3)
-    return channels_first.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1.0)
+    return images.movedim(-1, -3).to(torch.float32).div_(127.5).sub_(1.0)

@@ -12,6 +12,8 @@ import numpy as np
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.settings import setting, settings
 
+TEACHER_VIEWS = 2
+"""The global views, which DINO's teacher sees."""
 CROP_RATIO = (3 / 4, 4 / 3)
 CROP_TRIES = 10
 NEUTRAL_JITTER = np.array([1.0, 1.0, 1.0, 0.0])
@@ -114,6 +116,19 @@ def require_jitter(name: str, strengths: tuple[float, float, float, float]) -> N
         raise LafsError(
             f"{name} is {strengths}: expected brightness, contrast and saturation in 0..1, hue in 0..0.5."
         )
+
+
+@settings
+class WarpSettings:
+    """How strongly faces are warped: a similarity about the center, then a smooth displacement."""
+
+    rotation: float = setting("Standard deviation of the rotation in degrees", 12.0, ge=0)
+    log_scale: float = setting("Standard deviation of the logarithm of the scale", 0.15, ge=0)
+    shift: float = setting("Standard deviation of the shift along each axis in pixels", 5.0, ge=0)
+    displacement: float = setting(
+        "Standard deviation of the displacement of each control point along each axis in pixels", 4.0, ge=0
+    )
+    control_points: int = setting("Control points along each side of the image", 5, ge=2)
 
 
 @dataclass(frozen=True)

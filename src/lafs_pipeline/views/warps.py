@@ -16,24 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lafs_pipeline.runtime.settings import setting, settings
+from lafs_pipeline.views.parameters import WarpSettings
 
 INVERSIONS, DAMPING = 12, 0.7
 """Fixed-point steps that invert a warp, and the share of each that is taken: whole steps overshoot where the
 displacement falls steeply."""
-
-
-@settings
-class WarpSettings:
-    """How strongly faces are warped: a similarity about the center, then a smooth displacement."""
-
-    rotation: float = setting("Standard deviation of the rotation in degrees", 12.0, ge=0)
-    log_scale: float = setting("Standard deviation of the logarithm of the scale", 0.15, ge=0)
-    shift: float = setting("Standard deviation of the shift along each axis in pixels", 5.0, ge=0)
-    displacement: float = setting(
-        "Standard deviation of the displacement of each control point along each axis in pixels", 4.0, ge=0
-    )
-    control_points: int = setting("Control points along each side of the image", 5, ge=2)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from lafs_pipeline.evaluation.landmarks.truth import (
     judge_landmarks,
     read_annotated_faces,
 )
+from lafs_pipeline.evaluation.settings import LandmarkQualitySettings
 from lafs_pipeline.faces import FACE_SIZE
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.manifest import manifest_points
@@ -29,7 +30,6 @@ from lafs_pipeline.models.embedding import map_faces
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.runtime.processes import local_device
 from lafs_pipeline.runtime.seeding import random_generator
-from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.views.landmarks import restore_landmarks
 from lafs_pipeline.views.normalize import to_input
 from lafs_pipeline.views.parameters import ViewParameters, ViewSettings, draw_view_parameters
@@ -44,19 +44,6 @@ VIEW = ViewSettings(local_views=0, flip_probability=0.0)
 WHOLE = (0, 0, FACE_SIZE, FACE_SIZE)
 BATCH = 16
 SHOWN_FACES = 12
-
-
-@settings
-class LandmarkQualitySettings:
-    """On which images the landmark network is measured."""
-
-    faces: int = setting("training faces, evenly spaced in the manifest", 256, ge=2, le=4096)
-    noise: float = setting("standard deviation of the pixel noise in gray levels of 0..255", 8.0, ge=0)
-    annotations: str | None = setting(
-        "folder of images with 68 points each in 300-W's layout (.pts) by which landmarks are judged; null "
-        "takes the five points that sources give",
-        None,
-    )
 
 
 class ChangedFaces(Dataset):

@@ -18,7 +18,8 @@ from lafs_pipeline.faces.decode import decode_image
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.sources.source import IMAGE_SUFFIXES, read_image_file
-from lafs_pipeline.views.warps import WarpSettings, draw_warp
+from lafs_pipeline.views.parameters import WarpSettings
+from lafs_pipeline.views.warps import draw_warp
 
 FOLDS = 5
 PENALTY = 10.0

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -10,16 +11,17 @@ from lafs_pipeline.pipelines.parameters import parse
 
 if TYPE_CHECKING:
     from lafs_pipeline.evaluation.embeddings import EmbeddingStore
-    from lafs_pipeline.models.part_fvit import FViT, PartFViT
+    from lafs_pipeline.models.timm_model import FaceModel
 
-    Models = dict[str, Callable[[], PartFViT | FViT]]
+    Models = dict[str, Callable[[], FaceModel]]
 
 logger = logging.getLogger(__name__)
 
 
 def choose_shots(faces: pd.DataFrame, parameters: dict[str, Any], seed: int) -> pd.DataFrame:
     """The labeled faces that adaptation may see; none where no training face has a label."""
-    from lafs_pipeline.training.recipes import AdaptSettings, choose_adaptation_faces
+    from lafs_pipeline.training.recipe_settings import AdaptSettings
+    from lafs_pipeline.training.recipes import choose_adaptation_faces
 
     options = parse(AdaptSettings, parameters, "adapt")
     train = faces[faces["split"] == "train"]
@@ -35,29 +37,31 @@ def adapt_models(
     launch: dict[str, Any],
     seed: int,
     checkpoints: str,
-) -> dict[str, "PartFViT | FViT"]:
-    """A face model of every backbone, one after the other, its landmarks held near those of the backbone.
+) -> dict[str, "FaceModel"]:
+    """A face model of every backbone and timm model, its landmarks, if any, held near those of the start.
 
     An adaptation that is finished is read from its last checkpoint when the node runs again.
     """
+    from lafs_pipeline.interop.timm_start import load_timm
     from lafs_pipeline.pipelines.run_context import run_context
     from lafs_pipeline.reporting.landmarks import landmarks_picture
     from lafs_pipeline.training.jobs import train_recognition
-    from lafs_pipeline.training.recipes import AdaptSettings
+    from lafs_pipeline.training.recipe_settings import AdaptSettings
+    from lafs_pipeline.training.recipes import fit_recognition
 
     options = parse(AdaptSettings, parameters, "adapt")
     if shots.empty:
         logger.warning("no training face has a label: no backbone is adapted")
         return {}
+    recipe = fit_recognition(options.recognition, len(shots))
+    timm = {name: partial(load_timm, its.name, its.image_size) for name, its in options.timm.items()}
     models = {}
-    for name, load in backbones.items():
+    for name, load in (backbones | timm).items():
         stage = f"adapt_{name}"
         place = run_context(stage, checkpoints, seed, launch)
         start = load()
         near = getattr(start, "landmark_network", None)
-        models[name] = train_recognition(
-            stage, start, shots, options.recognition, place, near, landmarks_picture
-        )
+        models[name] = train_recognition(stage, start, shots, recipe, place, near, landmarks_picture)
     return models
 
 
@@ -80,7 +84,7 @@ def probe(
     from lafs_pipeline.evaluation.settings import EvaluateSettings
     from lafs_pipeline.models.methods import STAGE1
     from lafs_pipeline.runtime.launch_settings import LaunchSettings
-    from lafs_pipeline.training.recipes import AdaptSettings
+    from lafs_pipeline.training.recipe_settings import AdaptSettings
 
     options = parse(AdaptSettings, parameters, "adapt")
     gallery, queries = choose_probe_faces(faces, shots, options.probe_identities, seed)

@@ -14,34 +14,42 @@ if TYPE_CHECKING:
     from lafs_pipeline.evaluation.embeddings import EmbeddingStore
     from lafs_pipeline.models.part_fvit import FViT, PartFViT
 
+Models = dict[str, Callable[[], "PartFViT | FViT"]]
 Verification = dict[str, Callable[[], pd.DataFrame]]
 
 logger = logging.getLogger(__name__)
 
 
 def verify_models(
-    models: dict[str, Callable[[], "PartFViT | FViT"]],
-    backbone_digests: dict[str, str | None],
+    face_models: "Models",
+    backbones: "Models",
     store: "EmbeddingStore",
     parameters: dict[str, Any],
     launch: dict[str, Any],
     seed: int,
     **tables: pd.DataFrame,
 ) -> dict[str, pd.DataFrame]:
-    """Each model's results on each benchmark; `tables` are those that cataloging yields."""
+    """Results of each face model and of each backbone as it is; `tables` are those that cataloging yields."""
     from lafs_pipeline.evaluation.evaluate import BenchmarkData, evaluate_model
     from lafs_pipeline.evaluation.results import results_frame
     from lafs_pipeline.evaluation.settings import EvaluateSettings
+    from lafs_pipeline.models.digest import model_digest
+    from lafs_pipeline.models.methods import FROZEN
     from lafs_pipeline.runtime.launch_settings import LaunchSettings
 
     data, options = BenchmarkData(**tables), parse(EvaluateSettings, parameters, "evaluate")
     launching = parse(LaunchSettings, launch, "launch")
-    if not models:
-        logger.warning("no face model is there to be evaluated")
-    found = {}
-    for name, load in models.items():
+    if not face_models and not backbones:
+        logger.warning("no model is there to be evaluated")
+    found, digests = {}, {}
+    for name, load in backbones.items():
+        backbone = load()
+        digests[name] = model_digest(backbone)
+        results = evaluate_model(backbone, data, store, options, launching, seed)
+        found[f"{name}{FROZEN}"] = results_frame(results)
+    for name, load in face_models.items():
         model = load()
-        _warn_of_another_start(name, model, backbone_digests.get(name))
+        _warn_of_another_start(name, model, digests.get(name))
         found[name] = results_frame(evaluate_model(model, data, store, options, launching, seed))
     return found
 
@@ -66,6 +74,31 @@ def tabulate(verification: Verification) -> pd.DataFrame:
     from lafs_pipeline.models.methods import in_order
 
     return benchmark_table({name: frame_results(verification[name]()) for name in in_order(verification)})
+
+
+def find_verdict(
+    verification: Verification,
+    backbones: Models,
+    pairs: pd.DataFrame,
+    shots: pd.DataFrame | None,
+    checkpoints: str,
+) -> str:
+    """Whether pretraining helped, in a sentence for each comparison."""
+    from lafs_pipeline.evaluation.results import frame_results
+    from lafs_pipeline.reporting.verdict import answer_by_chance, verdict
+
+    results = {name: frame_results(load()) for name, load in verification.items()}
+    steps = steps_of(backbones, checkpoints)
+    return "\n".join(verdict(results, shots, answer_by_chance(pairs), steps))
+
+
+def steps_of(backbones: Models, checkpoints: str) -> dict[str, int]:
+    """Of the pretraining that made each backbone, where it is known."""
+    from lafs_pipeline.reporting.history import pretraining_steps
+
+    origins = {name: getattr(load(), "provenance", None) for name, load in backbones.items()}
+    trainings = {name: origin.training for name, origin in origins.items() if origin}
+    return pretraining_steps(checkpoints, trainings)
 
 
 def draw_roc(verification: Verification) -> "Figure":

@@ -8,14 +8,14 @@ TABLES = ("faces", "pairs", "templates", "template_pairs", "template_subjects", 
 
 
 def create_pipeline() -> Pipeline:
-    """Faces, the tables of the benchmarks and the face models -> verification, benchmarks, roc_plot."""
+    """Faces, tables of the benchmarks, models, backbones -> verification, benchmarks, verdict, roc_plot."""
     return Pipeline(
         [
             Node(
                 nodes.verify_models,
                 inputs={
-                    "models": "face_models",
-                    "backbone_digests": "backbone_digests",
+                    "face_models": "face_models",
+                    "backbones": "backbones",
                     "store": "embeddings",
                     "parameters": "params:evaluate",
                     "launch": "params:launch",
@@ -26,6 +26,12 @@ def create_pipeline() -> Pipeline:
                 name="verify_models",
             ),
             Node(nodes.tabulate, inputs="verification", outputs="benchmarks", name="benchmark_table"),
+            Node(
+                nodes.find_verdict,
+                inputs=["verification", "backbones", "pairs", "adapt_faces", "params:paths.checkpoints"],
+                outputs="verdict",
+                name="verdict",
+            ),
             Node(nodes.draw_roc, inputs="verification", outputs="roc_plot", name="roc"),
         ],
         tags="evaluate",

@@ -29,16 +29,23 @@ def export_face_models(
     face_models: "Models",
     backbone_digests: dict[str, str | None],
     dataset_card: dict[str, Any],
-    adapt_faces: pd.DataFrame,
+    adapt_faces: pd.DataFrame | None,
     benchmarks: pd.DataFrame,
     parameters: dict[str, Any],
 ) -> dict[str, "ModelExport"]:
-    """The face models with their cards; those of a backbone were adapted with `adapt_faces`."""
+    """The face models with their cards; those of a backbone were adapted with `adapt_faces`.
+
+    Models of timm are timm's to export.
+    """
+    from lafs_pipeline.models.timm_model import TimmModel
+
+    models = {name: load() for name, load in face_models.items()}
     return {
         name: _export(
-            load(), dataset_card, parameters, adapt_faces if name in backbone_digests else None, benchmarks
+            model, dataset_card, parameters, adapt_faces if name in backbone_digests else None, benchmarks
         )
-        for name, load in face_models.items()
+        for name, model in models.items()
+        if not isinstance(model, TimmModel)
     }
 
 

@@ -9,6 +9,8 @@ from lafs_pipeline.pipelines.parameters import ModelSettings, parse, parse_landm
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from lafs_pipeline.evaluation.embeddings import EmbeddingStore
+    from lafs_pipeline.models.embedding import Embeddings
     from lafs_pipeline.models.landmark_network import LandmarkNetwork
     from lafs_pipeline.models.part_fvit import PartFViT
 
@@ -53,48 +55,56 @@ def train_landmarks(
     return {STAGE1: stage1}, stage1.landmark_network
 
 
-def extract(faces: pd.DataFrame, network: "LandmarkNetwork") -> pd.DataFrame:
-    """N landmarks of every face and of its mirror image.
+def extract(
+    faces: pd.DataFrame,
+    network: "LandmarkNetwork",
+    store: "EmbeddingStore",
+    parameters: dict[str, Any],
+    launch: dict[str, Any],
+) -> "Embeddings":
+    """N landmarks of every training face and of its mirror image, found once and kept by memory map.
 
-    Columns key, landmarks and mirror_landmarks (2N numbers each, x and y alternating, pixels).
+    A row has 4N numbers: x and y of the face's landmarks in pixels, then those of the mirror image's.
     """
+    from lafs_pipeline.evaluation.settings import EvaluateSettings
+    from lafs_pipeline.models.digest import model_digest
+    from lafs_pipeline.models.landmark_network import MirroredLandmarks
+    from lafs_pipeline.runtime.launch_settings import LaunchSettings
+
+    train = faces[faces["split"] == "train"]
+    wanted = parse_landmarks(parameters, len(train)).extract
+    chosen = {"train": train, "all": faces, "none": faces.head(0)}[wanted]
+    found = store.embed(
+        MirroredLandmarks(network),
+        model_digest(network),
+        {"landmarks": chosen},
+        EvaluateSettings(flip=False),
+        parse(LaunchSettings, launch, "launch"),
+    )
+    return found["landmarks"]
+
+
+def draw_overlay(faces: pd.DataFrame, network: "LandmarkNetwork") -> "Figure":
+    """Training faces with their landmarks, to look at."""
     import torch
 
     from lafs_pipeline.faces.dataset import FaceImages
-    from lafs_pipeline.models.embedding import map_faces
-    from lafs_pipeline.runtime.processes import local_device
-
-    device = local_device()
-    network.to(device)
-    both = map_faces(
-        lambda images: torch.stack((network(images), network(images.flip(-1))), dim=1),
-        FaceImages(faces),
-        device,
-        title="landmarks",
-    )
-    own, mirrored = (list(points.reshape(len(points), -1)) for points in (both[:, 0], both[:, 1]))
-    return pd.DataFrame({"key": faces["key"].to_numpy(), "landmarks": own, "mirror_landmarks": mirrored})
-
-
-def draw_overlay(faces: pd.DataFrame, landmarks: pd.DataFrame) -> "Figure":
-    """Training faces with their landmarks, to look at."""
-    import numpy as np
-
-    from lafs_pipeline.faces.dataset import FaceImages
     from lafs_pipeline.faces.subsets import evenly_spaced
+    from lafs_pipeline.models.embedding import map_faces
     from lafs_pipeline.reporting.landmarks import plot_landmarks
 
     train = faces[faces["split"] == "train"]
-    shown = train.iloc[evenly_spaced(len(train), SHOWN_FACES)]
-    points = np.stack(landmarks.set_index("key").loc[shown["key"], "landmarks"]).reshape(len(shown), -1, 2)
-    return plot_landmarks(FaceImages(shown).stack(), {f"{points.shape[1]} landmarks": points})
+    shown = FaceImages(train.iloc[evenly_spaced(len(train), SHOWN_FACES)])
+    points = map_faces(network, shown, torch.device("cpu"))
+    return plot_landmarks(shown.stack(), {f"{points.shape[1]} landmarks": points})
 
 
 def measure_quality(
     faces: pd.DataFrame, network: "LandmarkNetwork", parameters: dict[str, Any], seed: int
 ) -> tuple[pd.DataFrame, "Figure"]:
     """Stability and spread of the landmarks on training faces, before and after training."""
-    from lafs_pipeline.evaluation.landmarks.quality import LandmarkQualitySettings, compare_landmarks
+    from lafs_pipeline.evaluation.landmarks.quality import compare_landmarks
+    from lafs_pipeline.evaluation.settings import LandmarkQualitySettings
     from lafs_pipeline.reporting.landmarks import plot_landmarks
     from lafs_pipeline.training.recipes import fresh_landmark_network
 

@@ -1,4 +1,4 @@
-"""Landmarks without landmark labels: the network that finds them, and those of every face."""
+"""Landmarks without landmark labels: the network that finds them, and those of the training faces."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -24,13 +24,13 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 nodes.extract,
-                inputs=["faces", "landmark_network"],
+                inputs=["faces", "landmark_network", "embeddings", "params:landmarks", "params:launch"],
                 outputs="landmarks",
                 name="extract_landmarks",
             ),
             Node(
                 nodes.draw_overlay,
-                inputs=["faces", "landmarks"],
+                inputs=["faces", "landmark_network"],
                 outputs="landmark_overlay_plot",
                 name="landmark_overlay",
             ),

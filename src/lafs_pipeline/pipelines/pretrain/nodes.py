@@ -10,6 +10,7 @@ from lafs_pipeline.pipelines.parameters import ModelSettings, parse, parse_pretr
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from lafs_pipeline.models.embedding import Embeddings
     from lafs_pipeline.models.landmark_network import LandmarkNetwork
     from lafs_pipeline.models.part_fvit import FViT, PartFViT
 
@@ -19,7 +20,7 @@ logger = logging.getLogger(__name__)
 def pretrain_backbones(
     faces: pd.DataFrame,
     network: "LandmarkNetwork | None",
-    landmarks: pd.DataFrame | None,
+    landmarks: "Embeddings | None",
     model_parameters: dict[str, Any],
     parameters: dict[str, Any],
     launch: dict[str, Any],

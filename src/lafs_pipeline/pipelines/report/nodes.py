@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 def find_hardest(
     face_models: "Models",
+    backbones: "Models",
     store: "EmbeddingStore",
     evaluate_parameters: dict[str, Any],
     report_parameters: dict[str, Any],
@@ -32,11 +33,12 @@ def find_hardest(
     from lafs_pipeline.pipelines.parameters import ReportSettings
     from lafs_pipeline.runtime.launch_settings import LaunchSettings
 
-    name = leading(face_models)
+    models = backbones | face_models
+    name = leading(models)
     if name is None:
         return no_pairs()
     return find_hardest_pairs(
-        face_models[name](),
+        models[name](),
         BenchmarkData(**tables),
         store,
         parse(EvaluateSettings, evaluate_parameters, "evaluate"),
@@ -45,17 +47,22 @@ def find_hardest(
     )
 
 
-def draw_attention(face_models: "Models", faces: pd.DataFrame, report_parameters: dict[str, Any]) -> "Figure":
+def draw_attention(
+    face_models: "Models", backbones: "Models", faces: pd.DataFrame, report_parameters: dict[str, Any]
+) -> "Figure":
     """What the leading model looks at, on faces that it was not trained on."""
     from lafs_pipeline.models.methods import leading
+    from lafs_pipeline.models.part_fvit import FViT, PartFViT
     from lafs_pipeline.pipelines.parameters import ReportSettings
     from lafs_pipeline.reporting.attention import show_attention
     from lafs_pipeline.reporting.curves import plot_nothing
 
-    options, name = parse(ReportSettings, report_parameters, "report"), leading(face_models)
-    if name is None:
-        return plot_nothing("no face model")
-    return show_attention(face_models[name](), faces, options.attention_faces)
+    options, models = parse(ReportSettings, report_parameters, "report"), backbones | face_models
+    name = leading(models)
+    model = None if name is None else models[name]()
+    if not isinstance(model, PartFViT | FViT):
+        return plot_nothing("no face model of this project")
+    return show_attention(model, faces, options.attention_faces)
 
 
 def write_report(
@@ -63,8 +70,10 @@ def write_report(
     backbones: "Models",
     dataset_card: dict[str, Any],
     benchmarks: pd.DataFrame,
+    verdict: str,
     hardest: pd.DataFrame,
     faces: pd.DataFrame,
+    pairs: pd.DataFrame,
     landmark_overlay: bytes | None,
     view_montage: bytes,
     roc: bytes,
@@ -77,21 +86,29 @@ def write_report(
     """The page; metrics of the trainings and the few-shot study are shown where they are found."""
     from lafs_pipeline.models.digest import model_digest
     from lafs_pipeline.models.methods import leading, leading_pretrained
+    from lafs_pipeline.pipelines.evaluate.nodes import steps_of
     from lafs_pipeline.reporting.history import read_histories
     from lafs_pipeline.reporting.report import ReportData, choose_study, render_report
+    from lafs_pipeline.reporting.verdict import answer_by_chance, study_verdict
     from lafs_pipeline.tracking.facts import run_facts
 
-    name, starts = leading(face_models), {name: load() for name, load in backbones.items()}
-    model = None if name is None else face_models[name]()
+    models, starts = backbones | face_models, {name: load() for name, load in backbones.items()}
+    name = leading(models)
+    model = None if name is None else models[name]()
     origins = [model.provenance for model in (model, *starts.values()) if model is not None]
     pretrained = leading_pretrained(starts)
     study_start = "" if pretrained is None else model_digest(starts[pretrained])
+    study = choose_study(study_runs, dataset_card["fingerprint"], study_start)
+    if study is not None:
+        told = study_verdict(study, seed, answer_by_chance(pairs), steps_of(backbones, checkpoints))
+        verdict = "\n".join([verdict, *told])
     return render_report(
         ReportData(
             facts=run_facts(seed),
             model=model,
             card=dataset_card,
             benchmarks=benchmarks,
+            verdict=verdict,
             hardest=hardest,
             faces=faces,
             pictures=({} if landmark_overlay is None else {"landmark_overlay": landmark_overlay})
@@ -101,7 +118,7 @@ def write_report(
                 "attention_maps": attention_maps,
             },
             histories=read_histories(checkpoints, [origin.training for origin in origins if origin]),
-            study=choose_study(study_runs, dataset_card["fingerprint"], study_start),
+            study=study,
             parameters=parameters,
             seed=seed,
         )

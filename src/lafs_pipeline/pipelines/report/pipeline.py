@@ -5,7 +5,7 @@ from kedro.pipeline import Node, Pipeline
 from lafs_pipeline.pipelines.evaluate.pipeline import TABLES
 from lafs_pipeline.pipelines.report import nodes
 
-SHOWN_DATA = ("face_models", "backbones", "dataset_card", "benchmarks", "faces")
+SHOWN_DATA = ("face_models", "backbones", "dataset_card", "benchmarks", "verdict", "faces", "pairs")
 PICTURES = ("landmark_overlay", "view_montage", "roc", "attention_maps")
 SHOWN_PARAMETERS = ("model", "cataloging", "landmarks", "pretrain", "adapt", "evaluate", "launch", "report")
 
@@ -18,6 +18,7 @@ def create_pipeline() -> Pipeline:
                 nodes.find_hardest,
                 inputs={
                     "face_models": "face_models",
+                    "backbones": "backbones",
                     "store": "embeddings",
                     "evaluate_parameters": "params:evaluate",
                     "report_parameters": "params:report",
@@ -29,7 +30,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 nodes.draw_attention,
-                inputs=["face_models", "faces", "params:report"],
+                inputs=["face_models", "backbones", "faces", "params:report"],
                 outputs="attention_maps_plot",
                 name="attention_maps",
             ),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from lafs_pipeline.evaluation.embeddings import EmbeddingStore
+    from lafs_pipeline.models.embedding import Embeddings
     from lafs_pipeline.models.landmark_network import LandmarkNetwork
     from lafs_pipeline.models.part_fvit import FViT, PartFViT
 
@@ -26,7 +27,7 @@ def pretrain_variants(
     pretrained: "Models",
     faces: pd.DataFrame,
     network: "LandmarkNetwork | None",
-    landmarks: pd.DataFrame | None,
+    landmarks: "Embeddings | None",
     model_parameters: dict[str, Any],
     parameters: dict[str, Any],
     study_parameters: dict[str, Any],
@@ -35,7 +36,8 @@ def pretrain_variants(
     checkpoints: str,
 ) -> dict[str, "PartFViT | FViT"]:
     """The teachers that methods start from and that pretraining has not left, pretrained for as long."""
-    from lafs_pipeline.evaluation.study import StudySettings, pretraining_variants
+    from lafs_pipeline.evaluation.settings import StudySettings
+    from lafs_pipeline.evaluation.study import pretraining_variants
     from lafs_pipeline.pipelines.run_context import run_context
     from lafs_pipeline.reporting.views import views_picture
     from lafs_pipeline.training.jobs import pretrain
@@ -69,8 +71,8 @@ def run_study(
 ) -> pd.DataFrame:
     """Every adaptation of the study as an MLflow child run; those that are finished are not run again."""
     from lafs_pipeline.evaluation.evaluate import BenchmarkData
-    from lafs_pipeline.evaluation.settings import EvaluateSettings
-    from lafs_pipeline.evaluation.study import Study, StudySettings, plan_study, study_frame
+    from lafs_pipeline.evaluation.settings import EvaluateSettings, StudySettings
+    from lafs_pipeline.evaluation.study import Study, plan_study, study_frame
     from lafs_pipeline.faces.manifest import fingerprint
     from lafs_pipeline.models.digest import model_digest
     from lafs_pipeline.models.methods import SCRATCH, leading_pretrained
@@ -78,7 +80,7 @@ def run_study(
     from lafs_pipeline.reporting.landmarks import landmarks_picture
     from lafs_pipeline.tracking.child_runs import child_run
     from lafs_pipeline.tracking.metric_logger import active_loggers
-    from lafs_pipeline.training.recipes import AdaptSettings
+    from lafs_pipeline.training.recipe_settings import AdaptSettings
 
     options = parse(StudySettings, study_parameters, "study")
     pretrained = leading_pretrained(backbones)
@@ -114,13 +116,18 @@ def run_study(
     return study_frame(results, fingerprint(tables["faces"]), model_digest(starts[pretrained]))
 
 
-def tabulate(runs: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Mean and standard deviation over seeds, and paired differences of the methods with intervals."""
+def tabulate(
+    runs: pd.DataFrame, pairs: pd.DataFrame, backbones: "Models", checkpoints: str, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """Mean and standard deviation over seeds, paired differences, and what they say in words."""
     from lafs_pipeline.evaluation.few_shot import few_shot_table, paired_differences
     from lafs_pipeline.evaluation.study import study_results
+    from lafs_pipeline.pipelines.evaluate.nodes import steps_of
+    from lafs_pipeline.reporting.verdict import answer_by_chance, study_verdict
 
-    results = study_results(runs)
-    return few_shot_table(results), paired_differences(results, seed)
+    results, steps = study_results(runs), steps_of(backbones, checkpoints)
+    sentences = study_verdict(results, seed, answer_by_chance(pairs), steps)
+    return few_shot_table(results), paired_differences(results, seed), "\n".join(sentences)
 
 
 def draw(runs: pd.DataFrame) -> "Figure":

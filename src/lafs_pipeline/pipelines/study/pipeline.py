@@ -46,8 +46,8 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 nodes.tabulate,
-                inputs=["study_runs", "params:seed"],
-                outputs=["study_table", "study_differences"],
+                inputs=["study_runs", "pairs", "backbones", "params:paths.checkpoints", "params:seed"],
+                outputs=["study_table", "study_differences", "study_verdict"],
                 name="study_table",
             ),
             Node(nodes.draw, inputs="study_runs", outputs="study_plot", name="study_plot"),

@@ -97,12 +97,12 @@ def embedding_std(embeddings: np.ndarray) -> float:
 
 def identity_probe(manifest: pd.DataFrame, images: int, seed: int) -> IdentityProbe | None:
     """A probe on whole identities, drawn until there are `images` images."""
-    labeled = manifest.dropna(subset=["identity"])
-    counts = labeled["identity"].value_counts(sort=False)
+    identities = manifest["identity"]
+    counts = identities.value_counts(sort=False)
     usable = np.sort(counts[counts > 1].index.to_numpy())
     if images == 0 or len(usable) < 2:
         return None
     order = random_generator(seed, "probe").permutation(usable)
     chosen = order[: max(2, int(np.searchsorted(counts[order].cumsum(), images, side="right")))]
-    faces = labeled[labeled["identity"].isin(chosen)]
+    faces = manifest[identities.isin(chosen)]
     return IdentityProbe(FaceImages(faces), identity_labels(faces)[0])
