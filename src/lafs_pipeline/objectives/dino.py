@@ -35,10 +35,12 @@ class _SoftCrossEntropy(torch.autograd.Function):
         ctx: Any, logits: torch.Tensor, target: torch.Tensor, mass: float, temperature: float
     ) -> torch.Tensor:
         rows = logits.float() * (1 / temperature)
-        sums = torch.logsumexp(rows, dim=-1, keepdim=True)
-        value = mass * sums.sum() - torch.einsum("vbk,bk->", rows.unflatten(0, (-1, len(target))), target)
-        # exp(z - logsumexp) is the softmax: its maximum and sum need not be found again.
-        rows.sub_(sums).exp_().mul_(mass / temperature)
+        # A target's mass is that of the softmax, so that a common shift of a row adds nothing.
+        rows.sub_(rows.amax(dim=-1, keepdim=True))
+        agreement = torch.einsum("vbk,bk->", rows.unflatten(0, (-1, len(target))), target)
+        sums = rows.exp_().sum(dim=-1, keepdim=True)
+        value = mass * sums.log().sum() - agreement
+        rows.mul_(mass / temperature / sums)
         rows.unflatten(0, (-1, len(target))).sub_(target, alpha=1 / temperature)
         ctx.save_for_backward(rows.to(logits.dtype))
         return value
