@@ -5,11 +5,11 @@
 A manifest of so many rows points into a small store, whose records repeat. What a training does with it is
 done: reading, fingerprint and labels; loaders that start and give the batches of some steps, in a process by
 itself and in two that are launched; landmarks of a share of the faces, and embeddings; a checkpoint of the
-matrix of 2 million classes, of width 64, with its AdamW moments. Each runs in a process of its own. `private`
-is what only that process holds (USS), `shared in` its part of what it shares (PSS); both are read from /proc
-when the last batch is there, `peak` is the kernel's, and
-`more` what it is above the peak before. Rows with `~` are extrapolated. Files lie in a
-temporary folder.
+matrix of 2 million classes, of width 64, with its AdamW moments. Each runs in a process of its own. `private` is
+what only that process holds and the kernel cannot take back, `file pages` what only it has read of mapped
+files and may lose at any time (together USS), `shared in` its part of what it shares (PSS); they are read from
+/proc when the last batch is there. `peak` is the kernel's, and `more` what it is above the peak before. Rows
+with `~` are extrapolated. Files lie in a temporary folder.
 """
 
 import argparse
@@ -52,7 +52,7 @@ from lafs_pipeline.training.self_supervised import CachedLandmarks, PretrainSamp
 RECORDS, FACES_PER_IDENTITY, LANDMARKS, BATCH = 1024, 20, 196, 64
 WIDTH, FULL_WIDTH, PROBE_IMAGES = 64, 768, 1000
 SHARES = (2_000, 8_000)
-COLUMNS = ("seconds", "resident", "shared in", "private", "peak", "more")
+COLUMNS = ("seconds", "resident", "shared in", "private", "file pages", "peak", "more")
 SMALL = {"num_landmarks": 49, "patch_size": 16, "dim": 128, "depth": 4, "heads": 4, "head_dim": 32}
 SMALL |= {"mlp_dim": 256, "landmark_width": 0.25}
 
@@ -68,13 +68,17 @@ class Loading:
 
 
 def memory_mb(pid: int | str = "self") -> dict[str, float]:
-    """Resident, proportional and private memory of a process."""
+    """Resident, proportional and private memory of a process, and file pages that only it has read."""
     found = {}
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
         name, value = line.split()[:2]
         found[name] = int(value) / 2**10
-    private = found["Private_Clean:"] + found["Private_Dirty:"]
-    return {"resident": found["Rss:"], "shared in": found["Pss:"], "private": private}
+    return {
+        "resident": found["Rss:"],
+        "shared in": found["Pss:"],
+        "private": found["Private_Dirty:"],
+        "file pages": found["Private_Clean:"],
+    }
 
 
 def make_manifest(folder: Path, rows: int) -> Path:
