@@ -3,13 +3,13 @@
     python -m benchmarks.rehearsal --rows 4200000 [--workers 1 4 12] [--steps 100] [--json]
 
 A manifest of so many rows points into a small store, whose records repeat. What a training does with it is
-done: reading, fingerprint and labels; loaders that start and give the batches of some steps, in a process by
-itself and in two that are launched; landmarks of a share of the faces, and embeddings; a checkpoint of the
-matrix of 2 million classes, of width 64, with its AdamW moments. Each runs in a process of its own. `private` is
-what only that process holds and the kernel cannot take back, `file pages` what only it has read of mapped
-files and may lose at any time (together USS), `shared in` its part of what it shares (PSS); they are read from
-/proc when the last batch is there. `peak` is the kernel's, and `more` what it is above the peak before. Rows
-with `~` are extrapolated. Files lie in a temporary folder.
+done: reading, fingerprint and labels; loaders that start and give the batches of some steps, in a process
+by itself and in two that are launched; landmarks of a share of the faces, and embeddings; a checkpoint of
+the matrix of 2 million classes, of width 64, with its AdamW moments. Each runs in a process of its own.
+`private` is what only that process holds and the kernel cannot take back, `file pages` what only it has
+read of mapped files and may lose at any time (together USS), `shared in` its part of what it shares (PSS);
+they are read from /proc when the last batch is there. `peak` is the kernel's, and `more` what it is above
+the peak before. Rows with `~` are extrapolated. Files lie in a temporary folder.
 """
 
 import argparse
