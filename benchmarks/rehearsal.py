@@ -28,7 +28,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from lafs_pipeline.training.probes import identity_probe
 
 from benchmarks.gpu import pack_noise
 from benchmarks.memory import peak_mb
@@ -46,6 +45,7 @@ from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.training.checkpoints import Checkpoint
 from lafs_pipeline.training.checkpoints.writer import CheckpointWriter
 from lafs_pipeline.training.loading import loaded
+from lafs_pipeline.training.monitoring.probes import identity_probe
 from lafs_pipeline.training.sampling import StepBatches
 from lafs_pipeline.training.self_supervised import CachedLandmarks, PretrainSamples, PretrainSettings
 
