@@ -27,5 +27,5 @@ def test_every_node_runs_alone_on_what_a_whole_run_has_left(smoke, tmp_path):
     assert finished.returncode == 0, finished.stderr[-3000:]
     ran = {line.removeprefix("ran ") for line in finished.stdout.splitlines() if line.startswith("ran ")}
     assert ran == {node.name for node in register_pipelines()["__default__"].nodes}
-    assert len(models) == 5
+    assert len(models) == 7
     assert {path: read_digest(path) for path in models} == models
