@@ -39,12 +39,12 @@ def make_jobs(
 ) -> dict[str, Any]:
     """The trainings of a recipe, each to be stopped after so many seconds."""
     from benchmarks.gpu import pack_noise
-    from lafs_pipeline.pipelines.parameters import ModelSettings, parse, parse_with_numbers
+    from lafs_pipeline.pipelines.parameters import ModelSettings, parse, parse_landmarks, parse_pretraining
     from lafs_pipeline.training.jobs import PretrainJob, RecognitionJob, RunContext
     from lafs_pipeline.training.landmark_warps import LandmarkJob
-    from lafs_pipeline.training.recipe_settings import AdaptSettings, LandmarkSettings
+    from lafs_pipeline.training.recipe_settings import AdaptSettings
     from lafs_pipeline.training.recipes import fresh_model
-    from lafs_pipeline.training.self_supervised import CachedLandmarks, PretrainSettings
+    from lafs_pipeline.training.self_supervised import CachedLandmarks
 
     faces = pack_noise(folder / "faces.rec", IMAGES)
     numbers = np.arange(IMAGES)
@@ -52,11 +52,9 @@ def make_jobs(
     model = parse(ModelSettings, parameters["model"], "model")
     start = fresh_model(model.name, model.sizes, 0)
     free = fresh_model(model.name, model.sizes | {"landmark_coordinates": "free"}, 0).landmark_network
-    landmarks = parse_with_numbers(LandmarkSettings, parameters["landmarks"], "landmarks", IMAGES)
+    landmarks = parse_landmarks(parameters["landmarks"], IMAGES)
     adapt = parse(AdaptSettings, parameters["adapt"], "adapt").recognition
-    pretrain = parse_with_numbers(
-        PretrainSettings, parameters["pretrain"], "pretrain", IMAGES, start.sizes["num_landmarks"]
-    )
+    pretrain = parse_pretraining(parameters["pretrain"], IMAGES, start.landmark_network).recipes()["lafs"]
     points = np.random.default_rng(0).uniform(0, 111, (IMAGES, 4 * start.sizes["num_landmarks"]))
     found = CachedLandmarks(points.astype(np.float32), numbers) if pretrain.landmarks == "cached" else None
 

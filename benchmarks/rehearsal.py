@@ -3,13 +3,13 @@
     python -m benchmarks.rehearsal --rows 4200000 [--workers 1 4 12] [--steps 100] [--json]
 
 A manifest of so many rows points into a small store, whose records repeat. What a training does with it is
-done: reading, fingerprint and labels; loaders that start and give the batches of some steps, in a process by
-itself and in two that are launched; landmarks of a share of the faces, and embeddings; a checkpoint of the
-matrix of 2 million classes, of width 64, with its AdamW moments. Each runs in a process of its own. `private`
-is what only that process holds (USS), `shared in` its part of what it shares (PSS); both are read from /proc
-when the last batch is there, `peak` is the kernel's, and
-`more` what it is above the peak before. Rows with `~` are extrapolated. Files lie in a
-temporary folder.
+done: reading, fingerprint and labels; loaders that start and give the batches of some steps, in a process
+by itself and in two that are launched; landmarks of a share of the faces, and embeddings; a checkpoint of
+the matrix of 2 million classes, of width 64, with its AdamW moments. Each runs in a process of its own.
+`private` is what only that process holds and the kernel cannot take back, `file pages` what only it has
+read of mapped files and may lose at any time (together USS), `shared in` its part of what it shares (PSS);
+they are read from /proc when the last batch is there. `peak` is the kernel's, and `more` what it is above
+the peak before. Rows with `~` are extrapolated. Files lie in a temporary folder.
 """
 
 import argparse
@@ -28,7 +28,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from lafs_pipeline.training.probes import identity_probe
 
 from benchmarks.gpu import pack_noise
 from benchmarks.memory import peak_mb
@@ -46,13 +45,14 @@ from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.training.checkpoints import Checkpoint
 from lafs_pipeline.training.checkpoints.writer import CheckpointWriter
 from lafs_pipeline.training.loading import loaded
+from lafs_pipeline.training.monitoring.probes import identity_probe
 from lafs_pipeline.training.sampling import StepBatches
 from lafs_pipeline.training.self_supervised import CachedLandmarks, PretrainSamples, PretrainSettings
 
 RECORDS, FACES_PER_IDENTITY, LANDMARKS, BATCH = 1024, 20, 196, 64
 WIDTH, FULL_WIDTH, PROBE_IMAGES = 64, 768, 1000
 SHARES = (2_000, 8_000)
-COLUMNS = ("seconds", "resident", "shared in", "private", "peak", "more")
+COLUMNS = ("seconds", "resident", "shared in", "private", "file pages", "peak", "more")
 SMALL = {"num_landmarks": 49, "patch_size": 16, "dim": 128, "depth": 4, "heads": 4, "head_dim": 32}
 SMALL |= {"mlp_dim": 256, "landmark_width": 0.25}
 
@@ -68,13 +68,17 @@ class Loading:
 
 
 def memory_mb(pid: int | str = "self") -> dict[str, float]:
-    """Resident, proportional and private memory of a process."""
+    """Resident, proportional and private memory of a process, and file pages that only it has read."""
     found = {}
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
         name, value = line.split()[:2]
         found[name] = int(value) / 2**10
-    private = found["Private_Clean:"] + found["Private_Dirty:"]
-    return {"resident": found["Rss:"], "shared in": found["Pss:"], "private": private}
+    return {
+        "resident": found["Rss:"],
+        "shared in": found["Pss:"],
+        "private": found["Private_Dirty:"],
+        "file pages": found["Private_Clean:"],
+    }
 
 
 def make_manifest(folder: Path, rows: int) -> Path:
