@@ -42,8 +42,8 @@ def make_jobs(
     from lafs_pipeline.pipelines.parameters import ModelSettings, parse, parse_landmarks, parse_pretraining
     from lafs_pipeline.training.jobs import PretrainJob, RecognitionJob, RunContext
     from lafs_pipeline.training.landmark_warps import LandmarkJob
-    from lafs_pipeline.training.recipe_settings import AdaptSettings
-    from lafs_pipeline.training.recipes import fresh_model
+    from lafs_pipeline.training.recipes.settings import AdaptSettings
+    from lafs_pipeline.training.recipes.starts import fresh_model
     from lafs_pipeline.training.self_supervised import CachedLandmarks
 
     faces = pack_noise(folder / "faces.rec", IMAGES)
@@ -84,10 +84,10 @@ def images_per_second(job: Any) -> float:
     from lafs_pipeline.runtime.metric_loggers import METRICS_FILE, read_metrics
     from lafs_pipeline.training.jobs import train
 
-    before = set(job.place.folder.rglob(METRICS_FILE))
+    before = set(job.context.folder.rglob(METRICS_FILE))
     with contextlib.suppress(Stopped):
         train(job)
-    (path,) = set(job.place.folder.rglob(METRICS_FILE)) - before
+    (path,) = set(job.context.folder.rglob(METRICS_FILE)) - before
     rates = [line["images_per_second"] for line in read_metrics(path)]
     rates = rates[min(LEFT_OUT, len(rates) - 1) :]
     return len(rates) / sum(1 / rate for rate in rates)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lafs_pipeline.models.part_fvit import PartFViT
 from lafs_pipeline.runtime.seeding import derive_seed
-from lafs_pipeline.training.recipe_settings import PretrainSettings
+from lafs_pipeline.training.recipes.settings import PretrainSettings
 from lafs_pipeline.training.stage import MicroBatch
 from lafs_pipeline.views.landmarks import draw_subsets, perturb_landmarks
 

@@ -22,16 +22,16 @@ from lafs_pipeline.models.embedding import Embeddings, flip_sum, map_faces
 from lafs_pipeline.models.landmark_network import MirroredLandmarks
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.runtime.processes import local_device
-from lafs_pipeline.training.automatic import automatic_landmarks, automatic_pretraining
 from lafs_pipeline.training.jobs import RunContext, pretrain, train_recognition
 from lafs_pipeline.training.landmark_warps import train_landmarks
 from lafs_pipeline.training.monitoring.probes import knn_accuracy
-from lafs_pipeline.training.recipe_settings import (
+from lafs_pipeline.training.recipes.automatic import automatic_landmarks, automatic_pretraining
+from lafs_pipeline.training.recipes.settings import (
     PretrainSettings,
     RecognitionSettings,
     WarpTrainingSettings,
 )
-from lafs_pipeline.training.recipes import (
+from lafs_pipeline.training.recipes.starts import (
     fit_recognition,
     forget_transformer,
     fresh_grid_model,

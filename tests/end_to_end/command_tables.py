@@ -44,6 +44,7 @@ RUN_HERE = {
     *("make demo", "make docs", ACTIVATE, EMBED, COMPARE, TWO_PROCESSES, OWN_FILE, MISSING, PACKAGE),
     *(*LEAVES, *TWO_HOSTS, *OWN_FACES, OWN_STUDY, *SERVERS, *ELSEWHERE, "kedro registry list"),
 }
+REAL_FACES = "tests/benchmarks/test_real_faces.py"
 BENCHMARKS, LAUNCH = "tests/benchmarks/test_pretrain_step.py", "tests/runtime/test_launch.py"
 UNLABELED = "tests/end_to_end/test_unlabeled_faces.py"
 REPLAY = "tests/tracking/test_replay.py"
@@ -91,6 +92,15 @@ RUN_ELSEWHERE = {
             *("startup", "views"),
         )
     },
+    **{
+        f"python -m benchmarks.real_faces {words}": f"{REAL_FACES}: test_every_arm_is_in_the_table"
+        for words in (
+            "pack FACES --unlabeled DIR --labeled DIR --people DIR --lfw DIR PAIRS",
+            "run FACES --size gpu --batch-size 128 --epochs 6 --landmark-epochs 10 --processes 12",
+            "table FACES",
+        )
+    },
+    "python -m benchmarks.view_landmarks MODEL FOLDER": f"{REAL_FACES}: test_landmarks_of_zoomed_views",
     "kedro run --params tracking.enabled=false": (
         "tests/hooks/test_tracking.py: test_tracking_can_be_turned_off"
     ),

@@ -16,7 +16,7 @@ from kedro.io import CatalogConfigResolver
 from tests.end_to_end.documents import PROJECT, SHELL, documents, expand
 
 from lafs_pipeline.pipeline_registry import register_pipelines
-from lafs_pipeline.pipelines.parameters import GROUPS, group_settings, parse
+from lafs_pipeline.pipelines.parameters import GROUPS, check, group_settings
 from lafs_pipeline.settings import CONFIG_LOADER_ARGS, ProjectConfigLoader
 
 CONF = PROJECT / "conf"
@@ -145,7 +145,7 @@ def test_parameters_of_a_command(page, command, monkeypatch):
     environment = (re.search(r"--env[= ](\S+)", command) or [None, None])[1]
     values = parameters(environment, given)
     for group in GROUPS:
-        parse(group_settings(group), values[group], group)
+        check(values[group], group)
     files = "".join(path.read_text() for path in (CONF / (environment or "base")).glob("*.yml"))
     for name in given.keys() - GROUPS.keys() - {"seed"}:
         assert f"runtime_params:{name}," in files, f"nothing reads {name}"
@@ -168,7 +168,7 @@ def test_parameters_of_the_text(page, span, of_folder):
         for part in above:
             here = here.setdefault(part, {})
         here[last] = yaml.safe_load(value)
-        parse(kind, values, group)
+        check(values, group)
 
 
 def test_parameters_of_several_groups():

@@ -21,8 +21,8 @@ from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.training.jobs import RunContext
-from lafs_pipeline.training.recipe_settings import AdaptSettings, PretrainSettings, RecognitionSettings
-from lafs_pipeline.training.recipes import forget_transformer
+from lafs_pipeline.training.recipes.settings import AdaptSettings, PretrainSettings, RecognitionSettings
+from lafs_pipeline.training.recipes.starts import forget_transformer
 from lafs_pipeline.training.settings import TrainingSettings, deciding_configuration
 from lafs_pipeline.views.parameters import ViewSettings
 

@@ -23,8 +23,8 @@ from lafs_pipeline.runtime.launch_settings import LaunchSettings
 from lafs_pipeline.sources.open import SourceSettings
 from lafs_pipeline.sources.synthetic.faces import draw_face
 from lafs_pipeline.training.jobs import RunContext, train_recognition
-from lafs_pipeline.training.recipe_settings import RecognitionSettings
-from lafs_pipeline.training.recipes import fresh_model
+from lafs_pipeline.training.recipes.settings import RecognitionSettings
+from lafs_pipeline.training.recipes.starts import fresh_model
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.views.normalize import to_input
 from lafs_pipeline.views.parameters import AugmentationSettings

@@ -8,7 +8,7 @@ from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.models.part_fvit import build_model
 from lafs_pipeline.pipelines.parameters import GROUPS, ModelSettings, check, parse
 from lafs_pipeline.settings import CONFIG_LOADER_ARGS, ProjectConfigLoader
-from lafs_pipeline.training.recipe_settings import (
+from lafs_pipeline.training.recipes.settings import (
     AdaptSettings,
     LandmarkSettings,
     PretrainSettings,

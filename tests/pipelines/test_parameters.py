@@ -4,7 +4,7 @@ import pytest
 
 from lafs_pipeline.pipelines.parameters import group_settings, parse
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.training.recipe_settings import PretrainSettings
+from lafs_pipeline.training.recipes.settings import PretrainSettings
 
 
 def test_nested_values_become_frozen_settings():

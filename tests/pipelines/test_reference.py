@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from docs.reference import pages, parameter_rows
 
-from lafs_pipeline.training.recipe_settings import PretrainSettings
+from lafs_pipeline.training.recipes.settings import PretrainSettings
 
 PROJECT = Path(__file__).parents[2]
 FOLDER = PROJECT / "docs" / "pipelines"

@@ -21,7 +21,7 @@ from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.checkpoints import Checkpoint
 from lafs_pipeline.training.checkpoints.folders import find_trainings
 from lafs_pipeline.training.jobs import PretrainJob, RecognitionJob, RunContext, pretrain, train_recognition
-from lafs_pipeline.training.recipe_settings import PretrainSettings, RecognitionSettings
+from lafs_pipeline.training.recipes.settings import PretrainSettings, RecognitionSettings
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.views.parameters import ViewSettings
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lafs_pipeline.pipelines.parameters import parse_pretraining
-from lafs_pipeline.training.automatic import automatic_landmarks, automatic_pretraining, filled
+from lafs_pipeline.training.recipes.automatic import automatic_landmarks, automatic_pretraining, filled
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@ import torch
 
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.training.recipe_settings import PretrainSettings
-from lafs_pipeline.training.recipes import fresh_landmark_network, fresh_model, pretraining_start
+from lafs_pipeline.training.recipes.settings import PretrainSettings
+from lafs_pipeline.training.recipes.starts import fresh_landmark_network, fresh_model, pretraining_start
 
 NAME = "part_fvit_tiny_patch8_112"
 SIZES = {"num_landmarks": 9, "patch_size": 16, "dim": 16, "depth": 1, "heads": 2, "landmark_width": 0.25}

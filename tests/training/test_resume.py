@@ -15,7 +15,7 @@ from lafs_pipeline.training import checkpoints
 from lafs_pipeline.training.checkpoints import Checkpoint
 from lafs_pipeline.training.checkpoints.folders import configuration_digest, find_trainings
 from lafs_pipeline.training.checkpoints.resume import Start, choose_start, load_start
-from lafs_pipeline.training.recipe_settings import PretrainSettings
+from lafs_pipeline.training.recipes.settings import PretrainSettings
 from lafs_pipeline.training.settings import OPERATIONAL, TrainingSettings, deciding_configuration
 
 STEPS_PER_EPOCH = 4

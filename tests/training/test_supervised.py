@@ -12,7 +12,7 @@ from lafs_pipeline.models.part_fvit import PartFViT
 from lafs_pipeline.objectives.margin import HEADS
 from lafs_pipeline.pipelines.parameters import parse
 from lafs_pipeline.runtime.errors import LafsError
-from lafs_pipeline.training.recipe_settings import AdaptSettings
+from lafs_pipeline.training.recipes.settings import AdaptSettings
 from lafs_pipeline.training.stage import MicroBatch, Progress
 from lafs_pipeline.training.supervised import RecognitionSettings, RecognitionStage
 from lafs_pipeline.views.normalize import to_input

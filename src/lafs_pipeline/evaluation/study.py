@@ -22,8 +22,8 @@ from lafs_pipeline.runtime.files import whole_file
 from lafs_pipeline.training.checkpoints import clear
 from lafs_pipeline.training.checkpoints.folders import DIGITS, configuration_digest, own_folders
 from lafs_pipeline.training.jobs import RunContext, train_recognition
-from lafs_pipeline.training.recipe_settings import PretrainSettings
-from lafs_pipeline.training.recipes import (
+from lafs_pipeline.training.recipes.settings import PretrainSettings
+from lafs_pipeline.training.recipes.starts import (
     AdaptSettings,
     choose_adaptation_faces,
     fit_recognition,
@@ -96,7 +96,7 @@ class Study:
         adapt: the recipe; shots and seed come from the run.
         evaluate: how benchmarks are run.
         store: keeps the embeddings.
-        place: the runs' parent folder, and processes.
+        context: the runs' parent folder, and processes.
         steps: of every adaptation; None keeps the recipe's epochs.
         draw: as in :func:`lafs_pipeline.training.jobs.train_recognition`.
     """
@@ -106,13 +106,13 @@ class Study:
     adapt: AdaptSettings
     evaluate: EvaluateSettings
     store: EmbeddingStore
-    place: RunContext
+    context: RunContext
     steps: int | None
     draw: DrawLandmarks | None = None
 
     def folder(self, run: StudyRun) -> Path:
         """Of a run's trainings and results, by configuration."""
-        return self.place.folder / run.name
+        return self.context.folder / run.name
 
     def start(self, run: StudyRun) -> PartFViT | FViT:
         """The model that a run adapts.
@@ -162,7 +162,7 @@ class Study:
         """
         model = self._adapt(run, loggers) if run.shots else copy.deepcopy(self.start(run))
         found = evaluate_model(
-            model, self.data, self.store, self.evaluate, self.place.launch, self.place.seed
+            model, self.data, self.store, self.evaluate, self.context.launch, self.context.seed
         )
         results = [
             FewShotResult(
@@ -187,12 +187,12 @@ class Study:
 
     def _adapt(self, run: StudyRun, loggers: Sequence[Any]) -> FaceModel:
         options = replace(self.adapt, shots=run.shots)
-        place = replace(self.place, folder=self.folder(run), seed=run.seed, loggers=loggers)
+        context = replace(self.context, folder=self.folder(run), seed=run.seed, loggers=loggers)
         faces = choose_adaptation_faces(self.data.faces, options, run.seed)
         recipe = fit_recognition(options.recognition, len(faces), self.steps)
         start = self.start(run)
         near = getattr(start, "landmark_network", None)
-        return train_recognition(run.name, start, faces, recipe, place, near, self.draw)
+        return train_recognition(run.name, start, faces, recipe, context, near, self.draw)
 
 
 def study_frame(results: Sequence[FewShotResult], faces: str, backbone: str) -> pd.DataFrame:

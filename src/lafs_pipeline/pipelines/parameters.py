@@ -14,7 +14,7 @@ from lafs_pipeline.runtime.settings import setting, settings
 
 if TYPE_CHECKING:
     from lafs_pipeline.models.landmark_network import LandmarkNetwork
-    from lafs_pipeline.training.recipe_settings import LandmarkSettings, PretrainSettings
+    from lafs_pipeline.training.recipes.settings import LandmarkSettings, PretrainSettings
 
 T = TypeVar("T")
 EXAMPLE_IMAGES, EXAMPLE_LANDMARKS = 20_000, 196
@@ -83,10 +83,10 @@ GROUPS = {
     "export": f"{__name__}:ExportSettings",
     "launch": "lafs_pipeline.runtime.launch_settings:LaunchSettings",
     "model": f"{__name__}:ModelSettings",
-    "landmarks": "lafs_pipeline.training.recipe_settings:LandmarkSettings",
+    "landmarks": "lafs_pipeline.training.recipes.settings:LandmarkSettings",
     "landmark_quality": "lafs_pipeline.evaluation.settings:LandmarkQualitySettings",
-    "pretrain": "lafs_pipeline.training.recipe_settings:PretrainSettings",
-    "adapt": "lafs_pipeline.training.recipe_settings:AdaptSettings",
+    "pretrain": "lafs_pipeline.training.recipes.settings:PretrainSettings",
+    "adapt": "lafs_pipeline.training.recipes.settings:AdaptSettings",
     "evaluate": "lafs_pipeline.evaluation.settings:EvaluateSettings",
     "report": f"{__name__}:ReportSettings",
     "study": "lafs_pipeline.evaluation.settings:StudySettings",
@@ -128,7 +128,7 @@ def parse_pretraining(
     Raises:
         LafsError: as :func:`parse`.
     """
-    from lafs_pipeline.training.recipe_settings import PretrainSettings
+    from lafs_pipeline.training.recipes.settings import PretrainSettings
 
     landmarks = EXAMPLE_LANDMARKS if network is None else network.sizes["num_landmarks"]
     return parse(PretrainSettings, _with_numbers(values, "pretrain", images, landmarks), "pretrain")
@@ -144,7 +144,7 @@ def parse_landmarks(values: dict[str, Any], images: int) -> "LandmarkSettings":
     Raises:
         LafsError: as :func:`parse`.
     """
-    from lafs_pipeline.training.recipe_settings import LandmarkSettings
+    from lafs_pipeline.training.recipes.settings import LandmarkSettings
 
     return parse(LandmarkSettings, _with_numbers(values, "landmarks", images), "landmarks")
 
@@ -165,7 +165,12 @@ def _with_numbers(
 def _filled(
     values: dict[str, Any], group: str, images: int, landmarks: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    from lafs_pipeline.training.automatic import automatic_landmarks, automatic_pretraining, filled, given
+    from lafs_pipeline.training.recipes.automatic import (
+        automatic_landmarks,
+        automatic_pretraining,
+        filled,
+        given,
+    )
 
     if group == "pretrain":
         batch_size, epochs = given(values, "training.batch_size"), given(values, "training.epochs")

@@ -11,7 +11,7 @@ from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.reporting.pictures import pixels
 from lafs_pipeline.runtime.seeding import derive_seed, random_generator
-from lafs_pipeline.training.recipe_settings import PretrainSettings
+from lafs_pipeline.training.recipes.settings import PretrainSettings
 from lafs_pipeline.training.stage import MicroBatch, Progress
 from lafs_pipeline.training.view_landmarks import augment_landmarks, predict_landmarks
 from lafs_pipeline.views.normalize import to_input

@@ -84,7 +84,7 @@ class Job(Protocol):
         model: the start, with a `family` and `sizes`.
         manifest: the training faces.
         options: the recipe, with a `training`.
-        place: where it runs.
+        context: where it runs.
         result: where the trained model stands among a checkpoint's weights.
     """
 
@@ -92,7 +92,7 @@ class Job(Protocol):
     model: Any
     manifest: pd.DataFrame
     options: Any
-    place: RunContext
+    context: RunContext
     result: ClassVar[str]
 
     def stage(self) -> Stage:
@@ -109,7 +109,7 @@ class PretrainJob:
     model: PartFViT | FViT
     manifest: pd.DataFrame
     options: PretrainSettings
-    place: RunContext
+    context: RunContext
     landmarks: CachedLandmarks | None
     draw: DrawViews | None = None
     name: ClassVar[str] = SelfSupervisedStage.name
@@ -117,7 +117,7 @@ class PretrainJob:
 
     def stage(self) -> SelfSupervisedStage:
         """Student, teacher and center at the start."""
-        plan, seed = _plan(self), self.place.seed
+        plan, seed = _plan(self), self.context.seed
         torch.manual_seed(derive_seed(seed, self.name, "weights"))
         return SelfSupervisedStage(
             copy.deepcopy(self.model),
@@ -130,13 +130,13 @@ class PretrainJob:
 
     def _show_views(self, epoch: int) -> np.ndarray:
         network = getattr(self.model, "landmark_network", None)
-        return self.draw(self.manifest.head(1), network, self.options, self.place.seed, epoch)
+        return self.draw(self.manifest.head(1), network, self.options, self.context.seed, epoch)
 
     def samples(self) -> PretrainSamples:
         """The views of all faces."""
         on_device = processes.local_device().type == "cuda"
         return PretrainSamples(
-            FaceImages(self.manifest), self.options, self.place.seed, on_device, self.landmarks
+            FaceImages(self.manifest), self.options, self.context.seed, on_device, self.landmarks
         )
 
 
@@ -148,21 +148,21 @@ class RecognitionJob:
     model: FaceModel
     manifest: pd.DataFrame
     options: RecognitionSettings
-    place: RunContext
+    context: RunContext
     reference: LandmarkNetwork | None
     draw: DrawLandmarks | None = None
     result: ClassVar[str] = "recognizer.model."
 
     def stage(self) -> RecognitionStage:
         """Model and class matrix at the start."""
-        torch.manual_seed(derive_seed(self.place.seed, self.name, "weights"))
+        torch.manual_seed(derive_seed(self.context.seed, self.name, "weights"))
         return RecognitionStage(
             self.name,
             copy.deepcopy(self.model),
             len(identity_labels(self.manifest)[1]),
             self.options,
             copy.deepcopy(self.reference),
-            identity_probe(self.manifest, self.options.probe_images, self.place.seed),
+            identity_probe(self.manifest, self.options.probe_images, self.context.seed),
             self.draw,
         )
 
@@ -170,14 +170,14 @@ class RecognitionJob:
         """All faces with their labels."""
         augmentation = SupervisedAugmentation(self.options.augmentation)
         labels, _ = identity_labels(self.manifest)
-        return RecognitionSamples(FaceImages(self.manifest), labels, augmentation, self.place.seed)
+        return RecognitionSamples(FaceImages(self.manifest), labels, augmentation, self.context.seed)
 
 
 def pretrain(
     model: PartFViT | FViT,
     manifest: pd.DataFrame,
     options: PretrainSettings,
-    place: RunContext,
+    context: RunContext,
     landmarks: Embeddings | None = None,
     draw: DrawViews | None = None,
 ) -> PartFViT | FViT:
@@ -187,7 +187,7 @@ def pretrain(
         model: the start; its landmark network, if any, stays frozen.
         manifest: the training faces; labeled ones among them serve the probe alone.
         options: the recipe.
-        place: where it runs.
+        context: where it runs.
         landmarks: of the faces, from the landmarks pipeline; read where `options.landmarks` is cached.
         draw: draws the views of an epoch for the metric loggers; None shows none.
 
@@ -199,7 +199,7 @@ def pretrain(
     """
     cached = options.with_landmarks() and options.landmarks == "cached"
     found = CachedLandmarks.of(manifest, landmarks) if cached else None
-    return train(PretrainJob(model, manifest, options, place, found, draw))
+    return train(PretrainJob(model, manifest, options, context, found, draw))
 
 
 def train_recognition(
@@ -207,7 +207,7 @@ def train_recognition(
     model: FaceModel,
     manifest: pd.DataFrame,
     options: RecognitionSettings,
-    place: RunContext,
+    context: RunContext,
     reference: LandmarkNetwork | None = None,
     draw: DrawLandmarks | None = None,
 ) -> FaceModel:
@@ -216,7 +216,7 @@ def train_recognition(
     Returns:
         The trained model, in eval mode on the CPU.
     """
-    return train(RecognitionJob(name, model, manifest, options, place, reference, draw))
+    return train(RecognitionJob(name, model, manifest, options, context, reference, draw))
 
 
 def train(job: Job) -> nn.Module:
@@ -236,7 +236,7 @@ def train(job: Job) -> nn.Module:
 
 def _planned(job: Job) -> LaunchSettings:
     """The launch with a number of processes that can share the batch."""
-    wanted, training = job.place.launch, job.options.training
+    wanted, training = job.context.launch, job.options.training
     if given_ranks() is not None:
         return wanted
     devices = max(1, torch.cuda.device_count())
@@ -256,17 +256,17 @@ def _planned(job: Job) -> LaunchSettings:
 
 def train_alone(job: Job) -> Path:
     """Train in this process, while no other training may use the folder, which is returned."""
-    place, training, stage = job.place, job.options.training, job.stage()
+    context, training, stage = job.context, job.options.training, job.stage()
     configuration = _configuration(job) if processes.is_main() else {}
-    start = choose_start(place.folder, job.name, configuration, training.resume)
+    start = choose_start(context.folder, job.name, configuration, training.resume)
     run = Run(
         start.folder,
-        place.seed,
+        context.seed,
         start.configuration,
-        place.loggers,
+        context.loggers,
         processes.local_device(),
         start.extended,
-        place.run_id,
+        context.run_id,
     )
     with held_alone(run.folder) if processes.is_main() else nullcontext():
         Trainer(stage, job.samples(), training, run).train()
@@ -278,7 +278,7 @@ def _configuration(job: Job) -> dict[str, Any]:
     reference = getattr(job, "reference", None)
     return {
         "stage": job.name,
-        "seed": job.place.seed,
+        "seed": job.context.seed,
         "settings": deciding_configuration(job.options),
         "model": {"family": job.model.family, **job.model.sizes, "weights": model_digest(job.model)},
         "data": fingerprint(job.manifest),
@@ -289,5 +289,5 @@ def _configuration(job: Job) -> dict[str, Any]:
 def _plan(job: Job) -> StepBatches:
     training = job.options.training
     return StepBatches(
-        len(job.manifest), training.batch_size, training.accumulation, training.epochs, job.place.seed
+        len(job.manifest), training.batch_size, training.accumulation, training.epochs, job.context.seed
     )

@@ -27,7 +27,7 @@ from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.training.jobs import RunContext, train
 from lafs_pipeline.training.loading import FaceSamples
 from lafs_pipeline.training.parameter_groups import decay_groups
-from lafs_pipeline.training.recipe_settings import WarpTrainingSettings
+from lafs_pipeline.training.recipes.settings import WarpTrainingSettings
 from lafs_pipeline.training.stage import Losses, MicroBatch, Progress
 from lafs_pipeline.views.device import parameter_arrays, render_batch
 from lafs_pipeline.views.normalize import to_input
@@ -176,7 +176,7 @@ class LandmarkJob:
     model: LandmarkNetwork
     manifest: pd.DataFrame
     options: WarpTrainingSettings
-    place: RunContext
+    context: RunContext
     name: ClassVar[str] = LandmarkStage.name
     result: ClassVar[str] = "average.module."
 
@@ -190,17 +190,17 @@ class LandmarkJob:
             FaceImages(self.manifest),
             mesh_landmarks(self.model.sizes["num_landmarks"]).numpy(),
             self.options.warp,
-            self.place.seed,
+            self.context.seed,
             on_device=processes.local_device().type == "cuda",
         )
 
 
 def train_landmarks(
-    network: LandmarkNetwork, manifest: pd.DataFrame, options: WarpTrainingSettings, place: RunContext
+    network: LandmarkNetwork, manifest: pd.DataFrame, options: WarpTrainingSettings, context: RunContext
 ) -> LandmarkNetwork:
     """Train a landmark network on faces without labels.
 
     Returns:
         The moving average of the network, in eval mode on the CPU.
     """
-    return train(LandmarkJob(network, manifest, options, place))
+    return train(LandmarkJob(network, manifest, options, context))

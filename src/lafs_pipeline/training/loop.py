@@ -26,7 +26,7 @@ from lafs_pipeline.training.checkpoints.writer import CheckpointWriter
 from lafs_pipeline.training.loading import Samples, loaded
 from lafs_pipeline.training.monitoring.health import SkippedSteps
 from lafs_pipeline.training.monitoring.meter import Meter
-from lafs_pipeline.training.pace import Pace
+from lafs_pipeline.training.monitoring.pace import Pace
 from lafs_pipeline.training.sampling import StepBatches
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.stage import Progress, Stage

@@ -29,7 +29,7 @@ from lafs_pipeline.training.loading import FaceSamples
 from lafs_pipeline.training.monitoring.health import entropy_warning, spread_warning
 from lafs_pipeline.training.monitoring.probes import IdentityProbe
 from lafs_pipeline.training.parameter_groups import decay_groups
-from lafs_pipeline.training.recipe_settings import PretrainSettings
+from lafs_pipeline.training.recipes.settings import PretrainSettings
 from lafs_pipeline.training.schedules import cosine_schedule, linear_schedule
 from lafs_pipeline.training.stage import Losses, MicroBatch, Progress
 from lafs_pipeline.training.view_landmarks import (

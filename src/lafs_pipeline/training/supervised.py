@@ -26,7 +26,7 @@ from lafs_pipeline.training.loading import FaceSamples
 from lafs_pipeline.training.monitoring.health import spread_warning
 from lafs_pipeline.training.monitoring.probes import IdentityProbe
 from lafs_pipeline.training.parameter_groups import freeze, layer_decay_groups
-from lafs_pipeline.training.recipe_settings import RecognitionSettings
+from lafs_pipeline.training.recipes.settings import RecognitionSettings
 from lafs_pipeline.training.stage import Losses, MicroBatch, Progress
 from lafs_pipeline.views.normalize import to_input
 from lafs_pipeline.views.supervised import SupervisedAugmentation, mixup

@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 
 def choose_shots(faces: pd.DataFrame, parameters: dict[str, Any], seed: int) -> pd.DataFrame:
     """The labeled faces that adaptation may see; none where no training face has a label."""
-    from lafs_pipeline.training.recipe_settings import AdaptSettings
-    from lafs_pipeline.training.recipes import choose_adaptation_faces
+    from lafs_pipeline.training.recipes.settings import AdaptSettings
+    from lafs_pipeline.training.recipes.starts import choose_adaptation_faces
 
     options = parse(AdaptSettings, parameters, "adapt")
     train = faces[faces["split"] == "train"]
@@ -46,8 +46,8 @@ def adapt_models(
     from lafs_pipeline.pipelines.run_context import run_context
     from lafs_pipeline.reporting.landmarks import landmarks_picture
     from lafs_pipeline.training.jobs import train_recognition
-    from lafs_pipeline.training.recipe_settings import AdaptSettings
-    from lafs_pipeline.training.recipes import fit_recognition
+    from lafs_pipeline.training.recipes.settings import AdaptSettings
+    from lafs_pipeline.training.recipes.starts import fit_recognition
 
     options = parse(AdaptSettings, parameters, "adapt")
     if shots.empty:
@@ -58,10 +58,10 @@ def adapt_models(
     models = {}
     for name, load in (backbones | timm).items():
         stage = f"adapt_{name}"
-        place = run_context(stage, checkpoints, seed, launch)
+        context = run_context(stage, checkpoints, seed, launch)
         start = load()
         near = getattr(start, "landmark_network", None)
-        models[name] = train_recognition(stage, start, shots, recipe, place, near, landmarks_picture)
+        models[name] = train_recognition(stage, start, shots, recipe, context, near, landmarks_picture)
     return models
 
 
@@ -84,7 +84,7 @@ def probe(
     from lafs_pipeline.evaluation.settings import EvaluateSettings
     from lafs_pipeline.models.methods import STAGE1
     from lafs_pipeline.runtime.launch_settings import LaunchSettings
-    from lafs_pipeline.training.recipe_settings import AdaptSettings
+    from lafs_pipeline.training.recipes.settings import AdaptSettings
 
     options = parse(AdaptSettings, parameters, "adapt")
     gallery, queries = choose_probe_faces(faces, shots, options.probe_identities, seed)

@@ -36,7 +36,7 @@ def train_landmarks(
     from lafs_pipeline.reporting.landmarks import landmarks_picture
     from lafs_pipeline.training.jobs import train_recognition
     from lafs_pipeline.training.landmark_warps import train_landmarks
-    from lafs_pipeline.training.recipes import fresh_model
+    from lafs_pipeline.training.recipes.starts import fresh_model
 
     model = parse(ModelSettings, model_parameters, "model")
     train = faces[faces["split"] == "train"]
@@ -46,11 +46,14 @@ def train_landmarks(
         return {STAGE1: stage1}, stage1.landmark_network
     if options.method == "warps":
         start = fresh_model(model.name, model.sizes | {"landmark_coordinates": "free"}, seed)
-        place = run_context("landmarks", checkpoints, seed, launch)
-        return {}, train_landmarks(start.landmark_network, train, options.warps, place)
-    start, place = fresh_model(model.name, model.sizes, seed), run_context(STAGE1, checkpoints, seed, launch)
+        context = run_context("landmarks", checkpoints, seed, launch)
+        return {}, train_landmarks(start.landmark_network, train, options.warps, context)
+    start, context = (
+        fresh_model(model.name, model.sizes, seed),
+        run_context(STAGE1, checkpoints, seed, launch),
+    )
     labeled = train[train["identity"].notna()]
-    stage1 = train_recognition(STAGE1, start, labeled, options.recognition, place, draw=landmarks_picture)
+    stage1 = train_recognition(STAGE1, start, labeled, options.recognition, context, draw=landmarks_picture)
     stage1.landmark_network.provenance = stage1.provenance
     return {STAGE1: stage1}, stage1.landmark_network
 
@@ -106,7 +109,7 @@ def measure_quality(
     from lafs_pipeline.evaluation.landmarks.quality import compare_landmarks
     from lafs_pipeline.evaluation.settings import LandmarkQualitySettings
     from lafs_pipeline.reporting.landmarks import plot_landmarks
-    from lafs_pipeline.training.recipes import fresh_landmark_network
+    from lafs_pipeline.training.recipes.starts import fresh_landmark_network
 
     options = parse(LandmarkQualitySettings, parameters, "landmark_quality")
     networks = {"before": fresh_landmark_network(network.sizes, seed), "after": network}

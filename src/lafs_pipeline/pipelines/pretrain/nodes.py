@@ -36,7 +36,7 @@ def pretrain_backbones(
     from lafs_pipeline.pipelines.run_context import run_context
     from lafs_pipeline.reporting.views import views_picture
     from lafs_pipeline.training.jobs import pretrain
-    from lafs_pipeline.training.recipes import forget_transformer, fresh_model, pretraining_start
+    from lafs_pipeline.training.recipes.starts import forget_transformer, fresh_model, pretraining_start
 
     train = faces[faces["split"] == "train"]
     options = parse_pretraining(parameters, len(train), network)
@@ -45,8 +45,8 @@ def pretrain_backbones(
     for method, recipe in options.recipes().items():
         logger.info("pretrain: %s", method)
         start = pretraining_start(model.name, model.sizes, seed, network, recipe)
-        place = run_context(f"pretrain_{method}", checkpoints, seed, launch)
-        teachers[method] = pretrain(start, train, recipe, place, landmarks, views_picture)
+        context = run_context(f"pretrain_{method}", checkpoints, seed, launch)
+        teachers[method] = pretrain(start, train, recipe, context, landmarks, views_picture)
     like = teachers[GRID] if network is None else fresh_model(model.name, model.sizes, seed, network)
     return {SCRATCH: forget_transformer(like, seed), **teachers}
 

@@ -41,7 +41,7 @@ def pretrain_variants(
     from lafs_pipeline.pipelines.run_context import run_context
     from lafs_pipeline.reporting.views import views_picture
     from lafs_pipeline.training.jobs import pretrain
-    from lafs_pipeline.training.recipes import pretraining_start
+    from lafs_pipeline.training.recipes.starts import pretraining_start
 
     train = faces[faces["split"] == "train"]
     options = parse_pretraining(parameters, len(train), network)
@@ -52,8 +52,8 @@ def pretrain_variants(
         if name in pretrained:
             continue
         start = pretraining_start(model.name, model.sizes, seed, network, recipe)
-        place = run_context(f"pretrain_{name}", checkpoints, seed, launch)
-        backbones[name] = pretrain(start, train, recipe, place, landmarks, views_picture)
+        context = run_context(f"pretrain_{name}", checkpoints, seed, launch)
+        backbones[name] = pretrain(start, train, recipe, context, landmarks, views_picture)
     return backbones
 
 
@@ -80,7 +80,7 @@ def run_study(
     from lafs_pipeline.reporting.landmarks import landmarks_picture
     from lafs_pipeline.tracking.child_runs import child_run
     from lafs_pipeline.tracking.metric_logger import active_loggers
-    from lafs_pipeline.training.recipe_settings import AdaptSettings
+    from lafs_pipeline.training.recipes.settings import AdaptSettings
 
     options = parse(StudySettings, study_parameters, "study")
     pretrained = leading_pretrained(backbones)
@@ -96,7 +96,7 @@ def run_study(
         adapt=parse(AdaptSettings, adapt_parameters, "adapt"),
         evaluate=parse(EvaluateSettings, evaluate_parameters, "evaluate"),
         store=store,
-        place=run_context("study", checkpoints, seed, launch),
+        context=run_context("study", checkpoints, seed, launch),
         steps=options.steps,
         draw=landmarks_picture,
     )

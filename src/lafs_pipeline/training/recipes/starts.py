@@ -13,7 +13,7 @@ from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.part_fvit import FViT, PartFViT, build_model
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import derive_seed
-from lafs_pipeline.training.recipe_settings import AdaptSettings, PretrainSettings, RecognitionSettings
+from lafs_pipeline.training.recipes.settings import AdaptSettings, PretrainSettings, RecognitionSettings
 
 
 def fresh_model(

@@ -1,0 +1,1 @@
+"""What a training is made of and starts from; settings are read without torch."""
