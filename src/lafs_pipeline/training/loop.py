@@ -292,7 +292,9 @@ class Trainer:
     def _log(self, loggers: Sequence[MetricLogger], metrics: dict[str, float], done: int) -> None:
         for metric_logger in loggers if metrics else ():
             metric_logger.log(metrics, done, done * self.settings.batch_size)
-        if processes.is_main() and (warning := self.stage.diagnose(metrics, self._progress(done))):
+        if not done or not processes.is_main():
+            return
+        if warning := self.stage.diagnose(metrics, self._progress(done)):
             advice = warning.partition(": ")[2]
             if advice not in self._advice_given:
                 logger.warning("%s, step %d: %s", self.stage.name, done, warning)
