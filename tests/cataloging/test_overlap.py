@@ -105,7 +105,7 @@ def parts(tmp_path):
     bench = make_people(tmp_path / "bench", {"Xi": 0, "Yo": 7})
     stolen = decode_image((bench / "Yo/Yo_0002.jpg").read_bytes())
     (train / "Bo/stolen.jpg").write_bytes(encode_jpeg(stolen, 60))
-    (tmp_path / "pairs.txt").write_text("1\t1\nXi\t1\t2\nXi\t1\tYo\t2\n")
+    (tmp_path / "pairs.txt").write_text("2\t1\nXi\t1\t2\nXi\t1\tYo\t2\nYo\t2\t3\nXi\t2\tYo\t2\n")
     benchmark = BenchmarkSettings(
         kind="pairs_txt", path=str(bench), pairs_file=str(tmp_path / "pairs.txt"), aligned=True
     )
@@ -122,7 +122,7 @@ def test_catalogs_leave_out_what_is_asked(tmp_path, parts, rule, left):
     ]
     assert (found.manifest["split"] == "train").sum() == left
     assert len(found.rejected) == 10 - left
-    assert len(found.pairs) == 2
+    assert len(found.pairs) == 4
 
 
 def test_nothing_left_for_training(tmp_path, parts):

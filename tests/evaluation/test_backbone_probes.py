@@ -89,4 +89,4 @@ def test_without_queries_the_table_is_empty_and_says_why(faces, tmp_path, caplog
     table = probe_backbones({"a": Blind()}, gallery, queries, EmbeddingStore(tmp_path), OPTIONS, ALONE)
     assert list(table.columns) == COLUMNS
     assert table.empty
-    assert "no images beside their shots" in caplog.text
+    assert "no labeled identity has images beside those of the adaptation" in caplog.text

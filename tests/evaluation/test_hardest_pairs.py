@@ -145,7 +145,7 @@ def templates(tmp_path_factory):
     data = BenchmarkData(faces=found["manifest"], **tables)
     faces = FaceImages(data.faces)
     pixels = torch.from_numpy(np.stack([faces[place] for place in range(len(faces))]))
-    return data, dict(zip(faces.keys, Pixels()(to_input(pixels)).numpy(), strict=True))
+    return data, dict(zip(data.faces["key"], Pixels()(to_input(pixels)).numpy(), strict=True))
 
 
 def test_a_model_s_errors_on_templates(tmp_path, templates):

@@ -146,7 +146,7 @@ def test_must_does_not_start_anew(folder):
     for path in (start.folder / "step-00000008").iterdir():
         path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(
-        LafsError, match=r"must, but .* holds no whole checkpoint of pretrain; set it to auto"
+        LafsError, match=r"must, but .* holds no whole checkpoint of pretrain; set training.resume to auto"
     ):
         load_start(choose(folder, "must"), "pretrain", "must")
 
