@@ -214,7 +214,7 @@ def test_the_table_takes_the_models_that_are_there(tmp_path):
     found = run(tmp_path, HELD_OUT, DRAWN, names=("mine", "lafs", "grid"))
     assert found["benchmarks"]["model"].unique().tolist() == ["grid", "lafs", "mine"]
     labels = [text.get_text().split(":")[0] for text in found["roc_plot"].axes[0].get_legend().get_texts()]
-    assert labels == ["grid", "LAFS", "mine"]
+    assert labels == ["grid", "LAFS", "mine", "chance"]
 
 
 def test_without_face_models_the_table_is_empty_and_says_why(tmp_path, caplog):
