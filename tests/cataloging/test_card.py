@@ -32,7 +32,7 @@ def found(tmp_path_factory) -> Catalog:
         "drawn": SourceSettings(kind="synthetic", identities=8, images_per_identity=3),
         "loose": SourceSettings(path=str(folder / "loose"), aligned=True, channel_order="bgr"),
     }
-    benchmarks = {"held": BenchmarkSettings(source="drawn", identities=2, pairs=4, folds=1)}
+    benchmarks = {"held": BenchmarkSettings(source="drawn", identities=2, pairs=4, folds=2)}
     return catalog_faces(CatalogSettings(sources=sources, benchmarks=benchmarks), 0, folder / "stores")
 
 

@@ -48,7 +48,7 @@ def study(tmp_path_factory) -> Study:
         adapt=AdaptSettings(shots=3),
         evaluate=EvaluateSettings(workers=0, resamples=0),
         store=EmbeddingStore(folder / "embeddings"),
-        place=RunContext(folder / "study", 0, launch=LaunchSettings(processes=1)),
+        context=RunContext(folder / "study", 0, launch=LaunchSettings(processes=1)),
         steps=7,
     )
 
@@ -171,7 +171,7 @@ def test_without_shots_the_start_is_benchmarked_as_it_is(study):
     for seed in (0, 1):
         (result,) = study.execute(StudyRun("lafs", 0, seed), loggers=[])
         (expected,) = evaluate_model(
-            study.backbones["lafs"], study.data, study.store, study.evaluate, study.place.launch, seed
+            study.backbones["lafs"], study.data, study.store, study.evaluate, study.context.launch, seed
         )
         np.testing.assert_array_equal(result.fold_accuracy, expected.fold_accuracy)
         assert study.finished(StudyRun("lafs", 0, seed)) == [result]
@@ -185,7 +185,7 @@ def test_settings_that_cannot_change_the_result_do_not_repeat_an_adaptation(stud
     short = replace(
         study,
         adapt=AdaptSettings(recognition=RecognitionSettings(training=training, probe_images=0)),
-        place=replace(study.place, folder=tmp_path),
+        context=replace(study.context, folder=tmp_path),
         steps=None,
     )
 
@@ -200,7 +200,7 @@ def test_settings_that_cannot_change_the_result_do_not_repeat_an_adaptation(stud
     harmless = {"workers": 2, "log_every": 3, "max_minutes": 5.0, "checkpoint_every": 7, "resume": "must"}
     assert with_training(**harmless).finished(run) == results
     assert (
-        replace(short, place=replace(short.place, launch=LaunchSettings(processes=2))).finished(run)
+        replace(short, context=replace(short.context, launch=LaunchSettings(processes=2))).finished(run)
         == results
     )
     other = with_training(learning_rate=1e-3)

@@ -10,6 +10,7 @@ from typing import Any
 
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
+from kedro_datasets.pandas import CSVDataset
 
 from lafs_pipeline.datasets.manifest_dataset import ManifestDataset
 from lafs_pipeline.pipelines import cataloging
@@ -33,7 +34,8 @@ def main(folder: str, identities: str, deadly: str | None = None) -> None:
     pipeline = cataloging.create_pipeline().to_nodes("remove_unused_stores")
     datasets: dict[str, Any] = {f"params:{name}": MemoryDataset(value) for name, value in parameters.items()}
     for name in pipeline.all_outputs():
-        datasets[name] = ManifestDataset(filepath=f"{folder}/{name}.parquet")
+        kind, suffix = (CSVDataset, "csv") if name == "stores" else (ManifestDataset, "parquet")
+        datasets[name] = kind(filepath=f"{folder}/{name}.{suffix}")
     if deadly:
         datasets[deadly] = DeadlyDataset()
     SequentialRunner().run(pipeline, DataCatalog(datasets))

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from lafs_pipeline.training import pace
+from lafs_pipeline.training.monitoring import pace
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,9 @@ def test_a_group_that_is_restarted_is_not_refused_before_its_first_checkpoint(fo
 
 
 def test_must_does_not_start_anew(folder):
-    with pytest.raises(LafsError, match=r"must, but .* holds no pretrain training; set training.resume to auto"):
+    with pytest.raises(
+        LafsError, match=r"must, but .* holds no pretrain training; set training.resume to auto"
+    ):
         choose(folder, "must")
     start = train(choose(folder), 8)
     with pytest.raises(LafsError, match=r"finished pretrain training \(step 8 of 8\).*seed \(0 -> 1\)"):
