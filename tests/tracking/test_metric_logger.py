@@ -89,7 +89,7 @@ def test_a_server_that_dies_and_never_comes_back_costs_one_warning(server, tmp_p
     address = server.uri.replace("//", "//somebody:secret@")
 
     def die():
-        until(lambda: history(server.database, run_id, "pretrain/loss"))
+        until(lambda: history(server.database, run_id, "pretrain/knn_accuracy"))  # the probe before training
         server.stop()
 
     trained = train(tmp_path / "a", MlflowLogger(address, run_id, "pretrain"), event=die)
@@ -109,7 +109,8 @@ def test_a_server_that_dies_and_never_comes_back_costs_one_warning(server, tmp_p
     assert len(warnings(caplog)) == 1
 
     server.start()
-    assert 0 < len(history(server.database, run_id, "pretrain/loss")) < 16
+    assert history(server.database, run_id, "pretrain/knn_accuracy")
+    assert len(history(server.database, run_id, "pretrain/loss")) < 16
     (first,) = replay(tmp_path / "a", server.uri)
     (second,) = replay(tmp_path / "a", server.uri)
     assert history(server.database, run_id, "pretrain/loss") == written(tmp_path / "a", "loss")
