@@ -1,5 +1,7 @@
 """What the tests share."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,10 @@ SHARED_RUNS = ("smoke", "cataloged")
 """Fixtures that take a whole run: tests that use one of them stay in one process."""
 LONGEST_FIRST = ("end_to_end", "hooks", "runtime", "training")
 """Folders whose tests start first, so that no process is left alone with them at the end."""
+
+
+os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+"""As in an activated environment, however the tests were started: advice names programs as they must be typed."""
 
 
 @pytest.hookimpl(tryfirst=True)
