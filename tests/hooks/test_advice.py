@@ -3,6 +3,7 @@
 import ast
 import logging
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -119,6 +120,18 @@ def test_commands_are_named_with_what_this_run_was_started_with(monkeypatch):
     assert TRAINING.sub("", "training.py, training.folders, a.training.epochs") == (
         "training.py, training.folders, a.training.epochs"
     )
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_programs_are_named_as_they_can_be_typed(monkeypatch, tmp_path, active):
+    tool = tmp_path / "env/bin/kedro"
+    tool.parent.mkdir(parents=True)
+    tool.touch(mode=0o755)
+    monkeypatch.setattr(sys, "executable", str(tool.with_name("python")))
+    monkeypatch.setenv("PATH", str(tool.parent if active else tmp_path))
+    monkeypatch.chdir(tmp_path)
+    said = advice.complete("open it with kedro mlflow ui, not kedroid run")
+    assert said == f"open it with {'' if active else 'env/bin/'}kedro mlflow ui, not kedroid run"
 
 
 def test_values_that_a_configuration_leaves_open_are_named_with_the_way_to_give_them():

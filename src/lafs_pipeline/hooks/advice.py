@@ -62,7 +62,8 @@ def program(name: str) -> str:
     own = Path(sys.executable).with_name(name)
     if shutil.which(name) is not None or not own.exists():
         return name
-    return shlex.quote(os.path.relpath(own) if own.is_relative_to(Path.cwd()) else str(own))
+    below = own.is_relative_to(Path.cwd()) and own.parent != Path.cwd()
+    return shlex.quote(os.path.relpath(own) if below else str(own))
 
 
 def _kept(arguments: list[str]) -> Iterator[str]:
