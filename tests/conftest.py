@@ -15,7 +15,7 @@ LONGEST_FIRST = ("end_to_end", "hooks", "runtime", "training")
 
 
 os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-"""As in an activated environment, however the tests were started: advice names programs as they must be typed."""
+"""As in an activated environment: advice names programs as they must be typed."""
 
 
 @pytest.hookimpl(tryfirst=True)
