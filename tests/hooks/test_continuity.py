@@ -110,7 +110,7 @@ def test_a_stopped_run_goes_on_as_the_same_run(kedro_run, data, runs):
     for steps_done in (1, 2):
         stopped = kedro_run(data, *limited)
         assert stopped.finish() == STOPPED_STATUS
-        reason = f"pretrain stopped at step {steps_done} of 4 (training.max_minutes of 0.0001)"
+        reason = f"pretrain_lafs stopped at step {steps_done} of 4 (training.max_minutes of 0.0001)"
         assert reason in stopped.stderr.splitlines()[-1]
         assert "Traceback" not in stopped.stdout + stopped.stderr
         assert stopped.stdout.count("stopped at step") == 0
@@ -179,7 +179,7 @@ def test_two_ranks_that_are_killed_and_terminated_finish_as_the_same_run(kedro_r
     os.kill(terminated.process.pid, signal.SIGTERM)
     assert terminated.finish() == STOPPED_STATUS
     reason = re.search(
-        r"pretrain stopped at step (\d+) of 60 \(SIGTERM\)", terminated.stderr.splitlines()[-1]
+        r"pretrain_lafs stopped at step (\d+) of 60 \(SIGTERM\)", terminated.stderr.splitlines()[-1]
     )
     step = int(reason[1])
     assert max(path.name for path in parent.glob("*/step-*")) == f"step-{step:08d}"
