@@ -23,7 +23,7 @@ from lafs_pipeline.runtime.files import local_path
 
 PARAMETER = "params:"
 REFUSED_RUNNER = re.compile("ThreadRunner|ParallelRunner")
-SHOWN_WHERE_THERE = ("earlier_study_runs",)
+SHOWN_WHERE_THERE = ("earlier_study_runs", "landmark_quality")
 LANDMARKS = {"landmark_network", "landmarks", "landmark_overlay_plot"}
 MOVED = {"packed_faces": "stores"}
 """Files named by `paths` in version 0.1, and the folders that are there now."""
