@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from docs.reference import parameter_rows
 from kedro.framework.startup import bootstrap_project
+from mlflow.cli import cli as mlflow_cli
 
 from lafs_pipeline.commands.__main__ import _parser
 from lafs_pipeline.hooks.advice import RECIPES, TRAINING, Advice, WholeAdvice, advice
@@ -79,6 +81,10 @@ def test_pipelines_commands_targets_and_variables_that_messages_name_exist():
         with pytest.raises(SystemExit) as ended:
             _parser().parse_args([command, "--help"])
         assert ended.value.code == 0
+    commands = found(r"(?<!kedro )\bmlflow (db \w+|migrate-filestore)\b")
+    assert commands == {"db upgrade", "migrate-filestore"}
+    for command in commands:
+        assert CliRunner().invoke(mlflow_cli, [*command.split(), "--help"]).exit_code == 0
     makefile = (PROJECT / "Makefile").read_text()
     targets = found(r"\bmake ([a-z]+-[a-z]+)\b")
     assert "clean-data" in targets

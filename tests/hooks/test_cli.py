@@ -1,0 +1,50 @@
+"""Commands of Kedro that cannot work say why in one message."""
+
+import importlib.util
+
+import pytest
+from click.testing import CliRunner
+from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.cli.utils import find_run_command
+
+from lafs_pipeline.cli import cli, jupyter, run
+
+
+@pytest.mark.parametrize("name", ["FooRunner", "no.such.Runner", "pathlib.Path", "pathlib.sep", "."])
+def test_an_unknown_runner(name):
+    ended = CliRunner().invoke(cli, ["run", f"--runner={name}"])
+    assert ended.exit_code == 2
+    assert "Traceback" not in ended.output
+    assert f"{name} is no runner of Kedro's. Leave --runner out" in " ".join(ended.output.split())
+
+
+def test_kedro_s_run_is_otherwise_as_it_was():
+    assert find_run_command("lafs_pipeline") is run
+    assert [option.name for option in run.params] == [option.name for option in kedro_run.params]
+    assert all(option.callback is not None for option in run.params if option.name == "runner")
+    assert run.callback is kedro_run.callback
+
+
+@pytest.mark.parametrize(
+    ("command", "package"),
+    [
+        ("jupyter lab", "jupyterlab"),
+        ("jupyter notebook", "notebook"),
+        ("jupyter setup", "ipykernel"),
+        ("ipython", "IPython"),
+    ],
+)
+def test_a_package_that_is_not_installed(command, package, monkeypatch):
+    monkeypatch.setattr(
+        "lafs_pipeline.cli.find_spec",
+        lambda name: None if name == package else importlib.util.find_spec(name),
+    )
+    ended = CliRunner().invoke(cli, command.split(), obj=object())
+    assert ended.exit_code == 1
+    assert f"{command} needs {package}, which is not installed" in ended.output
+    assert f"python -m pip install {package}" in ended.output
+    assert "NoneType" not in ended.output
+
+
+def test_every_command_of_kedro_jupyter_is_there():
+    assert {"lab", "notebook", "setup"} <= jupyter.commands.keys()
