@@ -9,11 +9,16 @@ import click
 from kedro.framework.cli.jupyter import jupyter as kedro_jupyter
 from kedro.framework.cli.project import ipython as kedro_ipython
 from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.cli.utils import KedroCliError
 from kedro.runner import AbstractRunner
 from kedro.utils import load_obj
 
 NOTEBOOKS = {"lab": "jupyterlab", "notebook": "notebook", "setup": "ipykernel"}
 """Package by subcommand of `kedro jupyter`; no pipeline needs any of them."""
+
+
+# Since click 8.4 errors are shown outside of `except`, where Kedro's own method finds nothing to show.
+KedroCliError.show = click.ClickException.show  # type: ignore[method-assign]
 
 
 def known_runner(context: click.Context, option: click.Parameter, name: str | None) -> str | None:
@@ -32,6 +37,23 @@ def known_runner(context: click.Context, option: click.Parameter, name: str | No
             "(SequentialRunner), and a training starts processes of its own"
         )
     return name
+
+
+def split_params(context: click.Context, option: click.Parameter, given: str) -> Any:
+    """Parameters as Kedro reads them.
+
+    Raises:
+        click.BadParameter: with where a list can be given.
+    """
+    try:
+        return kedro_params.callback(context, option, given)
+    except click.UsageError as error:
+        if "[" in given:
+            raise click.BadParameter(
+                f"{given} is cut at its commas, so that no list of several values can be given here. Put it "
+                "into a file, and name that with --config: docs/kedro.md has an example"
+            ) from error
+        raise
 
 
 def with_package(command: click.Command, package: str) -> click.Command:
@@ -53,11 +75,15 @@ def with_package(command: click.Command, package: str) -> click.Command:
     return checked
 
 
+def _with_callback(option: click.Parameter) -> click.Parameter:
+    checked = copy.copy(option)
+    checked.callback = {"runner": known_runner, "params": split_params}.get(str(option.name), option.callback)
+    return checked
+
+
+(kedro_params,) = (option for option in kedro_run.params if option.name == "params")
 run = copy.copy(kedro_run)
-run.params = [copy.copy(option) for option in kedro_run.params]
-for _option in run.params:
-    if _option.name == "runner":
-        _option.callback = known_runner
+run.params = [_with_callback(option) for option in kedro_run.params]
 
 jupyter = copy.copy(kedro_jupyter)
 jupyter.commands = {

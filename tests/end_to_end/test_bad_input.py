@@ -70,6 +70,11 @@ def test_what_would_not_do_what_it_says(kedro, tmp_path, option, expected):
     ("options", "variables", "expected"),
     [
         ((), {"LAFS_DATA": "s3://bucket/faces"}, "the variable LAFS_DATA is s3://bucket/faces: it must be"),
+        (
+            (),
+            {"LAFS_DATA": __file__},
+            f"the variable LAFS_DATA names {__file__}, which is a file; name a folder",
+        ),
         (("paths.checkpoints=gs://bucket/c",), {}, "parameter paths.checkpoints is gs://bucket/c: it must"),
         (("faces_folder=s3://bucket/faces",), {}, "`path` is s3://bucket/faces: it must be a local path"),
     ],

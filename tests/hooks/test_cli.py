@@ -18,10 +18,29 @@ def test_an_unknown_runner(name):
     assert f"{name} is no runner of Kedro's. Leave --runner out" in " ".join(ended.output.split())
 
 
+def test_a_list_among_the_parameters():
+    ended = CliRunner().invoke(cli, ["run", "--params", "seed=1,pretrain.methods=[grid,lafs]"])
+    assert ended.exit_code == 2
+    assert "name that with --config: docs/kedro.md" in " ".join(ended.output.split())
+    ended = CliRunner().invoke(cli, ["run", "--params", "foo"])
+    assert "must contain a key and a value" in ended.output
+    assert "--config" not in ended.output
+
+
+def test_what_kedro_says_is_shown():
+    ended = CliRunner().invoke(cli, ["run", "--pipeline=a", "--pipelines=b"])
+    assert ended.exit_code == 1
+    assert "cannot be used together" in ended.output
+
+
 def test_kedro_s_run_is_otherwise_as_it_was():
     assert find_run_command("lafs_pipeline") is run
     assert [option.name for option in run.params] == [option.name for option in kedro_run.params]
-    assert all(option.callback is not None for option in run.params if option.name == "runner")
+    read = {option.name: option for option in run.params}["params"]
+    assert read.callback(None, read, "seed=3,pretrain.methods=[lafs]") == {
+        "seed": 3,
+        "pretrain": {"methods": ["lafs"]},
+    }
     assert run.callback is kedro_run.callback
 
 

@@ -11,8 +11,16 @@ import pytest
 from kedro.config import MissingConfigException
 from kedro.framework.project import pipelines
 from kedro.framework.startup import bootstrap_project
+from kedro.io import DataCatalog, DatasetError
 
-from lafs_pipeline.hooks.ending import FILTERS, STOPPED_STATUS, explained, shown_error, stop_reason
+from lafs_pipeline.hooks.ending import (
+    FILTERS,
+    STOPPED_STATUS,
+    explained,
+    shown_error,
+    stop_reason,
+    understood,
+)
 from lafs_pipeline.runtime.errors import LafsError, Stopped, WorkerFailed
 from lafs_pipeline.settings import CONFIG_LOADER_ARGS, ProjectConfigLoader
 
@@ -75,6 +83,38 @@ def test_what_kedro_cannot_run_is_one_message(call, said):
         call()
     assert re.search(said, str(explained(caught.value)), re.DOTALL)
     assert explained(raised(ValueError("a bug"))) is None
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"parameters.yml": "seed:\t3\n  a: b"}, r"cannot be read: .*conf/base/parameters\.yml.*line 1"),
+        ({"parameters.yml": "seed: 3", "parameters_b.yml": "seed: 4"}, r"Duplicate keys.*_b\.yml.*seed"),
+        ({"parameters.yml": "seed: ${nothing:}"}, "cannot be read: Unsupported interpolation type nothing"),
+    ],
+)
+def test_a_configuration_that_cannot_be_read_is_one_message(tmp_path, files, said):
+    (tmp_path / "conf/base").mkdir(parents=True)
+    for name, text in files.items():
+        (tmp_path / "conf/base" / name).write_text(text)
+    options = CONFIG_LOADER_ARGS | {"default_run_env": "base"}
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - of any kind
+        ProjectConfigLoader(str(tmp_path / "conf"), **options)["parameters"]
+    assert re.search(said, str(understood(caught.value)))
+    assert "lafs_pipeline.log" in str(understood(caught.value))
+
+
+def test_an_entry_that_cannot_be_made_or_read_is_one_message(tmp_path):
+    unknown = DataCatalog.from_config({"faces": {"type": "pandas.NoSuchDataset", "filepath": "x"}})
+    with pytest.raises(DatasetError) as caught:
+        unknown.get("faces")
+    assert re.search("'faces'.*NoSuchDataset.*catalog.yml of conf/", str(understood(caught.value)))
+    damaged = tmp_path / "table.parquet"
+    damaged.write_bytes(b"damaged")
+    catalog = DataCatalog.from_config({"faces": {"type": "pandas.ParquetDataset", "filepath": str(damaged)}})
+    with pytest.raises(DatasetError) as caught:
+        catalog.load("faces")
+    assert str(damaged) in str(understood(caught.value))
 
 
 @pytest.mark.parametrize("error", [LafsError("mend it"), WorkerFailed("rank 1 was killed")])

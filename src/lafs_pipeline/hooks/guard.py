@@ -35,7 +35,9 @@ class GuardHooks:
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
         """Refuse a data folder that is not on this machine, before anything asks for it."""
-        local_path(os.environ.get("LAFS_DATA", ""), "the variable LAFS_DATA")
+        place = local_path(os.environ.get("LAFS_DATA", ""), "the variable LAFS_DATA")
+        if Path(place).is_file():
+            raise LafsError(f"the variable LAFS_DATA names {place}, which is a file; name a folder")
         self._conf = Path(context.config_loader.conf_source)
         self._data = context.config_loader["globals"]["data"]
 
