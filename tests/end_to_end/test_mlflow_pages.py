@@ -145,7 +145,7 @@ def test_the_page_of_a_run(window, store, tmp_path):
     accuracies = {row[1]: row[2] for row in rows if row[:1] == ["held_out"]}
     assert accuracies == {
         model: f"{run.data.metrics[f'accuracy/held_out/{model}']:.4f}"
-        for model in ("stage1", "scratch", "grid", "lafs")
+        for model in ("stage1", "scratch", "grid", "lafs", "scratch_frozen", "grid_frozen", "lafs_frozen")
     }
     window.wait_for_text(
         *(f"{data.dataset.name} ({data.dataset.digest})" for data in run.inputs.dataset_inputs[:1])

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 from docs.reference import parameter_rows
@@ -126,6 +127,15 @@ def test_commands_are_named_with_what_this_run_was_started_with(monkeypatch):
     assert TRAINING.sub("", "training.py, training.folders, a.training.epochs") == (
         "training.py, training.folders, a.training.epochs"
     )
+
+
+def test_a_file_of_options_is_named_again(monkeypatch):
+    typed = ["kedro", "run", "--config", "my.yml", "--pipelines=landmarks", "-e", "smoke"]
+    monkeypatch.setattr(sys, "argv", typed)
+    with click.Context(click.Command("run")):
+        advice.begin({"env": "smoke"})
+    said = advice.complete("kedro run --pipelines=pretrain")
+    assert said == "kedro run --pipelines=pretrain --config my.yml -e smoke"
 
 
 @pytest.mark.parametrize("active", [True, False])

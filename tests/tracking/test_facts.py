@@ -8,6 +8,7 @@ from kedro.pipeline import Node, Pipeline
 
 from lafs_pipeline.tracking.facts import (
     headline,
+    log_data,
     log_table,
     reserve_headline,
     saved_path,
@@ -43,6 +44,14 @@ def test_a_benchmark_with_any_name_is_logged(active):
     assert run.data.metrics == expected
     assert [entry.dataset.name for entry in run.inputs.dataset_inputs] == ["lfw(aligned)"]
     assert "| lfw(aligned) | lafs | 0.8000 | 0.2500 |" in run.data.tags["mlflow.note.content"]
+
+
+def test_data_with_more_sources_than_a_name_holds_are_logged(active):
+    sources = {f"a_rather_long_name_{number}": {} for number in range(60)}
+    log_data({"sources": sources, "fingerprint": "f" * 16})
+    (entry,) = mlflow.get_run(active.info.run_id).inputs.dataset_inputs
+    assert entry.dataset.digest == "f" * 16
+    assert entry.dataset.name.endswith("_3+56 more")
 
 
 def of_benchmarks(**kinds):

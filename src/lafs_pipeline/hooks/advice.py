@@ -21,7 +21,7 @@ PROGRAM = re.compile(
     r"(?<![\w/.-])(?:(?:kedro|lafs)(?= (?:run|mlflow|viz|registry|embed|compare|replay|checkpoints)\b)"
     r"|mlflow(?= (?:db|migrate-filestore)\b))"
 )
-KEPT = ("--env", "-e", "--params", "--conf-source")
+KEPT = ("--env", "-e", "--params", "--conf-source", "--config", "-c")
 RECIPES = {
     "pretrain.pretrain_backbones": "pretrain",
     "adapt.adapt_models": "adapt.recognition",

@@ -18,7 +18,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from mlflow.utils.uri import is_http_uri
 
 from lafs_pipeline.models.methods import SCRATCH, STAGE1, in_order, leading
-from lafs_pipeline.tracking.labels import WHOLE, Labels, make_labels
+from lafs_pipeline.tracking.labels import LONGEST, WHOLE, Labels, joined, make_labels
 from lafs_pipeline.tracking.tracker import clean_name
 
 REPORTED_LIBRARIES = ("lafs-pipeline", "torch", "timm", "kedro")
@@ -73,7 +73,7 @@ def describe(run_params: dict[str, Any], seed: int) -> dict[str, str]:
 
 def log_data(card: dict[str, Any]) -> None:
     """Log the cataloged faces as the run's input."""
-    _log_input("+".join(card["sources"]), card["fingerprint"], "faces")
+    _log_input(joined(card["sources"]), card["fingerprint"], "faces")
 
 
 def log_shots(faces: pd.DataFrame) -> None:
@@ -82,7 +82,7 @@ def log_shots(faces: pd.DataFrame) -> None:
 
     if faces.empty:
         return
-    _log_input("+".join(sorted(faces["source"].unique())), fingerprint(faces), "adaptation")
+    _log_input(joined(sorted(faces["source"].unique())), fingerprint(faces), "adaptation")
 
 
 def reserve_headline(pipeline: Pipeline, catalog: DataCatalog) -> None:
@@ -113,7 +113,7 @@ def log_table(table: pd.DataFrame) -> None:
     mlflow.log_metrics(table_metrics(whole) | ({} if quoted is None else {HEADLINE: quoted}))
     mlflow.set_tag(MLFLOW_RUN_NOTE, table_note(whole))
     for name, digest in whole[["benchmark", "data_fingerprint"]].drop_duplicates().itertuples(index=False):
-        _log_input(name, digest, "benchmark")
+        _log_input(name[:LONGEST], digest, "benchmark")
 
 
 def table_metrics(table: pd.DataFrame) -> dict[str, float]:
