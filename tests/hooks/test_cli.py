@@ -1,13 +1,17 @@
 """Commands of Kedro that cannot work say why in one message."""
 
 import importlib.util
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import find_run_command
+from kedro.framework.startup import bootstrap_project
 
 from lafs_pipeline.cli import cli, jupyter, run
+
+PROJECT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("name", ["FooRunner", "no.such.Runner", "pathlib.Path", "pathlib.sep", "."])
@@ -63,6 +67,15 @@ def test_a_package_that_is_not_installed(command, package, monkeypatch):
     assert f"{command} needs {package}, which is not installed" in ended.output
     assert f"python -m pip install {package}" in ended.output
     assert "NoneType" not in ended.output
+
+
+def test_what_is_installed_runs(tmp_path, monkeypatch):
+    """As `kedro jupyter lab` and `notebook`, which go on to start a server."""
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path))
+    ended = CliRunner().invoke(cli, ["jupyter", "setup"], obj=bootstrap_project(PROJECT))
+    assert ended.exit_code == 0, ended.output
+    (kernel,) = tmp_path.glob("kernels/kedro_lafs_pipeline/kernel.json")
+    assert "kedro.ipython" in kernel.read_text()
 
 
 def test_every_command_of_kedro_jupyter_is_there():
