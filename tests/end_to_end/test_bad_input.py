@@ -58,6 +58,7 @@ def test_parameter_out_of_range(kedro, tmp_path, parameter, expected):
         ("--runner=ThreadRunner", "ThreadRunner runs nodes side by side"),
         ("--runner=ParallelRunner", "ParallelRunner runs nodes side by side"),
         ("--runner-params=is_async=True", "--async saves data sets in other threads"),
+        ("--load-versions=faces:2026-01-01T00.00.00.000Z", "a version of faces, of which only the last is"),
         ("--params=paths.packed_faces=faces.rec", "paths.packed_faces gave way to the folder paths.stores"),
     ],
 )

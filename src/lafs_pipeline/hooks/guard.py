@@ -53,6 +53,7 @@ class GuardHooks:
                 "cores of one training: leave --runner out (or give SequentialRunner). A training starts "
                 "processes of its own: --params launch.processes=N"
             )
+        _refuse_unversioned(run_params.get("load_versions") or {}, catalog)
         paths = catalog.load("parameters").get("paths", {})
         for old, new in MOVED.items():
             if old in paths:
@@ -120,6 +121,17 @@ class GuardHooks:
     def after_dataset_saved(self) -> None:
         """From now on these are results of this environment."""
         self._folder.claim()
+
+
+def _refuse_unversioned(wanted: dict[str, str], catalog: DataCatalog) -> None:
+    """Kedro passes over versions of entries that keep none, and loads what is there."""
+    for name in wanted:
+        catalog.get(name)  # what a pattern stands for is known from then on
+        if not catalog.to_config()[0].get(name, {}).get("versioned"):
+            raise LafsError(
+                f"--load-versions asks for a version of {name}, of which only the last is kept: leave it out, "
+                "or give the entry `versioned: true` in a catalog.yml of conf/ before the runs that make it"
+            )
 
 
 def _dispensable(inputs: set[str], catalog: DataCatalog) -> set[str]:
