@@ -173,7 +173,7 @@ def test_models_to_take_away(smoke, kedro, faces, tmp_path):
 @pytest.mark.slow
 def test_an_exported_model_runs_without_torch(smoke, kedro, faces):
     options = ["--pipelines=export", "--nodes=export.export_face_models"]
-    finished = kedro(smoke, "run", *options)
+    finished = kedro(smoke, "run", "--env", "smoke", *options, "--params", "model_export.formats=[onnx]")
     assert finished.returncode == 0, finished.stderr[-3000:]
     session = onnxruntime.InferenceSession(smoke / "08_reporting/models/lafs/model.onnx")
     images = np.stack([FaceImages(faces)[i] for i in range(5)]).transpose(0, 3, 1, 2)

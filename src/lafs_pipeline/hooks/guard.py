@@ -129,8 +129,8 @@ def _refuse_unversioned(wanted: dict[str, str], catalog: DataCatalog) -> None:
         catalog.get(name)  # what a pattern stands for is known from then on
         if not catalog.to_config()[0].get(name, {}).get("versioned"):
             raise LafsError(
-                f"--load-versions asks for a version of {name}, of which only the last is kept: leave it out, "
-                "or give the entry `versioned: true` in a catalog.yml of conf/ before the runs that make it"
+                f"--load-versions asks for a version of {name}, of which only the last is kept: leave it "
+                "out, or give the entry `versioned: true` in a catalog.yml before the runs that make it"
             )
 
 
