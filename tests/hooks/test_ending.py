@@ -12,6 +12,8 @@ from kedro.config import MissingConfigException
 from kedro.framework.project import pipelines
 from kedro.framework.startup import bootstrap_project
 from kedro.io import DataCatalog, DatasetError
+from kedro.pipeline import Node, Pipeline
+from kedro.runner import SequentialRunner
 
 from lafs_pipeline.hooks.ending import (
     FILTERS,
@@ -25,6 +27,10 @@ from lafs_pipeline.runtime.errors import LafsError, Stopped, WorkerFailed
 from lafs_pipeline.settings import CONFIG_LOADER_ARGS, ProjectConfigLoader
 
 PROJECT = Path(__file__).parents[2]
+
+
+def fail():
+    raise LafsError("mend it")
 
 
 def raised(error, cause=None, context=None):
@@ -124,6 +130,20 @@ def test_understood_errors_are_found_through_wrappers(error):
     assert shown_error(raised(RuntimeError(), context=error)) is error
     assert shown_error(RuntimeError("a bug")) is None
     assert shown_error(None) is None
+
+
+@pytest.mark.parametrize("is_quiet", [True, False])
+def test_kedro_does_not_advise_to_repeat_what_has_failed(caplog, is_quiet):
+    """It says so of a first node that fails."""
+    name = "kedro.runner.sequential_runner"
+    quiet = FILTERS[name]
+    logging.getLogger(name).addFilter(quiet) if is_quiet else None
+    try:
+        with caplog.at_level("INFO", "kedro"), pytest.raises(LafsError):
+            SequentialRunner().run(Pipeline([Node(fail, None, "x", name="first")]), DataCatalog())
+    finally:
+        logging.getLogger(name).removeFilter(quiet)
+    assert ("Repeat the previous command" in caplog.text) is not is_quiet
 
 
 @pytest.mark.parametrize(
