@@ -11,6 +11,7 @@ from kedro.config import OmegaConfigLoader
 from kedro.utils import find_kedro_project
 
 from lafs_pipeline.hooks import EndingHooks, GuardHooks, SummaryHooks, TrackingHooks
+from lafs_pipeline.hooks.ending import show_messages
 from lafs_pipeline.hooks.logs import set_up_logs, use_terminal_handler
 from lafs_pipeline.runtime.cores import wait_passively
 from lafs_pipeline.runtime.credentials import keep_credentials_out_of_logs
@@ -18,6 +19,7 @@ from lafs_pipeline.runtime.credentials import keep_credentials_out_of_logs
 keep_credentials_out_of_logs()
 set_up_logs(next(filter(None, map(find_kedro_project, (Path.cwd(), Path(__file__).parent))), Path.cwd()))
 use_terminal_handler()
+show_messages()
 
 # MLflow would have type hints in a class of kedro-mlflow, and tells so whatever the filters are. Not before
 # Kedro's logging is set up, which takes warnings over.

@@ -111,6 +111,13 @@ RUN_ELSEWHERE = {
     "kedro run --pipelines=pretrain --params pretrain.training.epochs=120,pretrain.training.resume=extend": (
         "tests/training/test_result.py: test_more_epochs_on_request"
     ),
+    **{
+        f"kedro jupyter {server}": "tests/hooks/test_cli.py: test_what_is_installed_runs"
+        for server in ("lab", "notebook")
+    },
+    "python -m pip install jupyterlab notebook": (
+        "tests/hooks/test_cli.py: test_a_package_that_is_not_installed"
+    ),
     "lafs checkpoints": f"{CHECKPOINTS}: test_every_training_is_listed_with_what_tells_it_from_its_siblings",
     "lafs checkpoints --delete NAME": (
         f"{CHECKPOINTS}: test_only_what_is_named_is_deleted_after_it_was_shown_and_confirmed"

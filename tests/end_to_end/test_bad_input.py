@@ -58,6 +58,7 @@ def test_parameter_out_of_range(kedro, tmp_path, parameter, expected):
         ("--runner=ThreadRunner", "ThreadRunner runs nodes side by side"),
         ("--runner=ParallelRunner", "ParallelRunner runs nodes side by side"),
         ("--runner-params=is_async=True", "--async saves data sets in other threads"),
+        ("--load-versions=faces:2026-01-01T00.00.00.000Z", "a version of faces, of which only the last is"),
         ("--params=paths.packed_faces=faces.rec", "paths.packed_faces gave way to the folder paths.stores"),
     ],
 )
@@ -70,6 +71,11 @@ def test_what_would_not_do_what_it_says(kedro, tmp_path, option, expected):
     ("options", "variables", "expected"),
     [
         ((), {"LAFS_DATA": "s3://bucket/faces"}, "the variable LAFS_DATA is s3://bucket/faces: it must be"),
+        (
+            (),
+            {"LAFS_DATA": __file__},
+            f"the variable LAFS_DATA names {__file__}, which is a file; name a folder",
+        ),
         (("paths.checkpoints=gs://bucket/c",), {}, "parameter paths.checkpoints is gs://bucket/c: it must"),
         (("faces_folder=s3://bucket/faces",), {}, "`path` is s3://bucket/faces: it must be a local path"),
     ],

@@ -51,6 +51,9 @@ SECTION = """const header = [...document.querySelectorAll('[aria-expanded]')]
     header?.scrollIntoView();
     return header !== undefined"""
 """Charts are drawn once they come into view."""
+AXES = """return [...(document.querySelector('.js-plotly-plot')?.querySelectorAll('.axis-title') ?? [])]
+    .map(title => title.textContent)"""
+"""Of the first plot."""
 PICTURE = """return [...document.images].some(image =>
     image.src.startsWith('blob:') && image.naturalWidth === arguments[0] && image.checkVisibility())"""
 BRING = """const rows = [...document.querySelectorAll('tr')];
@@ -145,7 +148,7 @@ def test_the_page_of_a_run(window, store, tmp_path):
     accuracies = {row[1]: row[2] for row in rows if row[:1] == ["held_out"]}
     assert accuracies == {
         model: f"{run.data.metrics[f'accuracy/held_out/{model}']:.4f}"
-        for model in ("stage1", "scratch", "grid", "lafs")
+        for model in ("stage1", "scratch", "grid", "lafs", "scratch_frozen", "grid_frozen", "lafs_frozen")
     }
     window.wait_for_text(
         *(f"{data.dataset.name} ({data.dataset.digest})" for data in run.inputs.dataset_inputs[:1])
@@ -165,6 +168,7 @@ def test_methods_side_by_side(window, store, tmp_path):
     runs = ",".join(f"%22{run.info.run_id}%22" for run in (store.lafs, store.grid))
     window.open(f"{store.address}/#/compare-runs?runs=[{runs}]&experiments=[%22{store.experiment}%22]")
     window.wait_for_text("pretrain.methods", ACCURACY)
+    assert window.wait_for(AXES)[-1] == "accuracy"
     rows = {row[0]: row[1:] for row in window.run(ROWS) if len(row) == 3}
     assert rows["Run Name:"] == [store.lafs.info.run_name, store.grid.info.run_name]
     assert rows["method"] == ["grid+lafs", "grid"]

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+from mlflow.entities import ViewType
 from mlflow.tracking import MlflowClient
 from tests.end_to_end.documents import PROJECT
 
@@ -36,7 +37,9 @@ def test_nothing_heavy_is_imported_before_the_first_node(smoke, tmp_path):
     )
     assert "imported:" in finished.stdout.splitlines()
     client = MlflowClient(store)
-    (run,) = client.search_runs([client.get_experiment_by_name("lafs_pipeline/evaluate").experiment_id])
+    experiment = client.get_experiment_by_name("lafs_pipeline/evaluate")
+    # A run that did nothing is not kept.
+    (run,) = client.search_runs([experiment.experiment_id], run_view_type=ViewType.DELETED_ONLY)
     assert run.data.tags["model"] == "96x2"
 
 

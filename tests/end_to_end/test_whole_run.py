@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import timm
 import torch
+from mlflow.entities import ViewType
 from mlflow.tracking import MlflowClient
 
 from lafs_pipeline.datasets.landmarks_dataset import LandmarksDataset
@@ -172,7 +173,7 @@ def test_models_to_take_away(smoke, kedro, faces, tmp_path):
 @pytest.mark.slow
 def test_an_exported_model_runs_without_torch(smoke, kedro, faces):
     options = ["--pipelines=export", "--nodes=export.export_face_models"]
-    finished = kedro(smoke, "run", *options)
+    finished = kedro(smoke, "run", "--env", "smoke", *options, "--params", "model_export.formats=[onnx]")
     assert finished.returncode == 0, finished.stderr[-3000:]
     session = onnxruntime.InferenceSession(smoke / "08_reporting/models/lafs/model.onnx")
     images = np.stack([FaceImages(faces)[i] for i in range(5)]).transpose(0, 3, 1, 2)
@@ -227,8 +228,12 @@ def test_each_pipeline_runs_alone_in_an_experiment_of_its_own(smoke, kedro, pipe
     assert finished.returncode == 0, finished.stderr[-3000:]
     client = MlflowClient(f"sqlite:///{smoke}/mlflow.db")
     experiment = client.get_experiment_by_name(f"lafs_pipeline/{pipeline}")
-    (run,) = client.search_runs([experiment.experiment_id])
+    (run,) = client.search_runs([experiment.experiment_id], run_view_type=ViewType.ALL)
     assert (run.info.run_name.split(", ")[0], run.info.status) == (name, "FINISHED")
+    # What the whole run has trained is not trained again, and a run without a value is not kept.
+    is_kept = pipeline not in ("landmarks", "pretrain", "adapt")
+    assert run.info.lifecycle_stage == ("active" if is_kept else "deleted")
+    assert ("no MLflow run of this command is kept" in finished.stdout) is not is_kept
 
 
 def test_plain_dino_needs_no_landmarks(kedro, tmp_path):

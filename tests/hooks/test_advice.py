@@ -7,9 +7,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 from docs.reference import parameter_rows
 from kedro.framework.startup import bootstrap_project
+from mlflow.cli import cli as mlflow_cli
 
 from lafs_pipeline.commands.__main__ import _parser
 from lafs_pipeline.hooks.advice import RECIPES, TRAINING, Advice, WholeAdvice, advice
@@ -79,6 +82,10 @@ def test_pipelines_commands_targets_and_variables_that_messages_name_exist():
         with pytest.raises(SystemExit) as ended:
             _parser().parse_args([command, "--help"])
         assert ended.value.code == 0
+    commands = found(r"(?<!kedro )\bmlflow (db \w+|migrate-filestore)\b")
+    assert commands == {"db upgrade", "migrate-filestore"}
+    for command in commands:
+        assert CliRunner().invoke(mlflow_cli, [*command.split(), "--help"]).exit_code == 0
     makefile = (PROJECT / "Makefile").read_text()
     targets = found(r"\bmake ([a-z]+-[a-z]+)\b")
     assert "clean-data" in targets
@@ -120,6 +127,15 @@ def test_commands_are_named_with_what_this_run_was_started_with(monkeypatch):
     assert TRAINING.sub("", "training.py, training.folders, a.training.epochs") == (
         "training.py, training.folders, a.training.epochs"
     )
+
+
+def test_a_file_of_options_is_named_again(monkeypatch):
+    typed = ["kedro", "run", "--config", "my.yml", "--pipelines=landmarks", "-e", "smoke"]
+    monkeypatch.setattr(sys, "argv", typed)
+    with click.Context(click.Command("run")):
+        advice.begin({"env": "smoke"})
+    said = advice.complete("kedro run --pipelines=pretrain")
+    assert said == "kedro run --pipelines=pretrain --config my.yml -e smoke"
 
 
 @pytest.mark.parametrize("active", [True, False])

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from mlflow.tracking import MlflowClient
 
 from lafs_pipeline.hooks import STOPPED_STATUS
+from lafs_pipeline.pipeline_registry import register_pipelines
 from lafs_pipeline.runtime.metric_loggers import read_metrics
-from lafs_pipeline.tracking.continuity import RunRecord, UnfinishedRun, command_digest
+from lafs_pipeline.tracking.continuity import RunRecord, UnfinishedRun, command_digest, trained_nothing
 
 RUN_PARAMS = {
     "pipeline_names": ["pretrain"],
@@ -47,6 +48,25 @@ def test_a_command_is_known_again_in_another_session():
 )
 def test_another_command_has_another_digest(other):
     assert command_digest(*other) != command_digest(*COMMAND)
+
+
+WEIGHTS = {"landmarks": {"method": "weights"}}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "nodes", "parameters", "nothing"),
+    [
+        (["system/cpu"], {"pretrain.pretrain_backbones", "pretrain.view_montage"}, {}, True),
+        (["system/cpu", "pretrain_lafs/loss"], {"pretrain.pretrain_backbones"}, {}, False),
+        ([], {"pretrain.view_montage"}, {}, False),
+        ([], {"landmarks.train_landmarks"}, {}, True),
+        ([], {"landmarks.train_landmarks"}, WEIGHTS, False),
+        ([], {"landmarks.train_landmarks", "adapt.adapt_models"}, WEIGHTS, True),
+    ],
+)
+def test_a_run_without_a_value_has_trained_nothing(metrics, nodes, parameters, nothing):
+    assert trained_nothing(metrics, nodes, parameters) is nothing
+    assert nodes <= {node.name for node in register_pipelines()["__default__"].nodes}
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path, caplog):
@@ -110,7 +130,7 @@ def test_a_stopped_run_goes_on_as_the_same_run(kedro_run, data, runs):
     for steps_done in (1, 2):
         stopped = kedro_run(data, *limited)
         assert stopped.finish() == STOPPED_STATUS
-        reason = f"pretrain stopped at step {steps_done} of 4 (training.max_minutes of 0.0001)"
+        reason = f"pretrain_lafs stopped at step {steps_done} of 4 (training.max_minutes of 0.0001)"
         assert reason in stopped.stderr.splitlines()[-1]
         assert "Traceback" not in stopped.stdout + stopped.stderr
         assert stopped.stdout.count("stopped at step") == 0
@@ -140,9 +160,16 @@ def test_a_stopped_run_goes_on_as_the_same_run(kedro_run, data, runs):
     again = kedro_run(data, "--pipelines=pretrain", only)
     assert again.finish() == 0, again.stderr[-3000:]
     assert "mlflow_run.json cannot be read" in again.stdout
-    *_, last = runs(database)
-    assert last.info.run_id != finished_run.info.run_id
-    assert "lafs.continues" not in last.data.tags
+    assert "no MLflow run of this command is kept" in again.stdout
+    assert [run.info.run_id for run in runs(database)[len(before) :]] == [
+        stopped_run.info.run_id,
+        finished_run.info.run_id,
+    ]
+    assert record.read() is None
+
+    nothing = kedro_run(data, "--pipelines=pretrain", only, "--only-missing-outputs")
+    assert nothing.finish() == 0, nothing.stderr[-3000:]
+    assert len(runs(database)) == len(before) + 2
 
 
 @pytest.mark.slow
@@ -179,7 +206,7 @@ def test_two_ranks_that_are_killed_and_terminated_finish_as_the_same_run(kedro_r
     os.kill(terminated.process.pid, signal.SIGTERM)
     assert terminated.finish() == STOPPED_STATUS
     reason = re.search(
-        r"pretrain stopped at step (\d+) of 60 \(SIGTERM\)", terminated.stderr.splitlines()[-1]
+        r"pretrain_lafs stopped at step (\d+) of 60 \(SIGTERM\)", terminated.stderr.splitlines()[-1]
     )
     step = int(reason[1])
     assert max(path.name for path in parent.glob("*/step-*")) == f"step-{step:08d}"

@@ -11,12 +11,26 @@ import pytest
 from kedro.config import MissingConfigException
 from kedro.framework.project import pipelines
 from kedro.framework.startup import bootstrap_project
+from kedro.io import DataCatalog, DatasetError
+from kedro.pipeline import Node, Pipeline
+from kedro.runner import SequentialRunner
 
-from lafs_pipeline.hooks.ending import FILTERS, STOPPED_STATUS, explained, shown_error, stop_reason
+from lafs_pipeline.hooks.ending import (
+    FILTERS,
+    STOPPED_STATUS,
+    explained,
+    shown_error,
+    stop_reason,
+    understood,
+)
 from lafs_pipeline.runtime.errors import LafsError, Stopped, WorkerFailed
 from lafs_pipeline.settings import CONFIG_LOADER_ARGS, ProjectConfigLoader
 
 PROJECT = Path(__file__).parents[2]
+
+
+def fail():
+    raise LafsError("mend it")
 
 
 def raised(error, cause=None, context=None):
@@ -77,6 +91,38 @@ def test_what_kedro_cannot_run_is_one_message(call, said):
     assert explained(raised(ValueError("a bug"))) is None
 
 
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"parameters.yml": "seed:\t3\n  a: b"}, r"cannot be read: .*conf/base/parameters\.yml.*line 1"),
+        ({"parameters.yml": "seed: 3", "parameters_b.yml": "seed: 4"}, r"Duplicate keys.*_b\.yml.*seed"),
+        ({"parameters.yml": "seed: ${nothing:}"}, "cannot be read: Unsupported interpolation type nothing"),
+    ],
+)
+def test_a_configuration_that_cannot_be_read_is_one_message(tmp_path, files, said):
+    (tmp_path / "conf/base").mkdir(parents=True)
+    for name, text in files.items():
+        (tmp_path / "conf/base" / name).write_text(text)
+    options = CONFIG_LOADER_ARGS | {"default_run_env": "base"}
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - of any kind
+        ProjectConfigLoader(str(tmp_path / "conf"), **options)["parameters"]
+    assert re.search(said, str(understood(caught.value)))
+    assert "lafs_pipeline.log" in str(understood(caught.value))
+
+
+def test_an_entry_that_cannot_be_made_or_read_is_one_message(tmp_path):
+    unknown = DataCatalog.from_config({"faces": {"type": "pandas.NoSuchDataset", "filepath": "x"}})
+    with pytest.raises(DatasetError) as caught:
+        unknown.get("faces")
+    assert re.search("'faces'.*NoSuchDataset.*catalog.yml of conf/", str(understood(caught.value)))
+    damaged = tmp_path / "table.parquet"
+    damaged.write_bytes(b"damaged")
+    catalog = DataCatalog.from_config({"faces": {"type": "pandas.ParquetDataset", "filepath": str(damaged)}})
+    with pytest.raises(DatasetError) as caught:
+        catalog.load("faces")
+    assert str(damaged) in str(understood(caught.value))
+
+
 @pytest.mark.parametrize("error", [LafsError("mend it"), WorkerFailed("rank 1 was killed")])
 def test_understood_errors_are_found_through_wrappers(error):
     assert shown_error(error) is error
@@ -84,6 +130,20 @@ def test_understood_errors_are_found_through_wrappers(error):
     assert shown_error(raised(RuntimeError(), context=error)) is error
     assert shown_error(RuntimeError("a bug")) is None
     assert shown_error(None) is None
+
+
+@pytest.mark.parametrize("is_quiet", [True, False])
+def test_kedro_does_not_advise_to_repeat_what_has_failed(caplog, is_quiet):
+    """It says so of a first node that fails."""
+    name = "kedro.runner.sequential_runner"
+    quiet = FILTERS[name]
+    logging.getLogger(name).addFilter(quiet) if is_quiet else None
+    try:
+        with caplog.at_level("INFO", "kedro"), pytest.raises(LafsError):
+            SequentialRunner().run(Pipeline([Node(fail, None, "x", name="first")]), DataCatalog())
+    finally:
+        logging.getLogger(name).removeFilter(quiet)
+    assert ("Repeat the previous command" in caplog.text) is not is_quiet
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ import kedro.framework.project
 import lafs_pipeline.settings
 logging.getLogger("lafs_pipeline.a").info("said by ours")
 logging.getLogger("kedro.runner.runner").info("said by kedro")
+logging.getLogger("kedro_viz.integrations.kedro.run_hooks").warning("said by kedro-viz")
 logging.getLogger("kedro.runner.runner").warning("warned by kedro")
 """
 
@@ -46,12 +47,39 @@ def test_the_file_lies_in_the_project_and_the_terminal_is_spared_kedros_lines(pr
         check=True,
     )
     written = (project / "lafs_pipeline.log").read_text()
-    for text in ("said by ours", "said by kedro", "warned by kedro"):
+    for text in ("said by ours", "said by kedro", "said by kedro-viz", "warned by kedro"):
         assert text in written
     assert "said by ours" in finished.stdout
     assert "warned by kedro" in finished.stdout
-    assert "said by kedro" not in finished.stdout
+    assert "logging configuration" not in finished.stdout
+    assert "said by kedro" not in finished.stdout  # nor by kedro-viz
     assert [path.name for path in (project / "deep").rglob("*.log")] == []
+
+
+@pytest.fixture
+def read_only(project, tmp_path):
+    """The project on a file system that cannot be written."""
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+
+    def mount(*options):
+        return subprocess.run(["mount", *options, folder], capture_output=True, check=False).returncode
+
+    if shutil.which("mount") is None or mount("--bind", project):
+        pytest.skip("mounting a file system is not permitted here")
+    mount("-o", "remount,ro,bind")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_read_only_project_says_the_same_without_tracebacks(read_only):
+    variables = {name: value for name, value in os.environ.items() if name != "KEDRO_LOGGING_CONFIG"}
+    finished = subprocess.run(
+        [sys.executable, "-c", SAY],
+        **{"cwd": read_only, "env": variables, "capture_output": True, "text": True, "check": True},
+    )
+    assert "said by ours" in finished.stdout
+    assert finished.stderr == ""
 
 
 def test_a_project_that_cannot_be_written_is_logged_to_the_terminal_alone(project, monkeypatch):

@@ -63,6 +63,15 @@ def test_a_server_that_is_down_at_the_start(kedro_run, tmp_path):
     assert (tmp_path / "08_reporting/dataset_card.json").exists()
 
 
+def test_a_run_that_mlflow_does_not_have(kedro_run, tmp_path):
+    """MLflow fails after all that checks, before anything runs."""
+    run = kedro_run(tmp_path, "--to-nodes=cataloging.ingest", MLFLOW_RUN_ID="0" * 32)
+    assert run.finish() == 0, run.stderr[-3000:]
+    assert warnings(run) == 1
+    assert "step 1 of 1" in run.stdout
+    assert (tmp_path / "02_intermediate/ingested.parquet").exists()
+
+
 def test_tracking_can_be_turned_off(kedro_run, tmp_path):
     run = kedro_run(tmp_path, "--pipelines=cataloging", "--params=tracking.enabled=false")
     assert run.finish() == 0, run.stderr[-3000:]

@@ -11,6 +11,7 @@ from lafs_pipeline.settings import CONFIG_LOADER_ARGS, ProjectConfigLoader
 
 CONF = Path(__file__).parents[2] / "conf"
 STAGES = ["cataloging", "landmarks", "pretrain", "adapt", "evaluate", "report"]
+LAYERS = ["intermediate", "primary", "feature", "models", "model_output", "reporting"]
 NEVER_MISSING = {"embeddings", "earlier_study_runs"}
 """A store that is empty at first, and what is read where it is there."""
 
@@ -50,6 +51,28 @@ def test_node_names_begin_with_their_pipeline_and_are_short_and_unique():
         names = [node.name for node in pipelines[name].nodes]
         assert len(set(names)) == len(names)
         assert all(re.fullmatch(rf"{name}\.\w{{1,25}}", each) for each in names)
+
+
+def test_layers_follow_the_data_through_the_boxes_of_kedro_viz():
+    """What a box takes lies in no later layer than what it makes; else Kedro-Viz shows no layers at all."""
+    catalog = ProjectConfigLoader(str(CONF), **CONFIG_LOADER_ARGS, env="base")["catalog"]
+    resolver = CatalogConfigResolver(catalog)
+
+    def layer(name):
+        metadata = resolver.resolve_pattern(name).get("metadata") or {}
+        return metadata.get("kedro-viz", {}).get("layer")
+
+    pipelines, before = register_pipelines(), {}
+    used = set().union(*(pipelines[name].inputs() for name in STAGES))
+    for name in STAGES:
+        inputs = data(pipelines[name].inputs())
+        earlier = inputs.union(*(before.get(each, set()) for each in inputs))
+        seen = pipelines[name].outputs() | (pipelines[name].all_outputs() & used)  # not within a box alone
+        before |= dict.fromkeys(seen, earlier)
+    pairs = {(layer(first), layer(later)) for later, earlier in before.items() for first in earlier}
+    shown = {(first, later) for first, later in pairs if first and later}
+    assert {name for pair in shown for name in pair} >= {"primary", "feature", "models", "reporting"}
+    assert [(a, b) for a, b in sorted(shown) if LAYERS.index(a) > LAYERS.index(b)] == []
 
 
 @pytest.mark.parametrize("pipeline", ["__default__", "study", "export"])

@@ -30,7 +30,9 @@ def test_plots_of_scores(name):
     figure = plot_roc({name: [made_up_result(0.5, name)]})
     draw(figure)
     assert len(figure.axes[0].get_legend().get_texts()) == 2
-    few_shot = plot_few_shot([FewShotResult(name, shots, 0, name, (0.5, 0.6)) for shots in (1, 4)])
+    few_shot = plot_few_shot(
+        [FewShotResult(name, shots, 0, name, (0.5, 0.6)) for shots in (1, 4)], {name: 0.5}
+    )
     draw(few_shot)
     assert len(few_shot.axes[0].get_legend().get_texts()) == 2
     assert len(plain(name)) <= LONGEST_NAME + 2 * name.count("$")

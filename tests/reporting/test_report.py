@@ -22,8 +22,9 @@ from lafs_pipeline.evaluation.study import study_frame
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.models.part_fvit import build_model
 from lafs_pipeline.reporting.history import History
+from lafs_pipeline.reporting.landmarks import quality_sentence
 from lafs_pipeline.reporting.pictures import png_picture
-from lafs_pipeline.reporting.report import ALT, ReportData, choose_study, render_report
+from lafs_pipeline.reporting.report import ALT, LIMITS, ReportData, choose_study, render_report
 from lafs_pipeline.reporting.tables import PUBLISHED, headline_table, metric_name, model_name
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.sources.open import SourceSettings
@@ -44,6 +45,20 @@ SIZES = {
     "mlp_dim": 16,
     "landmark_width": 0.25,
 }
+
+
+QUALITY = pd.DataFrame(
+    {
+        "training": ["before", "after"],
+        "landmarks": 9,
+        "faces": 24,
+        "crop_px": [9.0, 4.04],
+        "crop_if_still_px": 8.0,
+        "covered": [0.5, 0.25],
+        "points_error": [0.0812, 0.0617],
+        "mean_shape_error": 0.0799,
+    }
+)
 
 
 def png(noisy: bool = False) -> bytes:
@@ -111,7 +126,7 @@ def complete(cataloged) -> ReportData:
     lines = [
         {"step": s, "loss": rng.random(), "learning_rate": 0.1, "teacher_entropy": 3.9} for s in range(1, 9)
     ]
-    metrics = pd.DataFrame([*lines, {"step": 8, "knn_accuracy": 0.375}])
+    metrics = pd.DataFrame([*lines, {"step": 8, "knn_accuracy": 0.375, "knn_chance": 0.125}])
     configuration = {"seed": 11, "data": "d" * 32, "settings": {"prototypes": 64}}
     faces = cataloged.manifest
     study = [
@@ -129,10 +144,12 @@ def complete(cataloged) -> ReportData:
         hardest=hardest(faces),
         faces=faces,
         pictures=dict.fromkeys(ALT, png()),
+        landmark_quality=QUALITY,
         histories={
             name: History(name, metrics, configuration) for name in ("stage1", "pretrain_lafs", "own")
         },
         study=study,
+        chances={"bench": 0.5},
         parameters={"pretrain": {"training": {"epochs": 3}}, "report": {}},
         seed=0,
     )
@@ -331,9 +348,33 @@ def test_a_run_of_little_still_has_a_page(complete):
     assert headline_table(alone).rows[0][0] == "bench: TAR at FAR 0.001"
 
 
-def test_without_face_models_there_is_still_a_page(complete):
-    page = Page(render_report(changed(complete, model=None, benchmarks=complete.benchmarks.iloc[:0])))
+def test_what_was_not_made_has_no_section(complete):
+    pictures = {name: picture for name, picture in complete.pictures.items() if name != "landmark_overlay"}
+    nothing = {"model": None, "benchmarks": complete.benchmarks.iloc[:0], "pictures": pictures}
+    page = Page(render_report(changed(complete, **nothing, hardest=complete.hardest.iloc[:0])))
+    shown = [attributes["id"] for tag, attributes in page.elements if tag == "section"]
+    missing = ("roc", "hardest", "landmarks", "attention", "flags")
+    assert shown == [name for name in SECTIONS if name not in missing]
+    links = [attributes["href"] for tag, attributes in page.elements if tag == "a"]
+    assert [link for link in links if link.startswith("#")] == [f"#{name}" for name in shown]
     assert "landmark network" not in page.text
+    assert "Nothing was scored." in page.text
+
+
+def test_landmarks_are_shown_with_their_error_beside_the_mean_shape_s(page, complete):
+    text = " ".join(" ".join(page.text).split())
+    assert quality_sentence(QUALITY) in text
+    for cell in ("8.1 %", "6.2 %", "8.0 %", "4.0", "25 %"):
+        assert cell in page.text
+    without = Page(render_report(changed(complete, landmark_quality=None)))
+    assert "the mean shape's" not in without.text
+
+
+def test_curves_of_accuracy_have_a_line_at_chance(complete):
+    history = complete.histories["own"]
+    assert LIMITS["knn_accuracy"]({"own": history}) == ("chance", 12.5)
+    earlier = History("own", history.metrics.drop(columns="knn_chance"), {})
+    assert LIMITS["knn_accuracy"]({"own": earlier}) is None
 
 
 def test_the_same_data_gives_the_same_page(html, complete):

@@ -2,9 +2,19 @@
 
 import mlflow
 import pandas as pd
-from kedro.io import DataCatalog
+import pytest
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Node, Pipeline
 
-from lafs_pipeline.tracking.facts import log_table, saved_path, table_metrics, table_note
+from lafs_pipeline.tracking.facts import (
+    headline,
+    log_data,
+    log_table,
+    reserve_headline,
+    saved_path,
+    table_metrics,
+    table_note,
+)
 
 TABLE = pd.DataFrame(
     [
@@ -30,9 +40,52 @@ def test_a_benchmark_with_any_name_is_logged(active):
     table = TABLE.head(2).assign(benchmark="lfw(aligned)", group=None, data_fingerprint="f" * 16)
     log_table(table)
     run = mlflow.get_run(active.info.run_id)
-    assert run.data.metrics == {"accuracy/lfw_aligned_/lafs": 0.8, "eer/lfw_aligned_/lafs": 0.25}
+    expected = {"accuracy/lfw_aligned_/lafs": 0.8, "eer/lfw_aligned_/lafs": 0.25, "accuracy": 0.8}
+    assert run.data.metrics == expected
     assert [entry.dataset.name for entry in run.inputs.dataset_inputs] == ["lfw(aligned)"]
     assert "| lfw(aligned) | lafs | 0.8000 | 0.2500 |" in run.data.tags["mlflow.note.content"]
+
+
+def test_data_with_more_sources_than_a_name_holds_are_logged(active):
+    sources = {f"a_rather_long_name_{number}": {} for number in range(60)}
+    log_data({"sources": sources, "fingerprint": "f" * 16})
+    (entry,) = mlflow.get_run(active.info.run_id).inputs.dataset_inputs
+    assert entry.dataset.digest == "f" * 16
+    assert entry.dataset.name.endswith("_3+56 more")
+
+
+def of_benchmarks(**kinds):
+    benchmarks = {name: {"kind": kind} for name, kind in kinds.items()}
+    return DataCatalog({"parameters": MemoryDataset({"cataloging": {"benchmarks": benchmarks}})})
+
+
+def test_the_accuracy_comes_first_among_the_metrics(active):
+    """As on MLflow's page for comparing runs, which plots the first."""
+    pipeline = Pipeline([Node(lambda x: x, "x", "benchmarks")])
+    reserve_headline(pipeline, of_benchmarks(lfw="bin"))
+    mlflow.log_metric("system/cpu_utilization_percentage", 5.0)
+    log_table(TABLE.assign(group=None, data_fingerprint="f" * 16))
+    reserve_headline(pipeline, of_benchmarks(lfw="bin"))  # when the run is continued
+    metrics = mlflow.get_run(active.info.run_id).data.metrics
+    assert next(iter(metrics)) == "accuracy"
+    assert metrics["accuracy"] == 0.8
+
+
+@pytest.mark.parametrize(("output", "kinds"), [("faces", {"lfw": "bin"}), ("benchmarks", {"ijbc": "ijb"})])
+def test_a_run_that_will_have_no_accuracy_gets_no_place_for_one(active, output, kinds):
+    reserve_headline(Pipeline([Node(lambda x: x, "x", output)]), of_benchmarks(**kinds))
+    assert mlflow.get_run(active.info.run_id).data.metrics == {}
+
+
+def test_what_is_quoted_is_the_leading_model_s():
+    rows = [
+        ("lfw", "scratch", "accuracy", 0.9),
+        ("lfw", "lafs", "eer", 0.1),
+        ("lfw", "lafs", "accuracy", 0.7),
+    ]
+    table = pd.DataFrame([*rows, ("agedb", "lafs", "accuracy", 0.6)], columns=TABLE.columns)
+    assert headline(table) == 0.7
+    assert headline(table[table["metric"] == "eer"]) is None
 
 
 def test_the_place_of_a_data_set_is_found_in_the_catalog(tmp_path):

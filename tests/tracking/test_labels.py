@@ -10,6 +10,7 @@ from lafs_pipeline.tracking.labels import (
     WHOLE,
     Labels,
     in_order,
+    joined,
     make_labels,
     run_details,
     size_name,
@@ -56,6 +57,15 @@ def test_runs_that_differ_in_their_lengths_landmarks_or_seed_differ_in_their_nam
     assert run_details(["cataloging"], wanted) == ", seed 3"
     wanted["landmarks"] = {"method": "identities", "recognition": {"training": {"epochs": 7}}}
     assert run_details(["landmarks"], wanted) == ", 49 landmarks, 7 epochs, seed 3"
+
+
+def test_many_names_become_the_first_and_a_number():
+    assert joined([]) == ""
+    assert joined(["lfw", "agedb"]) == "lfw+agedb"
+    assert joined(f"source_{number:02}" for number in range(45)) == (
+        "+".join(f"source_{number:02}" for number in range(10)) + "+35 more"
+    )
+    assert joined(["x" * 600, "b"]) == "x" * 100 + "+1 more"
 
 
 def test_a_name_follows_the_parameters():

@@ -1,5 +1,10 @@
 """What is left of MLflow after a failure, and names that it takes."""
 
+import re
+import shutil
+import sqlite3
+from contextlib import closing
+
 import mlflow
 import pytest
 from hypothesis import given
@@ -37,6 +42,39 @@ def test_after_a_failure_nothing_is_sent_and_the_process_is_left_as_it_was(activ
     tracker.end()
     assert mlflow.get_tracking_uri() == database
     assert MlflowClient().get_run(active.info.run_id).info.status == "RUNNING"
+
+
+def other_schema(folder, database):
+    """The address of a database whose tables another version of MLflow has made."""
+    path = shutil.copy(database.removeprefix("sqlite:///"), folder / "other.db")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0123456789ab'")
+    return f"sqlite:///{path}"
+
+
+def runs_in_a_folder(folder, database):
+    return (folder / "mlruns").as_uri()
+
+
+@pytest.mark.parametrize(
+    ("store", "what_to_do"),
+    [
+        (other_schema, r"another version of MLflow.*copy it, then run mlflow db upgrade {uri}.*newer"),
+        (
+            runs_in_a_folder,
+            r"{uri} is a folder.*MLFLOW_TRACKING_URI=sqlite:///FILE; mlflow migrate-filestore",
+        ),
+    ],
+)
+def test_a_store_that_this_mlflow_does_not_take_is_one_message(
+    tmp_path, database, caplog, monkeypatch, store, what_to_do
+):
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
+    uri = store(tmp_path, database)
+    tracker.begin(is_on=True, tracking_uri=uri)
+    tracker.attempt("the start of the run", lambda: MlflowClient(uri).search_experiments(max_results=1))
+    (said,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert re.search(what_to_do.format(uri=re.escape(uri)), said)
 
 
 def test_a_run_that_was_open_before_stays_open(active):

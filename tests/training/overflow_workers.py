@@ -25,7 +25,7 @@ class OverflowingStage(RecognitionStage):
 
 
 def train_with_overflow(_: None) -> torch.Tensor:
-    """Whether each step was skipped, the loss scale and the length of all common weights: (2, STEPS, 3)."""
+    """Whether each step is skipped, the loss scale and the length of all common weights: (2, STEPS, 3)."""
     torch.manual_seed(0)
     options = RecognitionSettings(
         shard_classes=True, augmentation=AugmentationSettings(mixup_probability=0.0), scale=16.0

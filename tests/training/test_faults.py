@@ -127,6 +127,15 @@ def test_a_shortened_checkpoint_is_skipped_and_costs_nothing(training, unbroken,
     assert difference(tmp_path, unbroken) is None
 
 
+def test_a_training_is_called_after_its_folder(training, tmp_path, caplog):
+    """Several trainings are of one stage."""
+    with pytest.raises(Stopped, match=r"^pretrain_mine stopped at step 3 of 8"):
+        training.run(place(tmp_path / "pretrain_mine", Interruption(3, stop_this)))
+    with caplog.at_level("INFO"):
+        training.run(place(tmp_path / "pretrain_mine"))
+    assert "pretrain_mine: continues at step 3 of 8" in caplog.text
+
+
 def test_a_checkpoint_of_another_model_is_refused(training, unbroken, tmp_path):
     with pytest.raises(Stopped):
         training.run(place(tmp_path, Interruption(3, stop_this)))

@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from lafs_pipeline.training.monitoring.probes import embedding_std, knn_accuracy, linear_accuracy
+from lafs_pipeline.training.monitoring.probes import (
+    embedding_std,
+    knn_accuracy,
+    linear_accuracy,
+    most_frequent,
+)
 
 
 @pytest.mark.parametrize("accuracy", [knn_accuracy, linear_accuracy])
@@ -27,6 +32,13 @@ def test_a_linear_probe_finds_a_component_that_neighbors_drown_in_noise():
     assert linear > knn_accuracy(embeddings, labels, gallery)
     # Lengths of embeddings carry no identity, nor do offsets and scales of their components.
     assert linear_accuracy(embeddings * generator.uniform(1, 9, (400, 1)), labels, gallery) == linear
+
+
+def test_chance_is_what_collapsed_embeddings_can_get():
+    labels = np.array([3, 3, 3, 3, 5, 5, 8, 8])
+    gallery = np.tile([True, False], 4)
+    same = np.ones((8, 4), np.float32)
+    assert most_frequent(labels[~gallery]) == knn_accuracy(same, labels, gallery) == 0.5
 
 
 def test_embedding_std_is_one_for_even_directions_and_zero_when_collapsed():

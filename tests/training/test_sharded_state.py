@@ -102,7 +102,7 @@ def test_an_overflow_in_the_rows_of_one_process_is_one_in_all():
     first, second = launch(train_with_overflow, None, LaunchSettings(processes=2))
     assert torch.equal(first, second)
     skipped, scale, length = first.unbind(1)
-    assert skipped.tolist() == [float(step == OVERFLOW_AT) for step in range(STEPS)]
+    assert not skipped.any()  # half the scale is tried next
     assert scale.tolist() == [START if step < OVERFLOW_AT else START / 2 for step in range(STEPS)]
     assert length[OVERFLOW_AT] == length[OVERFLOW_AT - 1]
     assert len(set(length.tolist())) == STEPS - 1

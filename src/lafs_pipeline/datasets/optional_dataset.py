@@ -18,7 +18,7 @@ class OptionalDataset(AbstractDataset[Any, Any]):
     """
 
     def __init__(self, dataset: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
-        self.metadata, self._where = metadata, _place(dataset)
+        self.metadata, self.filepath = metadata, _place(dataset)
         self._dataset = AbstractDataset.from_config("dataset", dataset)
         if hasattr(self._dataset, "preview"):
             self.preview = self._dataset.preview
@@ -35,7 +35,7 @@ class OptionalDataset(AbstractDataset[Any, Any]):
             return self._dataset.load()
         except DatasetError as error:
             raise LafsError(
-                f"{self._where} cannot be read: {error.__cause__}. Remove it, or make it anew"
+                f"{self.filepath} cannot be read: {error.__cause__}. Remove it, or make it anew"
             ) from error
 
     def save(self, data: Any) -> None:
@@ -49,7 +49,7 @@ class OptionalDataset(AbstractDataset[Any, Any]):
         self._dataset.release()
 
     def _describe(self) -> dict[str, Any]:
-        return {"dataset": str(self._dataset)}
+        return {"filepath": self.filepath, "dataset": str(self._dataset)}
 
 
 def _place(config: dict[str, Any]) -> str:

@@ -18,9 +18,10 @@ from lafs_pipeline.training.settings import TrainingSettings
 COMMAND = re.compile(r"kedro run --pipelines?=[\w,]+")
 TRAINING = re.compile(rf"(?<![\w.])training\.(?=(?:{'|'.join(f.name for f in fields(TrainingSettings))})\b)")
 PROGRAM = re.compile(
-    r"(?<![\w/.-])(?:kedro|lafs)(?= (?:run|mlflow|viz|registry|embed|compare|replay|checkpoints)\b)"
+    r"(?<![\w/.-])(?:(?:kedro|lafs)(?= (?:run|mlflow|viz|registry|embed|compare|replay|checkpoints)\b)"
+    r"|mlflow(?= (?:db|migrate-filestore)\b))"
 )
-KEPT = ("--env", "-e", "--params", "--conf-source")
+KEPT = ("--env", "-e", "--params", "--conf-source", "--config", "-c")
 RECIPES = {
     "pretrain.pretrain_backbones": "pretrain",
     "adapt.adapt_models": "adapt.recognition",

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from kedro.config import MissingConfigException
 from kedro.framework.hooks import hook_impl
+from kedro.io import DatasetError
 
 from lafs_pipeline.hooks.advice import WholeAdvice, advice
 from lafs_pipeline.runtime.credentials import without_credentials
@@ -20,6 +21,9 @@ logger = logging.getLogger(__name__)
 STOPPED_STATUS = 75
 """Exit status of `kedro run` after a training was stopped by a signal or by `training.max_minutes`: the same
 command resumes (EX_TEMPFAIL of sysexits.h). Errors exit with 1."""
+
+
+TRACEBACK = "the log file, lafs_pipeline.log, has the traceback"
 
 
 def stop_reason(error: BaseException | None) -> str | None:
@@ -42,19 +46,28 @@ def shown_error(error: BaseException | None) -> Exception | None:
 
 
 def explained(error: BaseException) -> LafsError | None:
-    """What Kedro says of a command that it cannot run, with what to look at; None for all else."""
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    place = frames[-1].f_globals.get("__name__", "") if frames else ""
-    if isinstance(error, ValueError) and place.startswith(("kedro.framework.session", "kedro.pipeline")):
-        return LafsError(
-            f"{str(error).strip().rstrip('.')}. `kedro registry list` names the pipelines, `kedro registry "
-            "describe NAME` the nodes of one; tags are the names of pipelines"
-        )
+    """What Kedro says of a command or file that it cannot use, with what to do; None for all else."""
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    place, said = modules[-1] if modules else "", " ".join(str(error).split()).rstrip(".")
     if isinstance(error, MissingConfigException):
         return LafsError(
-            f"{error}: --env (or the variable KEDRO_ENV) names a folder of conf/; see conf/README.md"
+            f"{said}: --env (or the variable KEDRO_ENV) names a folder of conf/; see conf/README.md"
+        )
+    if any(module.startswith("kedro.config") for module in modules):
+        return LafsError(f"the configuration cannot be read: {said}. Mend what is named there; {TRACEBACK}")
+    if isinstance(error, DatasetError):
+        return LafsError(f"{said}. The entry stands in a catalog.yml of conf/; {TRACEBACK}")
+    if isinstance(error, ValueError) and place.startswith(("kedro.framework.session", "kedro.pipeline")):
+        return LafsError(
+            f"{said}. `kedro registry list` names the pipelines, `kedro registry describe NAME` the nodes of "
+            "one; tags are the names of pipelines"
         )
     return None
+
+
+def understood(error: BaseException | None) -> Exception | None:
+    """What is shown of an error instead of its traceback; None where that is all there is to show."""
+    return shown_error(error) or (None if error is None else explained(error))
 
 
 class _NoRepeats(logging.Filter):
@@ -62,7 +75,7 @@ class _NoRepeats(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = sys.exc_info()[1]
-        return stop_reason(error) is None and shown_error(error) is None
+        return stop_reason(error) is None and understood(error) is None
 
 
 class _NoAdviceAfterStop(logging.Filter):
@@ -88,7 +101,7 @@ class _ShowError:
         self.show_rest = show_rest
 
     def __call__(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        found = shown_error(error) or explained(error)
+        found = understood(error)
         text = "".join(traceback.format_exception(kind, error, trace))
         if found is None and without_credentials(text) == text:
             self.show_rest(kind, error, trace)
@@ -99,18 +112,24 @@ class _ShowError:
             print(f"\nError: {advice.complete(without_credentials(str(found)))}", file=sys.stderr)
 
 
+def show_messages() -> None:
+    """Let this process end with the message of an understood error instead of its traceback."""
+    if not isinstance(sys.excepthook, _ShowError):
+        sys.excepthook = _ShowError(sys.excepthook)
+
+
 class EndingHooks:
     """Shows why a training was stopped, and understood errors; their tracebacks go to the log file."""
 
-    @hook_impl(tryfirst=True)
-    def after_context_created(self) -> None:
-        """Show the message of such an error alone, and only once."""
-        if not isinstance(sys.excepthook, _ShowError):
-            sys.excepthook = _ShowError(sys.excepthook)
+    @hook_impl(wrapper=True, tryfirst=True)
+    def after_context_created(self) -> Iterator[None]:
+        """Show the message of such an error alone, and only once, before anything reads the configuration."""
+        show_messages()
         for name, quiet in FILTERS.items():
             logging.getLogger(name).addFilter(quiet)
         for handler in logging.getLogger().handlers:
             handler.addFilter(WHOLE_ADVICE)
+        return (yield)
 
     @hook_impl(wrapper=True, tryfirst=True)
     def on_pipeline_error(self, error: Exception) -> Iterator[None]:

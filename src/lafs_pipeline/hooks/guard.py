@@ -23,7 +23,7 @@ from lafs_pipeline.runtime.files import local_path
 
 PARAMETER = "params:"
 REFUSED_RUNNER = re.compile("ThreadRunner|ParallelRunner")
-SHOWN_WHERE_THERE = ("earlier_study_runs",)
+SHOWN_WHERE_THERE = ("earlier_study_runs", "landmark_quality")
 LANDMARKS = {"landmark_network", "landmarks", "landmark_overlay_plot"}
 MOVED = {"packed_faces": "stores"}
 """Files named by `paths` in version 0.1, and the folders that are there now."""
@@ -35,7 +35,9 @@ class GuardHooks:
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
         """Refuse a data folder that is not on this machine, before anything asks for it."""
-        local_path(os.environ.get("LAFS_DATA", ""), "the variable LAFS_DATA")
+        place = local_path(os.environ.get("LAFS_DATA", ""), "the variable LAFS_DATA")
+        if Path(place).is_file():
+            raise LafsError(f"the variable LAFS_DATA names {place}, which is a file; name a folder")
         self._conf = Path(context.config_loader.conf_source)
         self._data = context.config_loader["globals"]["data"]
 
@@ -51,6 +53,7 @@ class GuardHooks:
                 "cores of one training: leave --runner out (or give SequentialRunner). A training starts "
                 "processes of its own: --params launch.processes=N"
             )
+        _refuse_unversioned(run_params.get("load_versions") or {}, catalog)
         paths = catalog.load("parameters").get("paths", {})
         for old, new in MOVED.items():
             if old in paths:
@@ -118,6 +121,17 @@ class GuardHooks:
     def after_dataset_saved(self) -> None:
         """From now on these are results of this environment."""
         self._folder.claim()
+
+
+def _refuse_unversioned(wanted: dict[str, str], catalog: DataCatalog) -> None:
+    """Kedro passes over versions of entries that keep none, and loads what is there."""
+    for name in wanted:
+        catalog.get(name)  # what a pattern stands for is known from then on
+        if not catalog.to_config()[0].get(name, {}).get("versioned"):
+            raise LafsError(
+                f"--load-versions asks for a version of {name}, of which only the last is kept: leave it "
+                "out, or give the entry `versioned: true` in a catalog.yml before the runs that make it"
+            )
 
 
 def _dispensable(inputs: set[str], catalog: DataCatalog) -> set[str]:

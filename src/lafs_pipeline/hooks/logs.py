@@ -47,8 +47,10 @@ class TerminalHandler(RichHandler):
             super().emit(record)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Leave what Kedro and kedro-mlflow say of every node to the file."""
+        """Leave what Kedro and its plugins say of every node and every part of a run to the file."""
         if record.name.startswith(("kedro.", "kedro_mlflow.")) and record.levelno <= logging.INFO:
+            return False
+        if record.name.startswith("kedro_viz.integrations") and record.levelno <= logging.WARNING:
             return False
         return bool(super().filter(record))
 

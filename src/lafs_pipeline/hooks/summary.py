@@ -35,9 +35,9 @@ SHOWN = ("benchmarks", "verdict", "study_table", "study_verdict")
 class SummaryHooks:
     """At the end of a run: its table, where its results lie, and what to do next."""
 
-    @hook_impl
+    @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline) -> None:
-        """Start anew: a process can run several pipelines one after the other."""
+        """Start anew: a process can run several pipelines. Before kedro-mlflow, which may fail here."""
         self.nodes, self.begun, self.clock = len(pipeline.nodes), 0, time.monotonic()
         self.saved: list[str] = []
         self.shown: dict[str, pd.DataFrame | str] = {}

@@ -25,7 +25,13 @@ from lafs_pipeline.pipelines.parameters import TrackingSettings, parse
 from lafs_pipeline.runtime.credentials import without_credentials
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.launch_settings import given_ranks
-from lafs_pipeline.tracking.continuity import CONTINUES, RunRecord, UnfinishedRun, command_digest
+from lafs_pipeline.tracking.continuity import (
+    CONTINUES,
+    RunRecord,
+    UnfinishedRun,
+    command_digest,
+    trained_nothing,
+)
 from lafs_pipeline.tracking.facts import (
     describe,
     experiment_page,
@@ -33,6 +39,7 @@ from lafs_pipeline.tracking.facts import (
     log_data,
     log_shots,
     log_table,
+    reserve_headline,
     saved_path,
 )
 from lafs_pipeline.tracking.labels import WHOLE, in_order, run_details, stage_experiment
@@ -154,6 +161,7 @@ class TrackingHooks:
     def _describe(self, labels: dict[str, str], pipeline: Pipeline) -> None:
         mlflow.set_tags(tracker.facts.tags)
         mlflow.log_params(labels)
+        reserve_headline(pipeline, self._catalog)
         if "faces" in pipeline.inputs() and self._catalog.exists("dataset_card"):
             log_data(self._catalog.load("dataset_card"))
 
@@ -188,8 +196,8 @@ class TrackingHooks:
             tracker.attempt(f"the model {path}", lambda: log_model(path, self._options.registered_model))
 
     @hook_impl(wrapper=True)
-    def after_pipeline_run(self) -> Generator[None, Any, Any]:
-        """Forget the finished run, and say where it is shown."""
+    def after_pipeline_run(self, pipeline: Pipeline) -> Generator[None, Any, Any]:
+        """Forget the finished run, and say where it is shown; keep none that had nothing to do."""
         try:
             result = yield
         except Exception as error:
@@ -197,6 +205,10 @@ class TrackingHooks:
         if self._run_id is not None:
             RunRecord(self._checkpoints).remove()
             self._end(FINISHED)
+            nodes = {node.name for node in pipeline.nodes}
+            if tracker.attempt("the end of the run", lambda: self._is_empty(nodes)):
+                print("\nNothing was left to do: no MLflow run of this command is kept.")
+                self._undo()
             if not tracker.has_failed:
                 ui = self._context.mlflow.ui
                 page = experiment_page(
@@ -224,8 +236,15 @@ class TrackingHooks:
         tracker.end()
         return result
 
+    def _is_empty(self, nodes: set[str]) -> bool:
+        """Whether all that the command was to do had been done before."""
+        if self._earlier is not None and self._earlier.run_id == self._run_id:
+            return False
+        metrics = MlflowClient(self._uri).get_run(self._run_id).data.metrics
+        return not self._has_saved or trained_nothing(metrics, nodes, self._context.params)
+
     def _undo(self) -> None:
-        """Leave no run of a command that was refused before it did anything, nor its record."""
+        """Leave no run of a command that did nothing, nor its record."""
         if notes_of(self._checkpoints, self._run_id):
             return
         record, earlier = RunRecord(self._checkpoints), self._earlier

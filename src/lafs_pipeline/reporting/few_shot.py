@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -19,8 +19,13 @@ APART = 0.06
 """Between the bars of two methods, where neighboring shots are 1 apart."""
 
 
-def plot_few_shot(results: Sequence[FewShotResult]) -> Figure:
-    """Accuracy over shots, a panel per benchmark, a line per method; bars are a standard deviation."""
+def plot_few_shot(results: Sequence[FewShotResult], chances: Mapping[str, float]) -> Figure:
+    """Accuracy over shots, a panel per benchmark, a line per method; bars are a standard deviation.
+
+    Args:
+        results: of all runs.
+        chances: by benchmark, where known, the accuracy (0..1) of always giving the more frequent answer.
+    """
     from matplotlib.figure import Figure
 
     table = few_shot_table(results)
@@ -40,7 +45,8 @@ def plot_few_shot(results: Sequence[FewShotResult]) -> Figure:
         panel.set_ylabel("accuracy, %")
         panel.set_title(f"{plain(benchmark)}, {int(rows['seeds'].min())} seeds")
         panel.grid(alpha=0.3)
-        panel.axhline(50, label="chance", **CHANCE)
+        if benchmark in chances:
+            panel.axhline(100 * chances[benchmark], label="chance", **CHANCE)
         panel.legend()
     return figure
 

@@ -17,6 +17,7 @@ from lafs_pipeline.reporting import tables
 from lafs_pipeline.reporting.curves import plot_metric
 from lafs_pipeline.reporting.few_shot import plot_few_shot
 from lafs_pipeline.reporting.history import History
+from lafs_pipeline.reporting.landmarks import quality_sentence, quality_table
 from lafs_pipeline.reporting.pictures import Picture, face_picture, png_picture, svg_picture
 from lafs_pipeline.runtime.errors import LafsError
 
@@ -49,7 +50,7 @@ ERRORS = {
 
 @dataclass(frozen=True, eq=False)
 class ReportData:
-    """What the page is made of."""
+    """What the page is made of; what is None was not made."""
 
     facts: Mapping[str, str]
     model: PartFViT | FViT | None
@@ -59,8 +60,10 @@ class ReportData:
     hardest: pd.DataFrame
     faces: pd.DataFrame
     pictures: Mapping[str, bytes]
+    landmark_quality: pd.DataFrame | None
     histories: Mapping[str, History]
     study: Sequence[FewShotResult] | None
+    chances: Mapping[str, float]
     parameters: Mapping[str, Any]
     seed: int
 
@@ -104,6 +107,7 @@ def render_report(data: ReportData) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    quality = data.landmark_quality
     page = environment.get_template(TEMPLATE).render(
         facts=data.facts,
         card=data.card,
@@ -112,6 +116,8 @@ def render_report(data: ReportData) -> str:
         headlines=tables.headline_table(data.benchmarks),
         data_tables=tables.data_tables(data.card),
         pictures={name: png_picture(png, ALT[name]) for name, png in data.pictures.items()},
+        landmark_quality=None if quality is None else quality_table(quality),
+        landmark_verdict=None if quality is None else quality_sentence(quality),
         trainings=tables.training_table(data.histories),
         curves=dict(_curves(data.histories)),
         scores=tables.score_tables(data.benchmarks),
@@ -121,7 +127,7 @@ def render_report(data: ReportData) -> str:
         models=tables.model_table(data.benchmarks),
         published=tables.PUBLISHED,
         study_tables=None if data.study is None else tables.few_shot_tables(data.study, data.seed),
-        study_plot=None if data.study is None else _study_picture(data.study),
+        study_plot=None if data.study is None else _study_picture(data.study, data.chances),
         hardest=_hardest(data.hardest, data.faces),
         errors=ERRORS,
         parameters=tables.parameter_table(data.parameters),
@@ -162,7 +168,7 @@ def _stage_curves(stage: str, histories: Mapping[str, History]) -> Iterator[Pict
         found = {name: history.curve(metric) for name, history in histories.items()}
         curves = {name: (steps, factor * values) for name, (steps, values) in found.items() if len(steps)}
         if curves:
-            limit = _uniform_entropy(histories) if metric == "teacher_entropy" else None
+            limit = LIMITS[metric](histories) if metric in LIMITS else None
             figure = plot_metric(curves, title, limit, from_zero)
             yield svg_picture(figure, f"{stage}: {title} over optimizer steps")
 
@@ -176,9 +182,21 @@ def _uniform_entropy(histories: Mapping[str, History]) -> tuple[str, float] | No
     return f"log K, K = {prototypes:,}", math.log(prototypes)
 
 
-def _study_picture(study: Sequence[FewShotResult]) -> Picture:
+def _guessing(histories: Mapping[str, History]) -> tuple[str, float] | None:
+    """The line of what guessing gets from the easiest of the trainings' probes."""
+    levels = [values.max() for history in histories.values() if len(values := history.curve("knn_chance")[1])]
+    return ("chance", 100 * max(levels)) if levels else None
+
+
+LIMITS = {"teacher_entropy": _uniform_entropy, "knn_accuracy": _guessing}
+"""What a metric is to be compared with."""
+
+
+def _study_picture(study: Sequence[FewShotResult], chances: Mapping[str, float]) -> Picture:
     named = [replace(result, method=tables.model_name(result.method)) for result in study]
-    return svg_picture(plot_few_shot(named), "Accuracy over labeled images per identity, one line per method")
+    return svg_picture(
+        plot_few_shot(named, chances), "Accuracy over labeled images per identity, one line per method"
+    )
 
 
 def _hardest(hardest: pd.DataFrame, faces: pd.DataFrame) -> dict[str, dict[str, Any]]:

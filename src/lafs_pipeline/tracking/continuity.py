@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,12 @@ SELECTION = (
     "only_missing_outputs",
 )
 """What of Kedro's run parameters decides which nodes run."""
+
+
+TRAINERS = {"landmarks.train_landmarks", "pretrain.pretrain_backbones", "adapt.adapt_models"}
+"""Nodes whose trainings are read from their last checkpoints where they are finished."""
+LOAD = "system/"
+"""What names of metrics of the machine begin with."""
 
 
 @dataclass(frozen=True)
@@ -78,3 +85,17 @@ class RunRecord:
     def remove(self) -> None:
         """Forget it: the command has finished."""
         self.path.unlink(missing_ok=True)
+
+
+def trained_nothing(metrics: Iterable[str], nodes: Collection[str], parameters: dict[str, Any]) -> bool:
+    """Whether nothing was left to train in a run that trains.
+
+    Args:
+        metrics: names of those that the run has.
+        nodes: names of those that it went through.
+        parameters: all groups.
+    """
+    trainers = TRAINERS & set(nodes)
+    if parameters.get("landmarks", {}).get("method") == "weights":
+        trainers -= {"landmarks.train_landmarks"}
+    return bool(trainers) and all(name.startswith(LOAD) for name in metrics)

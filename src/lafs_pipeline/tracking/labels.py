@@ -10,6 +10,8 @@ from lafs_pipeline.models.sizes import SIZES
 
 WHOLE = "__default__"
 """Kedro's name of the pipeline that runs where none is named."""
+LONGEST = 100
+"""Characters of the names of sources in that of a run; MLflow takes 500 for a data set's."""
 WITH_MODEL = {WHOLE, "landmarks", "pretrain", "adapt", "evaluate", "study"}
 WITH_METHOD = {WHOLE, "pretrain", "adapt", "evaluate"}
 WITH_SHOTS = {WHOLE, "adapt"}
@@ -60,11 +62,20 @@ def make_labels(
     names = set(pipelines)
     return Labels(
         pipeline="all" if names == {WHOLE} else "+".join(pipelines),
-        dataset="+".join(sources),
+        dataset=joined(sources),
         method=_method(parameters, given) if names & WITH_METHOD else None,
         model=_model(parameters, given) if names & WITH_MODEL else None,
         shots=str(parameters["adapt"]["shots"] or "all") if names & WITH_SHOTS else None,
     )
+
+
+def joined(names: Iterable[str]) -> str:
+    """Names as one, such as `lfw+agedb`; of many only the first, and how many there are besides."""
+    known = list(names)
+    shown = [name for place, name in enumerate(known) if len("+".join(known[: place + 1])) <= LONGEST]
+    shown = shown or [name[:LONGEST] for name in known[:1]]
+    more = len(known) - len(shown)
+    return "+".join(shown) + (f"+{more} more" if more else "")
 
 
 def run_details(pipelines: Sequence[str], parameters: dict[str, Any]) -> str:

@@ -28,6 +28,17 @@ REPEATING = (
 )
 """Loggers that report every failed request, some with a traceback; one warning of ours says it for all."""
 LONGEST_NAME = 250
+STORES = {
+    # of MLflow's message -> what it means here
+    "out-of-date database schema": (
+        "{uri} was written by another version of MLflow: if by an older one, copy it, then run mlflow db "
+        "upgrade {uri}; if by a newer one, install that, or name another database in MLFLOW_TRACKING_URI"
+    ),
+    "filesystem tracking backend": (
+        "{uri} is a folder, in which MLflow keeps no runs any more: name a database, as in "
+        "MLFLOW_TRACKING_URI=sqlite:///FILE; mlflow migrate-filestore brings the runs of a folder there"
+    ),
+}
 
 # MLflow would print addresses of runs with the user and password of the server.
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
@@ -87,10 +98,16 @@ class Tracker:
             "MLflow failed at %s (%s). From now on it gets nothing of this run, which goes on and writes all "
             "its files. When MLflow answers again, this brings it the curves: lafs replay %s",
             what,
-            without_credentials(str(error).strip().partition("\n")[0] or type(error).__name__),
+            without_credentials(self._reason(error)),
             folder or self._checkpoints or "FOLDER",
         )
         self.pass_over_failure()
+
+    def _reason(self, error: Exception) -> str:
+        """The first line of what MLflow says, or what that means."""
+        said = str(error).strip().partition("\n")[0] or type(error).__name__
+        meant = next((meant for words, meant in STORES.items() if words in said), None)
+        return said if meant is None else meant.format(uri=self.tracking_uri or mlflow.get_tracking_uri())
 
     def pass_over_failure(self) -> None:
         """Turn tracking off after a failure that another process has reported."""

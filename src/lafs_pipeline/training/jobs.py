@@ -62,7 +62,8 @@ class RunContext:
     """Where a training writes and reports, and how many processes share it.
 
     Attributes:
-        folder: in which every configuration has a folder with its checkpoints and metrics.
+        folder: in which every configuration has a folder with its checkpoints and metrics; its name is what
+            people know the training as.
         seed: of every draw.
         loggers: receive the metrics live.
         launch: the processes.
@@ -246,7 +247,7 @@ def _planned(job: Job) -> LaunchSettings:
     if wanted.processes == "auto" and count < devices:
         logger.info(
             "%s: %d of %d GPUs, the most that share a batch of %d evenly",
-            job.name,
+            job.context.folder.name,
             count,
             devices,
             training.batch_size,
@@ -267,6 +268,7 @@ def train_alone(job: Job) -> Path:
         processes.local_device(),
         start.extended,
         context.run_id,
+        context.folder.name,
     )
     with held_alone(run.folder) if processes.is_main() else nullcontext():
         Trainer(stage, job.samples(), training, run).train()

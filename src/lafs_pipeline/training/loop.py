@@ -49,6 +49,7 @@ class Run:
         device: where the training runs.
         extended: folder of a finished training that one without checkpoints starts from.
         run_id: of its MLflow run, for the checkpoints; empty where it is not tracked.
+        title: what people know it as; empty for the name of its stage, which several trainings share.
     """
 
     folder: Path
@@ -58,6 +59,7 @@ class Run:
     device: torch.device
     extended: Path | None = None
     run_id: str = ""
+    title: str = ""
 
 
 class Trainer:
@@ -70,6 +72,7 @@ class Trainer:
             LafsError: batch sizes that do not fit, or a checkpoint that does not.
         """
         self.stage, self.samples, self.settings, self.run = stage, samples, settings, run
+        self.name = run.title or stage.name
         plan = self._batches(start=0)
         self.plan, self.total_steps, self.steps_per_epoch = plan, plan.total_steps, plan.steps_per_epoch
         self.stepper = Stepper(
@@ -77,7 +80,7 @@ class Trainer:
         )
         self.configuration = run.configuration | {"total_steps": self.total_steps}
         self.meter = Meter(run.device, stage.operations())
-        self.skipped = SkippedSteps(settings.max_skipped, stage.name, self._keys)
+        self.skipped = SkippedSteps(settings.max_skipped, self.name, self._keys)
         self._advice_given: set[str] = set()
         self.start = self._resume()
         self.stepper.wrap_ddp()
@@ -99,7 +102,7 @@ class Trainer:
         return [self.samples.key(index) for index in self.plan.step_indices(step).tolist()]
 
     def _resume(self) -> int:
-        folder, total, name = self.run.folder, self.total_steps, self.stage.name
+        folder, total, name = self.run.folder, self.total_steps, self.name
         start = Start(folder, self.configuration, self.run.extended)
         checkpoint = load_start(start, name, self.settings.resume)
         if checkpoint is None:
@@ -168,7 +171,7 @@ class Trainer:
         limit = None if settings.max_minutes is None else time.monotonic() + 60 * settings.max_minutes
         bar = tqdm(
             range(self.start, self.total_steps),
-            desc=stage.name,
+            desc=self.name,
             initial=self.start,
             total=self.total_steps,
             unit="step",
@@ -178,7 +181,7 @@ class Trainer:
         if self.start == 0:  # where curves of scores begin
             self._probe(writer, loggers, 0)
         self.meter.restart()
-        pace = Pace(stage.name, self.total_steps, settings.batch_size)
+        pace = Pace(self.name, self.total_steps, settings.batch_size)
         for step in bar:
             done = step + 1
             parts = self._parts(step, batches, writer, signals, limit)
@@ -237,7 +240,7 @@ class Trainer:
         if failure is not None:
             raise failure
         raise Stopped(
-            f"{self.stage.name} stopped at step {step} of {self.total_steps} ({agreed}); the same command "
+            f"{self.name} stopped at step {step} of {self.total_steps} ({agreed}); the same command "
             f"resumes from its checkpoint in {self.run.folder}"
         )
 
@@ -297,7 +300,7 @@ class Trainer:
         if warning := self.stage.diagnose(metrics, self._progress(done)):
             advice = warning.partition(": ")[2]
             if advice not in self._advice_given:
-                logger.warning("%s, step %d: %s", self.stage.name, done, warning)
+                logger.warning("%s, step %d: %s", self.name, done, warning)
                 self._advice_given.add(advice)
 
 

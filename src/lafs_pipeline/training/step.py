@@ -98,7 +98,9 @@ class Stepper:
 
         Returns:
             Scalar metrics of this process, those of the stage as means over its parts; `loss`,
-            `gradient_norm` and `skipped` (0 or 1, equal in all processes) among them.
+            `gradient_norm` and `skipped` (0 or 1, equal in all processes) among them, with fp16 also
+            `loss_scale`. A step from whose gradients alone the loss scale was too large changes nothing,
+            but does not count as skipped: the next one is made with half of it.
         """
         step, stage = progress.step, self.stage
         seed = derive_seed(self.seed, stage.name, "step", step)
@@ -114,23 +116,28 @@ class Stepper:
             self._share_overflow()
             self.scaler.unscale_(self.optimizer)
         norm = clip_gradients(self.parameters, self.settings.clip_norm, self.settings.clip_mode, self.sharded)
-        skipped = (~(torch.isfinite(loss) & torch.isfinite(norm))).float()
+        scale = self.scaler.scale(torch.ones((), device=self.device))
+        is_lost = ~(torch.isfinite(loss) & torch.isfinite(norm))
+        is_search = torch.isfinite(loss) & (scale > 1)
+        flags = torch.stack([is_lost, is_lost & ~is_search]).float()
         if processes.world_size() > 1:
-            dist.all_reduce(skipped, dist.ReduceOp.MAX)
+            dist.all_reduce(flags, dist.ReduceOp.MAX)
+        lost, skipped = flags.unbind()
         if self.scaler.is_enabled():
             self.scaler.step(self.optimizer)
             self.scaler.update()
         else:
-            self.optimizer.found_inf = skipped
+            self.optimizer.found_inf = lost
             self.optimizer.step()
         stage.after_update(progress)
-        _restore(buffers, before, skipped)
+        _restore(buffers, before, lost)
         return {
             "loss": loss,
             "learning_rate": self.learning_rate[step],
             "epoch": (step + 1) / progress.steps_per_epoch,
             "gradient_norm": norm,
             "skipped": skipped,
+            **({"loss_scale": scale} if self.scaler.is_enabled() else {}),
             **metrics,
         }
 

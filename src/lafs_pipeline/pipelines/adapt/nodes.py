@@ -55,8 +55,10 @@ def adapt_models(
         return {}
     recipe = fit_recognition(options.recognition, len(shots))
     timm = {name: partial(load_timm, its.name, its.image_size) for name, its in options.timm.items()}
+    starts = backbones | timm
     models = {}
-    for name, load in (backbones | timm).items():
+    for number, (name, load) in enumerate(starts.items(), start=1):
+        logger.info("adapt: %s, %d of %d", name, number, len(starts))
         stage = f"adapt_{name}"
         context = run_context(stage, checkpoints, seed, launch)
         start = load()

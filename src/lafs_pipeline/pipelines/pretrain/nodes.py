@@ -42,8 +42,9 @@ def pretrain_backbones(
     options = parse_pretraining(parameters, len(train), network)
     model = parse(ModelSettings, model_parameters, "model")
     teachers = {}
-    for method, recipe in options.recipes().items():
-        logger.info("pretrain: %s", method)
+    recipes = options.recipes()
+    for number, (method, recipe) in enumerate(recipes.items(), start=1):
+        logger.info("pretrain: %s, %d of %d", method, number, len(recipes))
         start = pretraining_start(model.name, model.sizes, seed, network, recipe)
         context = run_context(f"pretrain_{method}", checkpoints, seed, launch)
         teachers[method] = pretrain(start, train, recipe, context, landmarks, views_picture)

@@ -78,6 +78,7 @@ def write_report(
     view_montage: bytes,
     roc: bytes,
     attention_maps: bytes,
+    landmark_quality: pd.DataFrame | None,
     study_runs: pd.DataFrame | None,
     checkpoints: str,
     seed: int,
@@ -98,9 +99,10 @@ def write_report(
     origins = [model.provenance for model in (model, *starts.values()) if model is not None]
     pretrained = leading_pretrained(starts)
     study_start = "" if pretrained is None else model_digest(starts[pretrained])
+    chances = answer_by_chance(pairs)
     study = choose_study(study_runs, dataset_card["fingerprint"], study_start)
     if study is not None:
-        told = study_verdict(study, seed, answer_by_chance(pairs), steps_of(backbones, checkpoints))
+        told = study_verdict(study, seed, chances, steps_of(backbones, checkpoints))
         verdict = "\n".join([verdict, *told])
     return render_report(
         ReportData(
@@ -117,8 +119,10 @@ def write_report(
                 "roc": roc,
                 "attention_maps": attention_maps,
             },
+            landmark_quality=landmark_quality,
             histories=read_histories(checkpoints, [origin.training for origin in origins if origin]),
             study=study,
+            chances=chances,
             parameters=parameters,
             seed=seed,
         )

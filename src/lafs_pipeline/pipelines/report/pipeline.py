@@ -39,6 +39,7 @@ def create_pipeline() -> Pipeline:
                 inputs={
                     "hardest": "hardest_pairs",
                     "study_runs": "earlier_study_runs",
+                    "landmark_quality": "landmark_quality",
                     "checkpoints": "params:paths.checkpoints",
                     "seed": "params:seed",
                     **{name: name for name in SHOWN_DATA},

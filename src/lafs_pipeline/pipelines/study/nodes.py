@@ -130,9 +130,10 @@ def tabulate(
     return few_shot_table(results), paired_differences(results, seed), "\n".join(sentences)
 
 
-def draw(runs: pd.DataFrame) -> "Figure":
+def draw(runs: pd.DataFrame, pairs: pd.DataFrame) -> "Figure":
     """Accuracy over shots."""
     from lafs_pipeline.evaluation.study import study_results
     from lafs_pipeline.reporting.few_shot import plot_few_shot
+    from lafs_pipeline.reporting.verdict import answer_by_chance
 
-    return plot_few_shot(study_results(runs))
+    return plot_few_shot(study_results(runs), answer_by_chance(pairs))

@@ -50,7 +50,7 @@ def create_pipeline() -> Pipeline:
                 outputs=["study_table", "study_differences", "study_verdict"],
                 name="study_table",
             ),
-            Node(nodes.draw, inputs="study_runs", outputs="study_plot", name="study_plot"),
+            Node(nodes.draw, inputs=["study_runs", "pairs"], outputs="study_plot", name="study_plot"),
         ],
         tags="study",
     )

@@ -41,10 +41,11 @@ class IdentityProbe:
         return self.faces.stack(evenly_spaced(len(self.faces), count))
 
     def measure(self, embed: Callable[[Tensor], Tensor], device: torch.device) -> dict[str, float]:
-        """`knn_accuracy` (0..1) and `embedding_std` (1 for directions spread evenly, 0 when collapsed)."""
+        """`knn_accuracy`, `knn_chance` (0..1), `embedding_std` (1 when spread evenly, 0 when collapsed)."""
         embeddings = map_faces(embed, self.faces, device)
         return {
             "knn_accuracy": knn_accuracy(embeddings, self.labels, self.in_gallery),
+            "knn_chance": most_frequent(self.labels[~self.in_gallery]),
             "embedding_std": embedding_std(embeddings),
         }
 
@@ -61,6 +62,11 @@ def knn_accuracy(embeddings: np.ndarray, labels: np.ndarray, in_gallery: np.ndar
         n_neighbors=min(NEIGHBORS, int(in_gallery.sum())), weights="distance", metric="cosine"
     )
     return _accuracy(classifier, embeddings, labels, in_gallery)
+
+
+def most_frequent(labels: np.ndarray) -> float:
+    """What the same answer to every query gets at most: the share of the most frequent of the labels (n,)."""
+    return float(np.unique(labels, return_counts=True)[1].max() / len(labels))
 
 
 def linear_accuracy(embeddings: np.ndarray, labels: np.ndarray, in_gallery: np.ndarray) -> float:
