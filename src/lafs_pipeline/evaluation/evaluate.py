@@ -18,6 +18,8 @@ from lafs_pipeline.evaluation.templates import Templates, pool_templates
 from lafs_pipeline.evaluation.verification import Resampling, verify_pairs
 from lafs_pipeline.faces.manifest import TRAIN
 from lafs_pipeline.models.digest import model_digest
+from lafs_pipeline.models.embedding_file import EmbeddingFile
+from lafs_pipeline.models.preprocessing import preprocessing_of
 from lafs_pipeline.models.provenance import Provenance
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
@@ -38,8 +40,23 @@ class BenchmarkData:
     overlap: pd.DataFrame
 
 
+def embed_benchmarks(
+    model: nn.Module | EmbeddingFile,
+    data: BenchmarkData,
+    store: EmbeddingStore,
+    options: EvaluateSettings,
+    launching: LaunchSettings,
+) -> tuple[str, dict[str, Embeddings]]:
+    """Digest of a model, and the embeddings of the faces of every benchmark, or of those that a file has."""
+    tables = faces_of_benchmarks(data)
+    if isinstance(model, EmbeddingFile):
+        return model.digest, model.embeddings(tables)
+    digest = model_digest(model)
+    return digest, store.embed(model, digest, tables, options, launching)
+
+
 def evaluate_model(
-    model: nn.Module,
+    model: nn.Module | EmbeddingFile,
     data: BenchmarkData,
     store: EmbeddingStore,
     options: EvaluateSettings,
@@ -53,8 +70,9 @@ def evaluate_model(
     Raises:
         LafsError: a benchmark that cannot be evaluated; names it.
     """
-    digest, origin = model_digest(model), _origin(getattr(model, "provenance", None))
-    embeddings = store.embed(model, digest, faces_of_benchmarks(data), options, launching)
+    digest, embeddings = embed_benchmarks(model, data, store, options, launching)
+    origin = _origin(getattr(model, "provenance", None))
+    origin["preprocessing"] = preprocessing_of(model)
     results: list[BenchmarkResult] = []
     for name, own in embeddings.items():
         facts = replace(_facts(data, name, digest, own, options), **origin)

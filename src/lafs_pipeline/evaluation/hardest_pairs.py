@@ -5,13 +5,13 @@ import pandas as pd
 from torch import nn
 
 from lafs_pipeline.evaluation.embeddings import Embeddings, EmbeddingStore
-from lafs_pipeline.evaluation.evaluate import BenchmarkData, faces_of_benchmarks, pool_benchmark
+from lafs_pipeline.evaluation.evaluate import BenchmarkData, embed_benchmarks, pool_benchmark
 from lafs_pipeline.evaluation.results import OPERATING_RATE
 from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.evaluation.templates import Templates, score_pairs
 from lafs_pipeline.evaluation.verification import VerificationResult, carried_rates, verify_pairs
 from lafs_pipeline.faces.manifest import typed_table
-from lafs_pipeline.models.digest import model_digest
+from lafs_pipeline.models.embedding_file import EmbeddingFile
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
 
 FALSE_ACCEPT, FALSE_REJECT = "false accept", "false reject"
@@ -121,7 +121,7 @@ def no_pairs() -> pd.DataFrame:
 
 
 def find_hardest_pairs(
-    model: nn.Module,
+    model: nn.Module | EmbeddingFile,
     data: BenchmarkData,
     store: EmbeddingStore,
     options: EvaluateSettings,
@@ -137,8 +137,8 @@ def find_hardest_pairs(
     """
     identities = data.faces.set_index("key")["identity"]
     found = [no_pairs()]
-    tables = faces_of_benchmarks(data)
-    for name, own in store.embed(model, model_digest(model), tables, options, launching).items():
+    _, embeddings = embed_benchmarks(model, data, store, options, launching)
+    for name, own in embeddings.items():
         worst = _of_benchmark(data, name, own, options, count)
         for side in ("a", "b"):
             worst[f"identity_{side}"] = identities.reindex(worst[f"key_{side}"]).to_numpy()

@@ -36,6 +36,7 @@ class Facts:
             is known.
         start_digest: SHA-256 of sizes and weights of the model that this training started from.
         mlflow_run: id of the training's MLflow run; empty where it was not tracked.
+        preprocessing: what images were made into for the model.
         threshold: cosine similarity from which pairs were accepted, mean over folds; None without folds.
     """
 
@@ -54,6 +55,7 @@ class Facts:
     training_digest: str = ""
     start_digest: str = ""
     mlflow_run: str = ""
+    preprocessing: str = ""
     threshold: float | None = None
 
 

@@ -1,12 +1,16 @@
 """Settings of evaluation, beside the functions, to be read without torch."""
 
+import re
 from typing import Literal
 
+from lafs_pipeline.models.choice import ModelChoice
+from lafs_pipeline.models.methods import FROZEN, ORDER
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.sources.open import keep_local
 
 Method = Literal["scratch", "scratch_grid", "grid", "lafs", "lafs_no_noise", "lafs_all_landmarks"]
+NAME = re.compile(r"\w[\w.-]*")
 FROM_SCRATCH = ("scratch", "scratch_grid")
 
 
@@ -31,6 +35,20 @@ class EvaluateSettings:
         "matrix products of the models; tf32 and bf16 are quicker on a GPU and move scores a little",
         "float32",
     )
+    models: dict[str, ModelChoice] = setting(
+        "further models, by the name of their rows; a text stands for `path` alone", {}
+    )
+    reference: str | None = setting(
+        "model to which the others' differences are told; null takes LAFS, else what is nearest to it", None
+    )
+
+    def __post_init__(self):
+        for name in self.models:
+            if not NAME.fullmatch(name) or name.removesuffix(FROZEN) in ORDER:
+                raise LafsError(
+                    f"models has the name '{name}'; expected letters, digits and _.- and none of "
+                    f"{', '.join(ORDER)}, which name this project's own"
+                )
 
 
 @settings

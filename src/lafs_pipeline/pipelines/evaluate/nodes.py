@@ -2,16 +2,21 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from lafs_pipeline.pipelines.parameters import parse
+from lafs_pipeline.runtime.errors import LafsError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from torch import nn
 
     from lafs_pipeline.evaluation.embeddings import EmbeddingStore
+    from lafs_pipeline.evaluation.settings import EvaluateSettings
+    from lafs_pipeline.models.embedding_file import EmbeddingFile
     from lafs_pipeline.models.part_fvit import FViT, PartFViT
 
 Models = dict[str, Callable[[], "PartFViT | FViT"]]
@@ -39,7 +44,8 @@ def verify_models(
 
     data, options = BenchmarkData(**tables), parse(EvaluateSettings, parameters, "evaluate")
     launching = parse(LaunchSettings, launch, "launch")
-    if not face_models and not backbones:
+    further = open_further(options, face_models)
+    if not face_models and not backbones and not further:
         logger.warning("no model is there to be evaluated")
     found, digests = {}, {}
     for name, load in backbones.items():
@@ -51,7 +57,29 @@ def verify_models(
         model = load()
         _warn_of_another_start(name, model, digests.get(name))
         found[name] = results_frame(evaluate_model(model, data, store, options, launching, seed))
+    for name, further_model in further.items():
+        own = replace(options, flip=options.models[name].flips(options.flip))
+        found[name] = results_frame(evaluate_model(further_model, data, store, own, launching, seed))
     return found
+
+
+def open_further(options: "EvaluateSettings", face_models: Models) -> "dict[str, nn.Module | EmbeddingFile]":
+    """The models of `evaluate.models`, opened before anything is computed.
+
+    Raises:
+        LafsError: one cannot be opened, or has the name of a face model of this project's.
+    """
+    from lafs_pipeline.interop.any_model import open_any
+
+    if doubled := sorted(set(options.models) & set(face_models)):
+        raise LafsError(f"evaluate.models has {', '.join(doubled)}, as 06_models/face_models; rename one")
+    opened = {}
+    for name, choice in options.models.items():
+        try:
+            opened[name] = open_any(choice)
+        except LafsError as error:
+            raise LafsError(f"evaluate.models.{name}: {error}") from error
+    return opened
 
 
 def _warn_of_another_start(name: str, model: "PartFViT | FViT", backbone: str | None) -> None:
