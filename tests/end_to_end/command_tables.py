@@ -112,7 +112,7 @@ RUN_ELSEWHERE = {
     "kedro run --pipelines=pretrain --params pretrain.training.epochs=120,pretrain.training.resume=extend": (
         "tests/training/test_result.py: test_more_epochs_on_request"
     ),
-    "kedro run --pipelines=evaluate --params evaluate.models.authors=checkpoint.pth": (
+    "kedro run --pipelines=evaluate,report --params evaluate.models.authors=checkpoint.pth": (
         "tests/end_to_end/test_any_model.py: test_nothing_has_to_be_trained"
     ),
     "lafs benchmark": f"{BENCHMARK}: test_scores_are_those_of_the_model",

@@ -22,9 +22,11 @@ def test_nothing_has_to_be_trained(kedro, tmp_path):
     refused = kedro(data, *run, "--pipelines=evaluate")
     assert "face_models is not there yet; first run: kedro run --pipelines=adapt" in refused.stderr
     given = f"evaluate.models.authors={checkpoint}"
-    finished = kedro(data, *run, "--pipelines=evaluate", "--params", given)
+    finished = kedro(data, *run, "--pipelines=evaluate,report", "--params", given)
     assert finished.returncode == 0, finished.stderr
     table = pd.read_csv(data / "08_reporting/benchmarks.csv")
     assert table["model"].unique().tolist() == ["authors"]
     assert table["model_digest"].unique().tolist() == [model_digest(model)]
+    assert (table["images_per_second"] > 0).all()
+    assert "Differences" not in (data / "08_reporting/report.html").read_text()
     assert table["preprocessing"].unique().tolist() == ["112 px rgb, mean 0.5, std 0.5"]

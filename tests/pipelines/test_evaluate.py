@@ -224,7 +224,7 @@ def test_models_of_any_kind_stand_beside_those_of_the_run(tmp_path):
     path = tmp_path / "own.safetensors"
     save_model(small_model(0), path)
     models = {"own": str(path), "authors": {"path": str(path), "std": 1.0, "flip": False}}
-    table = run(tmp_path, HELD_OUT, DRAWN, names=(), models=models)["benchmarks"]
+    table = run(tmp_path, HELD_OUT, DRAWN, names=(), models=models, reference="own")["benchmarks"]
     assert table["model"].unique().tolist() == ["authors", "own"]
     rows = table.drop_duplicates("model").set_index("model")
     assert rows["preprocessing"].to_dict() == {
@@ -233,6 +233,10 @@ def test_models_of_any_kind_stand_beside_those_of_the_run(tmp_path):
     }
     assert rows["flip"].to_dict() == {"own": True, "authors": False}
     assert rows["model_digest"].nunique() == 2
+    assert (rows[["megabytes", "images_per_second"]] > 0).all(axis=None)
+    differing = table[table["reference"] == "own"]
+    assert differing["model"].unique().tolist() == ["authors"]
+    assert differing["difference"].notna().all()
     trained = run(tmp_path / "trained", HELD_OUT, DRAWN, names=("lafs",), model=lambda _: small_model(0))[
         "benchmarks"
     ]
@@ -249,6 +253,10 @@ def test_models_of_any_kind_stand_beside_those_of_the_run(tmp_path):
         ({"a/b": "a.pth"}, "evaluate: models has the name 'a/b'"),
         ({"mine": {"path": "a.pth", "colour": 1}}, r"parameter evaluate\.models\.mine\.colour is unknown"),
         ({"mine": {"path": "a.pth", "std": 0}}, "std is 0.0; expected numbers above 0"),
+        (
+            {"mine": {"path": "a.pth", "network": "both"}},
+            r"parameter evaluate\.models\.mine\.network is 'both'",
+        ),
         ({"taken": "a.pth"}, "evaluate.models has taken, as 06_models/face_models; rename one"),
     ],
     ids=str,

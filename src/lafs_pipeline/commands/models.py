@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lafs_pipeline.interop.any_model import OWN, open_any
+from lafs_pipeline.interop.any_model import OWN, open_network
 from lafs_pipeline.interop.model_card import read_card
 from lafs_pipeline.interop.model_export import WEIGHTS
 from lafs_pipeline.interop.onnx_model import OnnxModel
@@ -46,7 +46,7 @@ def open_model(path: Path) -> OpenModel:
     file = path / WEIGHTS if path.is_dir() else path
     if file.suffix not in SUFFIXES:
         raise LafsError(f"{path} is no model: expected a .safetensors, .onnx or .pth file, or their folder")
-    model = open_any(ModelChoice(path=str(file)))
+    model = open_network(ModelChoice(path=str(file)))
     device = local_device()
     digest = model.metadata[OWN] if isinstance(model, OnnxModel) else model_digest(model)
     card = read_card(file.parent)

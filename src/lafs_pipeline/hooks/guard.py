@@ -80,7 +80,7 @@ class GuardHooks:
         )
         needed = inputs - _dispensable(inputs, catalog)
         if "evaluate" in used and parsed["evaluate"].models:
-            needed -= {"face_models"}
+            needed -= {"face_models", "view_montage_plot", *LANDMARKS}
         absent = sorted(
             name for name in needed if not name.startswith(PARAMETER) and not catalog.exists(name)
         )

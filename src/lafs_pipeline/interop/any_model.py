@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -26,15 +27,24 @@ OWN = "model_digest"
 
 
 def open_any(choice: ModelChoice) -> nn.Module | EmbeddingFile:
-    """A model that takes images (B, 3, 112, 112) in [-1, 1], or embeddings in its place.
+    """As :func:`open_network`, or embeddings in place of a network.
+
+    Raises:
+        LafsError: as there, or as :class:`EmbeddingFile`.
+    """
+    path = Path(choice.path).expanduser()
+    return EmbeddingFile(path) if path.suffix in EMBEDDINGS else open_network(choice)
+
+
+def open_network(choice: ModelChoice) -> nn.Module:
+    """A model that takes images (B, 3, 112, 112) in [-1, 1], in eval mode.
 
     Raises:
         LafsError: the file is missing, damaged or embeds no faces, or something of it has to be stated.
     """
     path = Path(choice.path).expanduser()
     file = path / WEIGHTS if path.is_dir() else path
-    if file.suffix in EMBEDDINGS:
-        return EmbeddingFile(file)
+    model: Any
     if file.suffix == ".onnx":
         model = _open_onnx(file, choice)
     elif file.suffix == ".safetensors":

@@ -30,6 +30,7 @@ class OnnxModel(nn.Module):
     Attributes:
         image_size: side of the images in pixels.
         is_unit: whether the embeddings are of length 1 already.
+        file_size: bytes.
         metadata: what was written into the file.
         sizes: the digest of the file, for :func:`lafs_pipeline.models.digest.model_digest`.
 
@@ -46,6 +47,7 @@ class OnnxModel(nn.Module):
             raise LafsError(f"model file {path} does not exist")
         refuse_lfs_pointer(self.path)
         self.sizes: dict[str, Any] = {"onnx": hashlib.sha256(self.path.read_bytes()).hexdigest()}
+        self.file_size = self.path.stat().st_size
         self._session: Any = self._open()
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         self.image_size = self._read_input(image_size)

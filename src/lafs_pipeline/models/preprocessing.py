@@ -30,8 +30,8 @@ class Preprocessed(nn.Module):
             value = getattr(choice, name)
             tensor = torch.tensor(0.5 if value is None else value, dtype=torch.float32)
             self.register_buffer(name, tensor.reshape(-1, 1, 1), persistent=False)
-        numbers = [buffer.flatten().tolist() for buffer in (self.mean, self.std)]
-        self.preprocessing = _in_words(image_size, *numbers, choice.channels or "rgb")
+        mean, std = self.mean.flatten().tolist(), self.std.flatten().tolist()
+        self.preprocessing = _in_words(image_size, mean, std, choice.channels or "rgb")
         self.sizes: Any = {"preprocessing": self.preprocessing, "of": getattr(model, "sizes", None)}
 
     def forward(self, images: Tensor) -> Tensor:
