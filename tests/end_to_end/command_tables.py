@@ -115,6 +115,10 @@ RUN_ELSEWHERE = {
     "kedro run --pipelines=evaluate,report --params evaluate.models.authors=checkpoint.pth": (
         "tests/end_to_end/test_any_model.py: test_nothing_has_to_be_trained"
     ),
+    "lafs search": "tests/commands/test_search.py: test_who_is_this",
+    "lafs search GALLERY PROBE --model M --far 0.001 --out answers.html": (
+        "tests/commands/test_search.py: test_who_is_this"
+    ),
     "lafs benchmark": f"{BENCHMARK}: test_scores_are_those_of_the_model",
     **{
         f"lafs benchmark checkpoint.pth {what}": f"{BENCHMARK}: {test}"
