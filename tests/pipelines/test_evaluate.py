@@ -9,6 +9,7 @@ import torch
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 from tests.protocols.ijb_trees import write_tree
+from tests.protocols.tinyface_trees import write_tinyface
 
 from lafs_pipeline.datasets.partitions_dataset import PartitionsDataset
 from lafs_pipeline.datasets.read_only_dataset import EmbeddingsDataset
@@ -264,6 +265,19 @@ def test_models_of_any_kind_stand_beside_those_of_the_run(tmp_path):
 def test_models_that_cannot_be(tmp_path, models, message):
     with pytest.raises(LafsError, match=message):
         run(tmp_path, HELD_OUT, DRAWN, names=("taken",), models=models)
+
+
+def test_tinyface_is_searched_and_nothing_else(tmp_path):
+    root = write_tinyface(tmp_path / "Testing_Set")
+    benchmarks = {"tiny": {"kind": "tinyface", "path": str(root), "pairs_file": str(root), "aligned": True}}
+    found = run(tmp_path, benchmarks | HELD_OUT, DRAWN, names=("scratch", "lafs"))
+    table = found["benchmarks"]
+    tiny = table[table["benchmark"] == "tiny"]
+    assert tiny["metric"].unique().tolist() == ["rank_1", "rank_5"]
+    assert tiny["value"].between(0, 1).all()
+    assert tiny["templates"].unique().tolist() == [15]
+    assert [axes.get_title() for axes in found["roc_plot"].axes if axes.get_title()] == ["held"]
+    assert "found at rank 1 on tiny" in found["verdict"]
 
 
 def test_without_face_models_the_table_is_empty_and_says_why(tmp_path, caplog):

@@ -13,7 +13,7 @@ from lafs_pipeline.evaluation.embeddings import Embeddings, EmbeddingStore
 from lafs_pipeline.evaluation.resampling import pair_units
 from lafs_pipeline.evaluation.results import BenchmarkResult, Facts
 from lafs_pipeline.evaluation.settings import EvaluateSettings
-from lafs_pipeline.evaluation.template_verification import search_metrics, verify_templates
+from lafs_pipeline.evaluation.template_verification import search_images, search_metrics, verify_templates
 from lafs_pipeline.evaluation.templates import Templates, pool_templates
 from lafs_pipeline.evaluation.verification import Resampling, verify_pairs
 from lafs_pipeline.faces.manifest import TRAIN
@@ -169,6 +169,9 @@ class _Benchmark:
             table[table["benchmark"] == self.name]
             for table in (self.data.template_pairs, self.data.template_subjects)
         )
+        if pairs.empty:
+            yield self._search_result(templates, subjects)
+            return
         yield self._template_result(pairs, templates, subjects)
         groups = images["key"].map(self._groups()).groupby(images["template"]).agg(_only_value).dropna()
         yield from self._of_groups(
@@ -228,6 +231,13 @@ class _Benchmark:
             result.true_accept_rate,
             result.fold_accuracy,
         )
+
+    def _search_result(self, templates: Templates, subjects: pd.DataFrame) -> BenchmarkResult:
+        """Of a benchmark that is searched alone."""
+        facts = replace(self.facts, templates=len(templates.ids), normalized=self.options.normalize_images)
+        nothing = np.zeros(0)
+        metrics = search_images(templates, subjects)
+        return BenchmarkResult(self.name, None, metrics, {}, "", 0, facts, nothing, nothing, nothing)
 
     def _template_result(
         self, pairs: pd.DataFrame, templates: Templates, subjects: pd.DataFrame, group: str | None = None

@@ -145,6 +145,8 @@ def _of_benchmark(
     if pairs.empty:
         images, templates = pool_benchmark(data, name, own, options)
         compared = data.template_pairs[data.template_pairs["benchmark"] == name]
+        if compared.empty:
+            return typed_table(HARDEST_TYPES, [()] * len(HARDEST_TYPES))
         return hardest_templates(compared, images, own.vectors, templates, count)
     sides = [own.vectors[own.rows.loc[pairs[side]].to_numpy()] for side in ("key_a", "key_b")]
     result = verify_pairs(*sides, pairs["is_same"].to_numpy(bool), pairs["fold"].to_numpy(int))
