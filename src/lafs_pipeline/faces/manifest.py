@@ -24,8 +24,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lafs_pipeline.runtime.errors import LafsError
-
 TRAIN = "train"
 POINT_COLUMNS = [f"{axis}{number}" for number in range(1, 6) for axis in "xy"]
 MANIFEST_TYPES = (
@@ -102,33 +100,6 @@ def join_tables(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 def _typed(values: Any, kind: str) -> Any:
     return pd.Categorical(values) if kind == "category" else pd.array(values, dtype=kind)
-
-
-def check_manifest(manifest: pd.DataFrame, origin: str = "manifest") -> pd.DataFrame:
-    """Return `manifest` where it has the columns of this module, no missing record and no key twice.
-
-    Raises:
-        LafsError: Names `origin` and what is wrong.
-    """
-    missing = [column for column in MANIFEST_TYPES if column not in manifest]
-    if missing:
-        raise LafsError(
-            f"{origin} lacks the columns {', '.join(missing)}; write it anew by the cataloging pipeline."
-        )
-    if not len(manifest):
-        raise LafsError(f"{origin} has no rows.")
-    for column in ("key", "split", "store", "record", "offset", "exact_hash"):
-        if manifest[column].isna().any():
-            raise LafsError(f"{origin}: {manifest[column].isna().sum()} rows have no {column}.")
-    repeated = manifest["key"][manifest["key"].duplicated()]
-    if len(repeated):
-        raise LafsError(
-            f"{origin}: {len(repeated)} keys are there more than once, first {repeated.iloc[0]!r}."
-        )
-    wrong = set(manifest["channel_order"].unique()) - {"rgb", "bgr"}
-    if wrong:
-        raise LafsError(f"{origin}: channel_order must be rgb or bgr, found {sorted(map(str, wrong))}.")
-    return manifest
 
 
 def fingerprint(manifest: pd.DataFrame) -> str:

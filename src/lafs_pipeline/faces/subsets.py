@@ -76,11 +76,6 @@ def evenly_spaced(length: int, count: int) -> np.ndarray:
     return np.linspace(0, length - 1, min(count, length)).astype(int)
 
 
-def subset_keys(chosen: pd.DataFrame) -> pd.DataFrame:
-    """What is kept of a subset: one column `key`, sorted, the same on every machine for the same images."""
-    return pd.DataFrame({"key": sorted(chosen["key"].astype(str))}, dtype="string")
-
-
 def read_keys(path: Path | str) -> list[str]:
     """Read a list of keys: the column `key` of a Parquet file, or a text file with one key a line.
 

@@ -40,7 +40,10 @@ class TrainingSettings:
         "fp16 scales the loss",
         "auto",
     )
-    compile: bool = setting("compile the step with torch.compile; takes minutes before the first", False)
+    compile: bool | Literal["auto"] = setting(
+        "compile the step with torch.compile, which takes a minute before the first; auto does it on a GPU",
+        False,
+    )
     deterministic: bool = setting("choose GPU algorithms that repeat bit for bit; a CPU always does", False)
     recompute_activations: bool = setting(
         "compute the transformer's activations again in the backward pass, to save memory", False

@@ -44,7 +44,7 @@ class Stepper:
         stage.frozen.to(device)
         if processes.world_size() > 1:
             synchronize_batch_norm(stage.trained)
-        if settings.compile:
+        if device.type == "cuda" if settings.compile == "auto" else settings.compile:
             torch.compiler.reset()  # what earlier trainings of this process compiled would be checked first
             stage.compile()
         self.groups = stage.parameter_groups()
