@@ -39,7 +39,7 @@ class Facts:
         mlflow_run: id of the training's MLflow run; empty where it was not tracked.
         preprocessing: what images were made into for the model.
         megabytes: of the model's weights, or its file; None where it was not measured.
-        images_per_second: on one device of this machine, both as flag F says; None where it was not measured.
+        images_per_second: embedded on one device of this machine, as flag F says; None where not measured.
         threshold: cosine similarity from which pairs were accepted, mean over folds; None without folds.
     """
 
