@@ -1,5 +1,6 @@
 """Every environment of conf/ gives settings that the pipelines accept."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,9 @@ from lafs_pipeline.views.parameters import AugmentationSettings
 CONF = Path(__file__).parents[2] / "conf"
 
 
+@cache
 def parameters(environment):
+    """Of `conf/`; not to be changed."""
     loader = ProjectConfigLoader(
         str(CONF), **CONFIG_LOADER_ARGS | {"default_run_env": "local"}, env=environment
     )
