@@ -48,6 +48,7 @@ REAL_FACES = "tests/benchmarks/test_real_faces.py"
 BENCHMARKS, LAUNCH = "tests/benchmarks/test_pretrain_step.py", "tests/runtime/test_launch.py"
 UNLABELED = "tests/end_to_end/test_unlabeled_faces.py"
 REPLAY = "tests/tracking/test_replay.py"
+BENCHMARK = "tests/commands/test_benchmark.py"
 CHECKPOINTS = "tests/commands/test_checkpoints.py"
 RUN_ELSEWHERE = {
     "make check": "Makefile: check",
@@ -118,6 +119,21 @@ RUN_ELSEWHERE = {
     "python -m pip install jupyterlab notebook": (
         "tests/hooks/test_cli.py: test_a_package_that_is_not_installed"
     ),
+    "kedro run --pipelines=evaluate,report --params evaluate.models.authors=checkpoint.pth": (
+        "tests/end_to_end/test_any_model.py: test_nothing_has_to_be_trained"
+    ),
+    "lafs search": "tests/commands/test_search.py: test_who_is_this",
+    "lafs search GALLERY PROBE --model M --far 0.001 --out answers.html": (
+        "tests/commands/test_search.py: test_who_is_this"
+    ),
+    "lafs benchmark": f"{BENCHMARK}: test_scores_are_those_of_the_model",
+    **{
+        f"lafs benchmark checkpoint.pth {what}": f"{BENCHMARK}: {test}"
+        for what, test in (
+            ("--bin lfw.bin cfp_fp.bin", "test_authors_checkpoint_and_its_graph_score_alike"),
+            ("--pairs LFW LFW/pairs.txt", "test_lfw_of_a_known_recogniser"),
+        )
+    },
     "lafs checkpoints": f"{CHECKPOINTS}: test_every_training_is_listed_with_what_tells_it_from_its_siblings",
     "lafs checkpoints --delete NAME": (
         f"{CHECKPOINTS}: test_only_what_is_named_is_deleted_after_it_was_shown_and_confirmed"

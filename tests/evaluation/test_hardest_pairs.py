@@ -10,7 +10,7 @@ from torch import nn
 from lafs_pipeline.cataloging.catalog import catalog_faces
 from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.evaluation.embeddings import EmbeddingStore
-from lafs_pipeline.evaluation.evaluate import BenchmarkData
+from lafs_pipeline.evaluation.evaluate import BenchmarkData, embed_benchmarks
 from lafs_pipeline.evaluation.hardest_pairs import (
     FALSE_ACCEPT,
     FALSE_REJECT,
@@ -109,9 +109,14 @@ def cataloged(tmp_path):
     return BenchmarkData(faces=found["manifest"], **tables)
 
 
+def worst_of(model, data, folder, count):
+    _, found = embed_benchmarks(model, data, EmbeddingStore(folder), OPTIONS, ALONE)
+    return find_hardest_pairs(found, data, OPTIONS, count)
+
+
 def test_a_model_s_errors_on_cataloged_faces(tmp_path, cataloged):
     model = Pixels()
-    found = find_hardest_pairs(model, cataloged, EmbeddingStore(tmp_path), OPTIONS, ALONE, 4)
+    found = worst_of(model, cataloged, tmp_path, 4)
     assert found.dtypes.astype(str).to_dict() == HARDEST_TYPES
     assert 1 <= len(found) <= 8
     keys = cataloged.faces["key"].tolist()
@@ -150,7 +155,7 @@ def templates(tmp_path_factory):
 
 def test_a_model_s_errors_on_templates(tmp_path, templates):
     data, embedding = templates
-    found = find_hardest_pairs(Pixels(), data, EmbeddingStore(tmp_path), OPTIONS, ALONE, 3)
+    found = worst_of(Pixels(), data, tmp_path, 3)
     assert found.dtypes.astype(str).to_dict() == HARDEST_TYPES
     assert found["fold"].isna().all()
 
@@ -194,6 +199,6 @@ def test_without_benchmarks_the_table_is_empty(tmp_path, cataloged):
     none = BenchmarkData(
         **vars(cataloged) | {"pairs": cataloged.pairs.iloc[:0], "protocols": cataloged.protocols.iloc[:0]}
     )
-    found = find_hardest_pairs(Pixels(), none, EmbeddingStore(tmp_path), OPTIONS, ALONE, 4)
+    found = worst_of(Pixels(), none, tmp_path, 4)
     assert found.empty
     assert list(found) == list(HARDEST_TYPES)

@@ -14,7 +14,8 @@ from lafs_pipeline.cataloging.planning import CatalogSettings
 from lafs_pipeline.evaluation.verification import verify_pairs
 from lafs_pipeline.faces.dataset import FaceImages
 from lafs_pipeline.faces.decode import decode_image
-from lafs_pipeline.interop.onnx_export import OnnxModel, export_onnx, largest_difference
+from lafs_pipeline.interop.onnx_export import export_onnx, largest_difference
+from lafs_pipeline.interop.onnx_model import OnnxModel
 from lafs_pipeline.models.embedding import map_faces
 from lafs_pipeline.models.part_fvit import PartFViT
 from lafs_pipeline.protocols.open import BenchmarkSettings
@@ -77,6 +78,7 @@ def test_the_file_is_one_valid_graph(exported):
 def test_the_check_at_export_tells_other_weights(exported):
     model, path = exported
     assert largest_difference(model, OnnxModel(path)) < 1e-4
+    torch.manual_seed(1)
     assert largest_difference(as_trained(PartFViT(**SMALL)).eval(), OnnxModel(path)) > 0.1
 
 

@@ -17,6 +17,12 @@ from lafs_pipeline.models.methods import in_order, leading, leading_pretrained, 
             ["lafs", "mine", "scratch_frozen", "lafs_frozen"],
             *["lafs"] * 2,
         ),
+        (
+            ["scratch_frozen", "mine", "lafs_frozen"],
+            ["mine", "scratch_frozen", "lafs_frozen"],
+            "lafs_frozen",
+            None,
+        ),
         ([], [], None, None),
     ],
 )

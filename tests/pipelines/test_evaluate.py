@@ -9,14 +9,17 @@ import torch
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 from tests.protocols.ijb_trees import write_tree
+from tests.protocols.tinyface_trees import write_tinyface
 
 from lafs_pipeline.datasets.partitions_dataset import PartitionsDataset
 from lafs_pipeline.datasets.read_only_dataset import EmbeddingsDataset
 from lafs_pipeline.faces.decode import encode_jpeg
+from lafs_pipeline.interop.model_files import save_model
 from lafs_pipeline.models.digest import model_digest
 from lafs_pipeline.models.part_fvit import build_model
 from lafs_pipeline.models.provenance import Provenance
 from lafs_pipeline.pipelines import cataloging, evaluate
+from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.sources.synthetic.faces import draw_face
 
 SIZES = {
@@ -215,6 +218,66 @@ def test_the_table_takes_the_models_that_are_there(tmp_path):
     assert found["benchmarks"]["model"].unique().tolist() == ["grid", "lafs", "mine"]
     labels = [text.get_text().split(":")[0] for text in found["roc_plot"].axes[0].get_legend().get_texts()]
     assert labels == ["grid", "LAFS", "mine", "chance"]
+
+
+def test_models_of_any_kind_stand_beside_those_of_the_run(tmp_path):
+    """Nothing is trained: a model from its file, and the same as others feed it."""
+    path = tmp_path / "own.safetensors"
+    save_model(small_model(0), path)
+    models = {"own": str(path), "authors": {"path": str(path), "std": 1.0, "flip": False}}
+    table = run(tmp_path, HELD_OUT, DRAWN, names=(), models=models, reference="own")["benchmarks"]
+    assert table["model"].unique().tolist() == ["authors", "own"]
+    rows = table.drop_duplicates("model").set_index("model")
+    assert rows["preprocessing"].to_dict() == {
+        "own": "112 px rgb, mean 0.5, std 0.5",
+        "authors": "112 px rgb, mean 0.5, std 1",
+    }
+    assert rows["flip"].to_dict() == {"own": True, "authors": False}
+    assert rows["model_digest"].nunique() == 2
+    assert (rows[["megabytes", "images_per_second"]] > 0).all(axis=None)
+    differing = table[table["reference"] == "own"]
+    assert differing["model"].unique().tolist() == ["authors"]
+    assert differing["difference"].notna().all()
+    trained = run(tmp_path / "trained", HELD_OUT, DRAWN, names=("lafs",), model=lambda _: small_model(0))[
+        "benchmarks"
+    ]
+    own = table[table["model"] == "own"]
+    assert own["value"].tolist() == trained["value"].tolist()
+    assert own["model_digest"].unique() == trained["model_digest"].unique()
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ({"mine": "absent.pth"}, r"evaluate\.models\.mine: absent\.pth does not exist"),
+        ({"lafs": "a.pth"}, "evaluate: models has the name 'lafs'"),
+        ({"a/b": "a.pth"}, "evaluate: models has the name 'a/b'"),
+        ({"mine": {"path": "a.pth", "colour": 1}}, r"parameter evaluate\.models\.mine\.colour is unknown"),
+        ({"mine": {"path": "a.pth", "std": 0}}, "std is 0.0; expected numbers above 0"),
+        (
+            {"mine": {"path": "a.pth", "network": "both"}},
+            r"parameter evaluate\.models\.mine\.network is 'both'",
+        ),
+        ({"taken": "a.pth"}, "evaluate.models has taken, as 06_models/face_models; rename one"),
+    ],
+    ids=str,
+)
+def test_models_that_cannot_be(tmp_path, models, message):
+    with pytest.raises(LafsError, match=message):
+        run(tmp_path, HELD_OUT, DRAWN, names=("taken",), models=models)
+
+
+def test_tinyface_is_searched_and_nothing_else(tmp_path):
+    root = write_tinyface(tmp_path / "Testing_Set")
+    benchmarks = {"tiny": {"kind": "tinyface", "path": str(root), "pairs_file": str(root), "aligned": True}}
+    found = run(tmp_path, benchmarks | HELD_OUT, DRAWN, names=("scratch", "lafs"))
+    table = found["benchmarks"]
+    tiny = table[table["benchmark"] == "tiny"]
+    assert tiny["metric"].unique().tolist() == ["rank_1", "rank_5"]
+    assert tiny["value"].between(0, 1).all()
+    assert tiny["templates"].unique().tolist() == [15]
+    assert [axes.get_title() for axes in found["roc_plot"].axes if axes.get_title()] == ["held"]
+    assert "found at rank 1 on tiny" in found["verdict"]
 
 
 def test_without_face_models_the_table_is_empty_and_says_why(tmp_path, caplog):

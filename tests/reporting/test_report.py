@@ -14,6 +14,7 @@ from tests.reporting.html_page import Page
 from lafs_pipeline.cataloging.card import describe_dataset
 from lafs_pipeline.cataloging.catalog import catalog_faces
 from lafs_pipeline.cataloging.planning import CatalogSettings
+from lafs_pipeline.evaluation.disagreements import DISAGREEMENT_TYPES
 from lafs_pipeline.evaluation.few_shot import FewShotResult, few_shot_table, paired_differences
 from lafs_pipeline.evaluation.hardest_pairs import FALSE_ACCEPT, FALSE_REJECT, HARDEST_TYPES
 from lafs_pipeline.evaluation.resampling import Interval
@@ -30,7 +31,7 @@ from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.sources.open import SourceSettings
 
 SECTIONS = [
-    *("scores", "roc", "few-shot", "hardest", "landmarks", "views"),
+    *("scores", "differences", "roc", "few-shot", "hardest", "disagreements", "landmarks", "views"),
     *("training", "attention", "run", "flags", "published", "parameters"),
 ]
 HOSTILE = "<script>alert('x')</script>\"'><img src=http://evil.example/x onerror=alert(1)>&amp;{{ 7*7 }}"
@@ -83,11 +84,11 @@ def made_up_table(*names) -> pd.DataFrame:
             facts = Facts(
                 123, 10, None, 3, 4, 5, True, False, True, "arcface-112", f"{model}digest", "f" * 32
             )
-            intervals = {"accuracy": Interval(*np.sort(rng.random(2)))}
+            intervals = {"accuracy": Interval(*np.sort(rng.random(2)), tuple(rng.random(50)))}
             results[model].append(
                 BenchmarkResult(name, None, metrics, intervals, "identity", 50, facts, *[np.zeros(0)] * 3)
             )
-    return benchmark_table(results)
+    return benchmark_table(results, MODELS[0])
 
 
 def hardest(faces, benchmark="bench") -> pd.DataFrame:
@@ -111,6 +112,15 @@ def hardest(faces, benchmark="bench") -> pd.DataFrame:
         ),
     ]
     return pd.DataFrame(rows, columns=list(HARDEST_TYPES)).astype(HARDEST_TYPES)
+
+
+def disagreements(faces) -> pd.DataFrame:
+    keys = faces["key"].tolist()
+    rows = [
+        ("bench", "stage1", "lafs", "lafs", keys[7], keys[8], True, -0.1234, 0.25, 1100),
+        ("bench", "stage1", "lafs", "stage1", keys[9], keys[10], False, -0.5, 0.125, 9),
+    ]
+    return pd.DataFrame(rows, columns=list(DISAGREEMENT_TYPES)).astype(DISAGREEMENT_TYPES)
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +152,7 @@ def complete(cataloged) -> ReportData:
         benchmarks=made_up_table("bench", "other"),
         verdict="One is better.\nThe other is not.",
         hardest=hardest(faces),
+        disagreements=disagreements(faces),
         faces=faces,
         pictures=dict.fromkeys(ALT, png()),
         landmark_quality=QUALITY,
@@ -277,6 +288,32 @@ def test_hardest_pairs_are_shown_with_keys_score_and_their_own_images(page, comp
     assert "9 of 40 pairs of one person are rejected." in text
 
 
+def test_differences_are_told_in_points_with_their_paired_interval(page, complete):
+    table = page.table("", "scratch", "LAFS")[-1]
+    assert [row[0] for row in table[1:]] == [
+        f"{name}: accuracy, stage 1 being the reference" for name in ("bench", "other")
+    ]
+    values = complete.benchmarks.set_index(["benchmark", "metric", "model"])
+    for name, line in zip(("bench", "other"), table[1:], strict=True):
+        row = values.loc[(name, "accuracy", "lafs")]
+        shown = [float(number) for number in re.findall(r"[+-][\d.]+", line[2])]
+        expected = 100 * row[["difference", "difference_low", "difference_high"]].astype(float)
+        assert shown == pytest.approx(expected.tolist(), abs=0.0051)
+        assert row["difference"] == row["value"] - values.loc[(name, "accuracy", "stage1"), "value"]
+
+
+def test_where_models_disagree_both_faces_are_shown(page, complete):
+    text = " ".join(page.text)
+    assert "bench: LAFS right, stage 1 wrong" in text
+    assert "1,100 pairs." in text
+    assert "bench: stage 1 right, LAFS wrong" in text
+    for row in complete.disagreements.itertuples():
+        for key in (row.key_a, row.key_b):
+            assert len([a for tag, a in page.elements if tag == "img" and a["alt"] == f"face {key}"]) == 1
+    assert "-0.1234" in text
+    assert "+0.2500" in text
+
+
 def test_few_shot_tables_or_the_command_that_makes_them(page, complete):
     (table,) = page.table("seeds", "shots")
     for row in few_shot_table(complete.study).itertuples():
@@ -316,6 +353,7 @@ def test_hostile_names_are_text(complete):
             card=card,
             faces=faces,
             hardest=hardest(faces, HOSTILE),
+            disagreements=disagreements(faces).assign(benchmark=HOSTILE, model=HOSTILE),
             benchmarks=made_up_table(HOSTILE).assign(alignment=HOSTILE),
             parameters={"pretrain": {HOSTILE: HOSTILE}},
             facts={HOSTILE: HOSTILE},
@@ -337,12 +375,20 @@ def test_a_run_of_little_still_has_a_page(complete):
     alone = alone[(alone["model"] == "lafs") & (alone["metric"] == "tar_at_far_0.001")]
     page = Page(
         render_report(
-            changed(complete, histories={}, hardest=complete.hardest.iloc[:0], benchmarks=alone, study=None)
+            changed(
+                complete,
+                histories={},
+                hardest=complete.hardest.iloc[:0],
+                disagreements=complete.disagreements.iloc[:0],
+                benchmarks=alone,
+                study=None,
+            )
         )
     )
     text = " ".join(" ".join(page.text).split())
     shown = [attributes["id"] for tag, attributes in page.elements if tag == "section"]
-    assert shown == [name for name in SECTIONS if name not in ("few-shot", "hardest", "training")]
+    absent = ("few-shot", "hardest", "disagreements", "training")
+    assert shown == [name for name in SECTIONS if name not in absent]
     assert "kedro run --pipelines=study" in text
     assert "No pair was decided wrongly." in text
     assert headline_table(alone).rows[0][0] == "bench: TAR at FAR 0.001"
@@ -351,9 +397,10 @@ def test_a_run_of_little_still_has_a_page(complete):
 def test_what_was_not_made_has_no_section(complete):
     pictures = {name: picture for name, picture in complete.pictures.items() if name != "landmark_overlay"}
     nothing = {"model": None, "benchmarks": complete.benchmarks.iloc[:0], "pictures": pictures}
-    page = Page(render_report(changed(complete, **nothing, hardest=complete.hardest.iloc[:0])))
+    pairs = {name: getattr(complete, name).iloc[:0] for name in ("hardest", "disagreements")}
+    page = Page(render_report(changed(complete, **nothing, **pairs)))
     shown = [attributes["id"] for tag, attributes in page.elements if tag == "section"]
-    missing = ("roc", "hardest", "landmarks", "attention", "flags")
+    missing = ("differences", "roc", "hardest", "disagreements", "landmarks", "attention", "flags")
     assert shown == [name for name in SECTIONS if name not in missing]
     links = [attributes["href"] for tag, attributes in page.elements if tag == "a"]
     assert [link for link in links if link.startswith("#")] == [f"#{name}" for name in shown]

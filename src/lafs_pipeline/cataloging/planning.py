@@ -12,6 +12,7 @@ from lafs_pipeline.cataloging.intake import FaceIntake
 from lafs_pipeline.cataloging.reasons import count_reasons
 from lafs_pipeline.faces.manifest import TRAIN
 from lafs_pipeline.protocols.held_out import held_out_pairs, hold_out_identities
+from lafs_pipeline.protocols.ijb import IjbTree
 from lafs_pipeline.protocols.open import BenchmarkSettings, FixedBenchmark, open_benchmark, read_groups
 from lafs_pipeline.runtime.cores import usable_cores
 from lafs_pipeline.runtime.errors import LafsError
@@ -191,11 +192,12 @@ def _planned_source(
 
 def _planned_benchmark(name: str, opened: FixedBenchmark, settings: CatalogSettings) -> PlannedImages:
     source, tree = opened.source, opened.templates
+    needs_points = not isinstance(tree, IjbTree)  # which has them
     used = range(len(source)) if tree else np.unique(opened.pairs[["a", "b"]].to_numpy()).tolist()
     return PlannedImages(
         name=name,
         source=source,
-        intake=_intake(f"Benchmark '{name}'", opened.settings, settings.check_images, tree is None),
+        intake=_intake(f"Benchmark '{name}'", opened.settings, settings.check_images, needs_points),
         identities=[source.identity(index) for index in range(len(source))],
         splits=[name] * len(source),
         wanted=used,

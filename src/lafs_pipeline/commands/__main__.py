@@ -1,4 +1,4 @@
-"""`lafs` and `python -m lafs_pipeline.commands`: embed images, compare two, look after trainings."""
+"""`lafs` and `python -m lafs_pipeline.commands`: faces, models and trainings, without a project."""
 
 import argparse
 import os
@@ -10,6 +10,8 @@ from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import local_path
 
 MODEL = "a .safetensors, .onnx or authors' .pth file, or the folder of an exported model"
+STATED = ("path", "image_size", "mean", "std", "channels", "flip", "output", "landmarks", "network")
+"""Options of `lafs benchmark` that are fields of a `ModelChoice`."""
 DETECTOR = (
     "YuNet ONNX file: finds and aligns the largest face of every image; without it images are taken as they "
     "are, square and aligned to the ArcFace template"
@@ -28,6 +30,24 @@ def main(arguments: list[str] | None = None) -> int:
             from lafs_pipeline.commands.embed import embed_folder
 
             return embed_folder(chosen.folder, chosen.model, chosen.out, chosen.detector)
+        if chosen.command == "benchmark":
+            from lafs_pipeline.commands.benchmark import benchmark_model
+            from lafs_pipeline.models.choice import ModelChoice
+
+            stated = {name: getattr(chosen, name) for name in STATED if getattr(chosen, name) is not None}
+            return benchmark_model(ModelChoice(**stated), chosen.bin, chosen.pairs, chosen.out)
+        if chosen.command == "search":
+            from lafs_pipeline.commands.search import SearchOptions, search_faces
+
+            wanted = SearchOptions(
+                model=chosen.model,
+                detector=chosen.detector,
+                count=chosen.top,
+                rate=chosen.far,
+                threshold=chosen.threshold,
+                out=chosen.out,
+            )
+            return search_faces(chosen.gallery, chosen.probe, wanted)
         if chosen.command == "replay":
             from lafs_pipeline.tracking.replay import replay
 
@@ -56,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="lafs", description="Face embeddings with a trained model; trainings on disk and in MLflow."
     )
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="{embed,compare,replay,checkpoints}"
+        dest="command", required=True, metavar="{embed,compare,search,benchmark,replay,checkpoints}"
     )
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--model", required=True, type=_local, help=MODEL)
@@ -83,6 +103,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("first", type=_local, metavar="A", help="an image")
     compare.add_argument("second", type=_local, metavar="B", help="another image")
+    _add_search(commands)
+    _add_benchmark(commands)
     replay = commands.add_parser(
         "replay",
         help="the metrics of a training, to MLflow",
@@ -112,6 +134,87 @@ def _parser() -> argparse.ArgumentParser:
     checkpoints.add_argument("--delete", nargs="+", metavar="NAME", help="as the list names them")
     checkpoints.add_argument("--yes", action="store_true", help="delete without asking")
     return parser
+
+
+def _add_search(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    search = commands.add_parser(
+        "search",
+        help="who of a folder is this?",
+        description="The nearest faces of a gallery, and whether they are near enough to be the same person. "
+        "Search nobody who does not know of it.",
+    )
+    search.add_argument("gallery", type=_local, help="folder of people or images, or Parquet of `lafs embed`")
+    search.add_argument("probe", type=_local, help="an image, a folder, or such a file")
+    search.add_argument("--model", type=_local, help=f"{MODEL}; not needed for Parquet files")
+    search.add_argument("--detector", type=_local, metavar="YUNET", help=DETECTOR)
+    search.add_argument(
+        "--top", type=_positive, default=5, metavar="K", help="answers (default: %(default)s)"
+    )
+    near = search.add_mutually_exclusive_group()
+    near.add_argument(
+        "--far",
+        type=_rate,
+        default=1e-3,
+        metavar="RATE",
+        help="false accept rate of one comparison, by the gallery's pairs of different people; it gives the "
+        "threshold (default: %(default)s)",
+    )
+    near.add_argument("--threshold", type=float, metavar="COSINE", help="the threshold itself")
+    search.add_argument("--out", type=_local, metavar="HTML", help="also write a page of faces and answers")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number above 0")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no rate between 0 and 1")
+    return rate
+
+
+def _add_benchmark(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    benchmark = commands.add_parser(
+        "benchmark",
+        help="any model on pairs of faces",
+        description="Scores of a model of ours, of the authors', of timm or as ONNX, or of embeddings in a "
+        "file, on pair sets that need no cataloging. What is not known of a model has to be stated.",
+    )
+    benchmark.add_argument("path", metavar="MODEL", help=f"{MODEL}; embeddings (.parquet, .npy); timm name")
+    benchmark.add_argument(
+        "--bin", type=_local, nargs="+", default=[], metavar="BIN", help="InsightFace pair sets"
+    )
+    benchmark.add_argument(
+        "--pairs", type=_local, nargs=2, metavar=("FOLDER", "LIST"), help="aligned images and LFW's pairs.txt"
+    )
+    benchmark.add_argument("--out", type=_local, metavar="CSV", help="also write the whole table")
+    stated = benchmark.add_argument_group("what is stated of the model", "as in evaluate.models")
+    for name in ("mean", "std"):
+        stated.add_argument(f"--{name}", type=_numbers, metavar="X", help="one number, or three: 0.5,0.5,0.5")
+    stated.add_argument("--image-size", type=int, metavar="N", help="side of its images in pixels")
+    stated.add_argument("--channels", choices=("rgb", "bgr"), help="order of the channels")
+    stated.add_argument(
+        "--flip", action=argparse.BooleanOptionalAction, help="sum the embeddings of image and mirror image"
+    )
+    stated.add_argument("--output", metavar="NAME", help="ONNX: which output is the embedding")
+    stated.add_argument("--landmarks", type=_local, metavar="FILE", help="network for a pretraining's .pth")
+    stated.add_argument("--network", choices=("teacher", "student"), help="of a pretraining's .pth")
+
+
+def _numbers(text: str) -> float | tuple[float, ...]:
+    try:
+        values = tuple(map(float, text.split(",")))
+    except ValueError:
+        values = ()
+    if len(values) not in (1, 3):
+        raise argparse.ArgumentTypeError(f"'{text}' is neither one number nor three with commas")
+    return values if len(values) == 3 else values[0]
 
 
 def _parquet(name: str) -> Path:

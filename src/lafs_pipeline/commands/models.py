@@ -8,15 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lafs_pipeline.interop.any_model import OWN, open_network
 from lafs_pipeline.interop.model_card import read_card
 from lafs_pipeline.interop.model_export import WEIGHTS
-from lafs_pipeline.interop.model_files import load_model
-from lafs_pipeline.interop.official import load_part_fvit
-from lafs_pipeline.interop.onnx_export import OnnxModel
+from lafs_pipeline.interop.onnx_model import OnnxModel
+from lafs_pipeline.models.choice import ModelChoice
 from lafs_pipeline.models.digest import model_digest
-from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.processes import local_device
+
+SUFFIXES = (".safetensors", ".onnx", ".pth")
 
 
 @dataclass(frozen=True)
@@ -43,17 +44,11 @@ def open_model(path: Path) -> OpenModel:
         LafsError: it is missing, damaged or embeds no faces.
     """
     file = path / WEIGHTS if path.is_dir() else path
-    embed: Callable[[Tensor], Tensor]
-    if file.suffix == ".onnx":
-        graph, device = OnnxModel(file), torch.device("cpu")
-        embed, digest = graph, graph.metadata.get("model_digest")
-    elif file.suffix in (".safetensors", ".pth"):
-        model = load_model(file) if file.suffix == ".safetensors" else load_part_fvit(file)
-        if isinstance(model, LandmarkNetwork):
-            raise LafsError(f"{file} is a landmark network, which embeds no faces; expected a face model")
-        digest, device = model_digest(model), local_device()
-        embed = model.to(device)
-    else:
+    if file.suffix not in SUFFIXES:
         raise LafsError(f"{path} is no model: expected a .safetensors, .onnx or .pth file, or their folder")
+    model = open_network(ModelChoice(path=str(file)))
+    device = local_device()
+    digest = model.metadata[OWN] if isinstance(model, OnnxModel) else model_digest(model)
     card = read_card(file.parent)
-    return OpenModel(embed, device, digest, card if card and card["model_digest"] == digest else None)
+    own = card if card and card["model_digest"] == digest else None
+    return OpenModel(model.to(device), device, digest, own)

@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -35,10 +35,11 @@ class LandmarksDataset(AbstractDataset["Embeddings", "Embeddings"]):
         self.folder.mkdir(parents=True, exist_ok=True)
         self._keys.unlink(missing_ok=True)
         self._points.unlink(missing_ok=True)
+        mapped = cast("np.memmap", data.vectors).filename
         try:
-            self._points.hardlink_to(data.vectors.filename)
+            self._points.hardlink_to(mapped)
         except OSError:
-            shutil.copyfile(data.vectors.filename, self._points)
+            shutil.copyfile(mapped, self._points)
         with whole_file(self._keys) as temporary:
             pd.DataFrame({"key": pd.array(data.rows.index, "string")}).to_parquet(temporary)
 

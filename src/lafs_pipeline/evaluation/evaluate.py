@@ -13,11 +13,13 @@ from lafs_pipeline.evaluation.embeddings import Embeddings, EmbeddingStore
 from lafs_pipeline.evaluation.resampling import pair_units
 from lafs_pipeline.evaluation.results import BenchmarkResult, Facts
 from lafs_pipeline.evaluation.settings import EvaluateSettings
-from lafs_pipeline.evaluation.template_verification import search_metrics, verify_templates
+from lafs_pipeline.evaluation.template_verification import search_images, search_metrics, verify_templates
 from lafs_pipeline.evaluation.templates import Templates, pool_templates
 from lafs_pipeline.evaluation.verification import Resampling, verify_pairs
 from lafs_pipeline.faces.manifest import TRAIN
 from lafs_pipeline.models.digest import model_digest
+from lafs_pipeline.models.embedding_file import EmbeddingFile
+from lafs_pipeline.models.preprocessing import preprocessing_of
 from lafs_pipeline.models.provenance import Provenance
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.launch_settings import LaunchSettings
@@ -38,8 +40,23 @@ class BenchmarkData:
     overlap: pd.DataFrame
 
 
+def embed_benchmarks(
+    model: nn.Module | EmbeddingFile,
+    data: BenchmarkData,
+    store: EmbeddingStore,
+    options: EvaluateSettings,
+    launching: LaunchSettings,
+) -> tuple[str, dict[str, Embeddings]]:
+    """Digest of a model, and the embeddings of the faces of every benchmark, or of those that a file has."""
+    tables = faces_of_benchmarks(data)
+    if isinstance(model, EmbeddingFile):
+        return model.digest, model.embeddings(tables)
+    digest = model_digest(model)
+    return digest, store.embed(model, digest, tables, options, launching)
+
+
 def evaluate_model(
-    model: nn.Module,
+    model: nn.Module | EmbeddingFile,
     data: BenchmarkData,
     store: EmbeddingStore,
     options: EvaluateSettings,
@@ -53,8 +70,9 @@ def evaluate_model(
     Raises:
         LafsError: a benchmark that cannot be evaluated; names it.
     """
-    digest, origin = model_digest(model), _origin(getattr(model, "provenance", None))
-    embeddings = store.embed(model, digest, faces_of_benchmarks(data), options, launching)
+    digest, embeddings = embed_benchmarks(model, data, store, options, launching)
+    origin = _origin(getattr(model, "provenance", None))
+    origin["preprocessing"] = preprocessing_of(model)
     results: list[BenchmarkResult] = []
     for name, own in embeddings.items():
         facts = replace(_facts(data, name, digest, own, options), **origin)
@@ -151,6 +169,9 @@ class _Benchmark:
             table[table["benchmark"] == self.name]
             for table in (self.data.template_pairs, self.data.template_subjects)
         )
+        if pairs.empty:
+            yield self._search_result(templates, subjects)
+            return
         yield self._template_result(pairs, templates, subjects)
         groups = images["key"].map(self._groups()).groupby(images["template"]).agg(_only_value).dropna()
         yield from self._of_groups(
@@ -210,6 +231,13 @@ class _Benchmark:
             result.true_accept_rate,
             result.fold_accuracy,
         )
+
+    def _search_result(self, templates: Templates, subjects: pd.DataFrame) -> BenchmarkResult:
+        """Of a benchmark that is searched alone."""
+        facts = replace(self.facts, templates=len(templates.ids), normalized=self.options.normalize_images)
+        nothing = np.zeros(0)
+        metrics = search_images(templates, subjects)
+        return BenchmarkResult(self.name, None, metrics, {}, "", 0, facts, nothing, nothing, nothing)
 
     def _template_result(
         self, pairs: pd.DataFrame, templates: Templates, subjects: pd.DataFrame, group: str | None = None

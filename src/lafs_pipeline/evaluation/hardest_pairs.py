@@ -1,18 +1,17 @@
 """The pairs that a model is most wrong about."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
-from torch import nn
 
-from lafs_pipeline.evaluation.embeddings import Embeddings, EmbeddingStore
-from lafs_pipeline.evaluation.evaluate import BenchmarkData, faces_of_benchmarks, pool_benchmark
+from lafs_pipeline.evaluation.embeddings import Embeddings
+from lafs_pipeline.evaluation.evaluate import BenchmarkData, pool_benchmark
 from lafs_pipeline.evaluation.results import OPERATING_RATE
 from lafs_pipeline.evaluation.settings import EvaluateSettings
 from lafs_pipeline.evaluation.templates import Templates, score_pairs
 from lafs_pipeline.evaluation.verification import VerificationResult, carried_rates, verify_pairs
 from lafs_pipeline.faces.manifest import typed_table
-from lafs_pipeline.models.digest import model_digest
-from lafs_pipeline.runtime.launch_settings import LaunchSettings
 
 FALSE_ACCEPT, FALSE_REJECT = "false accept", "false reject"
 HARDEST_TYPES = {
@@ -115,35 +114,28 @@ def hardest_templates(
     return found
 
 
-def no_pairs() -> pd.DataFrame:
-    """The table of :func:`find_hardest_pairs` without rows."""
-    return typed_table(HARDEST_TYPES, [()] * len(HARDEST_TYPES))
-
-
 def find_hardest_pairs(
-    model: nn.Module,
-    data: BenchmarkData,
-    store: EmbeddingStore,
-    options: EvaluateSettings,
-    launching: LaunchSettings,
-    count: int,
+    found: Mapping[str, Embeddings], data: BenchmarkData, options: EvaluateSettings, count: int
 ) -> pd.DataFrame:
     """The worst errors of a model on every benchmark.
 
-    Embeddings that the evaluation has kept are read again, and made where they are not there.
+    Args:
+        found: its embeddings by benchmark.
+        data: tables of the benchmarks.
+        options: of the evaluation.
+        count: how many of each kind of error at most.
 
     Returns:
         As :func:`hardest_pairs` and :func:`hardest_templates`, with the identities of the shown faces.
     """
     identities = data.faces.set_index("key")["identity"]
-    found = [no_pairs()]
-    tables = faces_of_benchmarks(data)
-    for name, own in store.embed(model, model_digest(model), tables, options, launching).items():
+    parts = [typed_table(HARDEST_TYPES, [()] * len(HARDEST_TYPES))]
+    for name, own in found.items():
         worst = _of_benchmark(data, name, own, options, count)
         for side in ("a", "b"):
             worst[f"identity_{side}"] = identities.reindex(worst[f"key_{side}"]).to_numpy()
-        found.append(worst[list(HARDEST_TYPES)].astype(HARDEST_TYPES))
-    return pd.concat(found, ignore_index=True)
+        parts.append(worst[list(HARDEST_TYPES)].astype(HARDEST_TYPES))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _of_benchmark(
@@ -153,6 +145,8 @@ def _of_benchmark(
     if pairs.empty:
         images, templates = pool_benchmark(data, name, own, options)
         compared = data.template_pairs[data.template_pairs["benchmark"] == name]
+        if compared.empty:
+            return typed_table(HARDEST_TYPES, [()] * len(HARDEST_TYPES))
         return hardest_templates(compared, images, own.vectors, templates, count)
     sides = [own.vectors[own.rows.loc[pairs[side]].to_numpy()] for side in ("key_a", "key_b")]
     result = verify_pairs(*sides, pairs["is_same"].to_numpy(bool), pairs["fold"].to_numpy(int))

@@ -11,6 +11,7 @@ import numpy as np
 from lafs_pipeline.runtime.errors import LafsError
 
 _PROBES_A_BLOCK = 1024
+_PROBES_AMONG_IMAGES = 128
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,46 @@ def identify(
         rank_rate={k: float((ranks_of_mates <= k).mean()) for k in ranks},
         tpir_at_fpir=tpir,
     )
+
+
+def rank_rates(
+    gallery_features: np.ndarray,
+    gallery_subjects: np.ndarray,
+    probe_features: np.ndarray,
+    probe_subjects: np.ndarray,
+    ranks: Sequence[int] = (1, 5),
+) -> dict[int, float]:
+    """Search every probe among images, of which a subject may have several and distractors nobody's.
+
+    A probe is found at rank k when fewer than k images of others score at least as well as the best of its
+    own subject. Source: Cheng, Zhu and Gong 2018 (TinyFace), closed-set identification.
+
+    Args:
+        gallery_features: (G, D) of length 1.
+        gallery_subjects: (G,) whole numbers.
+        probe_features: (P, D) of length 1.
+        probe_subjects: (P,) whole numbers, each of a subject of the gallery or left out of the rates.
+        ranks: k to report.
+
+    Returns:
+        k -> fraction of the probes whose subject is in the gallery.
+
+    Raises:
+        LafsError: no probe has its subject in the gallery.
+    """
+    gallery_subjects, probe_subjects = np.asarray(gallery_subjects), np.asarray(probe_subjects)
+    mated = np.isin(probe_subjects, gallery_subjects)
+    if not mated.any():
+        raise LafsError("No probe has its subject in the gallery: are both files of the same protocol?")
+    before = []
+    for start in range(0, int(mated.sum()), _PROBES_AMONG_IMAGES):
+        block = np.flatnonzero(mated)[start : start + _PROBES_AMONG_IMAGES]
+        scores = probe_features[block] @ gallery_features.T
+        own = probe_subjects[block][:, None] == gallery_subjects[None]
+        best = np.where(own, scores, -np.inf).max(axis=1, keepdims=True)
+        before.append((~own & (scores >= best)).sum(axis=1))
+    strangers = np.concatenate(before)
+    return {k: float((strangers < k).mean()) for k in ranks}
 
 
 def _check(

@@ -1,8 +1,8 @@
 """What a benchmark says of a model, and the table of many such results."""
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ import pandas as pd
 from lafs_pipeline.evaluation.resampling import LEVEL, Interval
 
 TABLE_COLUMNS = ["model", "benchmark", "group", "metric", "value", "low", "high", "interval"]
+DIFFERENCE_COLUMNS = ["reference", "difference", "difference_low", "difference_high"]
 OPERATING_RATE = 1e-4
 """The false accept rate at which templates are quoted."""
 HEADLINES = ("accuracy", f"tar_at_far_{OPERATING_RATE:g}")
@@ -36,6 +37,9 @@ class Facts:
             is known.
         start_digest: SHA-256 of sizes and weights of the model that this training started from.
         mlflow_run: id of the training's MLflow run; empty where it was not tracked.
+        preprocessing: what images were made into for the model.
+        megabytes: of the model's weights, or its file; None where it was not measured.
+        images_per_second: embedded on one device of this machine, as flag F says; None where not measured.
         threshold: cosine similarity from which pairs were accepted, mean over folds; None without folds.
     """
 
@@ -54,12 +58,17 @@ class Facts:
     training_digest: str = ""
     start_digest: str = ""
     mlflow_run: str = ""
+    preprocessing: str = ""
+    megabytes: float | None = None
+    images_per_second: float | None = None
     threshold: float | None = None
 
 
 FACT_COLUMNS = list(Facts.__dataclass_fields__)
 DIGEST_COLUMNS = ("model_digest", "data_fingerprint", "training_digest", "start_digest", "mlflow_run")
-"""Those that tell what was measured, not how."""
+COST_COLUMNS = ("megabytes", "images_per_second")
+FLAG_COLUMNS = [name for name in FACT_COLUMNS if name not in DIGEST_COLUMNS + COST_COLUMNS]
+"""Those that tell how something was measured, not what."""
 MAPPINGS = ("metrics", "intervals", "facts")
 """Fields of :class:`BenchmarkResult` that are JSON in a Parquet file."""
 ARRAYS = ("false_accept_rate", "true_accept_rate", "fold_accuracy")
@@ -113,13 +122,21 @@ def headline_metric(metrics: Iterable[str]) -> str:
     return next((metric for metric in HEADLINES if metric in metrics), metrics[0])
 
 
-def benchmark_table(results: Mapping[str, Iterable[BenchmarkResult]]) -> pd.DataFrame:
+def benchmark_table(
+    results: Mapping[str, Sequence[BenchmarkResult]], reference: str | None = None
+) -> pd.DataFrame:
     """One row per model, benchmark (a group's is `<benchmark>/<group>`) and metric.
+
+    Args:
+        results: by model.
+        reference: model to which the others' differences are told; None tells none.
 
     Returns:
         model, benchmark, group, metric, value, low and high (missing without an interval), interval (how it
-        was made), and the columns of `Facts`. Values are fractions.
+        was made), reference, difference (value minus the reference's on the same pairs), difference_low and
+        difference_high (its paired interval), and the columns of `Facts`. Values are fractions.
     """
+    references = {(result.name, _compared(result)): result for result in results.get(reference or "", ())}
     rows = []
     for model, benchmarks in results.items():
         for result in benchmarks:
@@ -128,12 +145,44 @@ def benchmark_table(results: Mapping[str, Iterable[BenchmarkResult]]) -> pd.Data
                 interval = result.intervals.get(metric)
                 low, high = (None, None) if interval is None else (interval.low, interval.high)
                 made = "" if interval is None else _made(result)
-                rows.append(
-                    [model, result.name, result.group, metric, value, low, high, made, *facts.values()]
-                )
-    table = pd.DataFrame(rows, columns=[*TABLE_COLUMNS, *FACT_COLUMNS])
+                other = None if model == reference else references.get((result.name, _compared(result)))
+                difference = _difference(result, other, metric)
+                named = "" if other is None else reference
+                figures = [metric, value, low, high, made, named, *difference]
+                rows.append([model, result.name, result.group, *figures, *facts.values()])
+    table = pd.DataFrame(rows, columns=[*TABLE_COLUMNS, *DIFFERENCE_COLUMNS, *FACT_COLUMNS])
     whole = dict.fromkeys(["folds", "templates", "overlap"], "Int64")
-    return table.astype(whole | dict.fromkeys(["low", "high", "threshold"], "float64"))
+    numbers = ["low", "high", "threshold", *DIFFERENCE_COLUMNS[1:], *COST_COLUMNS]
+    return table.astype(whole | dict.fromkeys(numbers, "float64"))
+
+
+def _compared(result: BenchmarkResult) -> tuple[str, int]:
+    return result.facts.data_fingerprint, result.facts.pairs
+
+
+def _difference(
+    result: BenchmarkResult, other: BenchmarkResult | None, metric: str
+) -> tuple[float | None, float | None, float | None]:
+    """Of a metric, and its interval over resamples that both share."""
+    if other is None or metric not in other.metrics:
+        return None, None, None
+    own, theirs = result.intervals.get(metric), other.intervals.get(metric)
+    paired = own.over(theirs) if own and theirs else None
+    bounds = (None, None) if paired is None else (paired.low, paired.high)
+    return result.metrics[metric] - other.metrics[metric], *bounds
+
+
+def with_cost(
+    results: Iterable[BenchmarkResult], megabytes: float | None, images_per_second: float | None
+) -> list[BenchmarkResult]:
+    """The results with what their model costs."""
+    return [
+        replace(
+            result,
+            facts=replace(result.facts, megabytes=megabytes, images_per_second=images_per_second),
+        )
+        for result in results
+    ]
 
 
 def results_frame(results: Iterable[BenchmarkResult]) -> pd.DataFrame:

@@ -1,12 +1,18 @@
 """Settings of evaluation, beside the functions, to be read without torch."""
 
+import re
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Literal
 
+from lafs_pipeline.models.choice import ModelChoice
+from lafs_pipeline.models.methods import FROZEN, ORDER, in_order, leading
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.sources.open import keep_local
 
 Method = Literal["scratch", "scratch_grid", "grid", "lafs", "lafs_no_noise", "lafs_all_landmarks"]
+NAME = re.compile(r"\w[\w.-]*")
 FROM_SCRATCH = ("scratch", "scratch_grid")
 
 
@@ -31,6 +37,39 @@ class EvaluateSettings:
         "matrix products of the models; tf32 and bf16 are quicker on a GPU and move scores a little",
         "float32",
     )
+    models: dict[str, ModelChoice] = setting(
+        "further models, by the name of their rows; a text stands for `path` alone", {}
+    )
+    reference: str | None = setting(
+        "model to which the others' differences are told; null takes LAFS, else what is nearest to it", None
+    )
+
+    def __post_init__(self):
+        for name in self.models:
+            if not NAME.fullmatch(name) or name.removesuffix(FROZEN) in ORDER:
+                raise LafsError(
+                    f"models has the name '{name}'; expected letters, digits and _.- and none of "
+                    f"{', '.join(ORDER)}, which name this project's own"
+                )
+
+    def of(self, name: str) -> "EvaluateSettings":
+        """With what is stated of a model."""
+        choice = self.models.get(name)
+        return self if choice is None else replace(self, flip=choice.flips(self.flip))
+
+    def reference_of(self, names: Collection[str]) -> str | None:
+        """The model of these to which the others' differences are told; None without any.
+
+        Raises:
+            LafsError: the one that is named is none of these.
+        """
+        if not names or self.reference is None:
+            return leading(names)
+        if self.reference not in names:
+            raise LafsError(
+                f"evaluate.reference is '{self.reference}'; the models are {', '.join(in_order(names))}"
+            )
+        return self.reference
 
 
 @settings

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lafs_pipeline.evaluation.identification import identify
+from lafs_pipeline.evaluation.identification import identify, rank_rates
 from lafs_pipeline.evaluation.resampling import (
     Interval,
     PairUnits,
@@ -99,6 +99,22 @@ def search_metrics(templates: Templates, subjects: pd.DataFrame) -> dict[str, fl
     tpir = pd.DataFrame([search.tpir_at_fpir for search in searches]).dropna(axis=1).mean()
     rank = pd.DataFrame([search.rank_rate for search in searches]).mean()
     return rates_by_name("tpir_at_fpir", tpir.to_dict()) | rates_by_name("rank", rank.to_dict())
+
+
+def search_images(templates: Templates, subjects: pd.DataFrame) -> dict[str, float]:
+    """Rank rates of probes among the images of one gallery, distractors among them (TinyFace).
+
+    Args:
+        templates: one per image.
+        subjects: template, subject, role (`probe`, or any other for the gallery).
+    """
+    row = pd.Series(range(len(templates.ids)), index=templates.ids)
+    is_probe = (subjects["role"] == PROBE).to_numpy()
+    gallery, probes = (
+        (templates.features[row.loc[side["template"]]], side["subject"].to_numpy())
+        for side in (subjects[~is_probe], subjects[is_probe])
+    )
+    return {f"rank_{rank}": rate for rank, rate in rank_rates(*gallery, *probes).items()}
 
 
 def _units(

@@ -82,6 +82,8 @@ class GuardHooks:
             {group: values for group, values in parsed.items() if group in used}, catalog.load("parameters")
         )
         needed = inputs - _dispensable(inputs, catalog)
+        if "evaluate" in used and parsed["evaluate"].models:
+            needed -= {"face_models", "view_montage_plot", *LANDMARKS}
         absent = sorted(
             name for name in needed if not name.startswith(PARAMETER) and not catalog.exists(name)
         )

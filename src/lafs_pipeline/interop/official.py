@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lafs_pipeline.models.dino_head import DINOHead
+from lafs_pipeline.models.landmark_network import LandmarkNetwork
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.models.transformer import FaceTransformer
 from lafs_pipeline.runtime.errors import LafsError
@@ -147,6 +148,15 @@ def load_part_fvit(path: Path | str) -> PartFViT:
     return model.eval()
 
 
+def is_pretraining(path: Path | str) -> bool:
+    """Whether a checkpoint holds student and teacher of a pretraining.
+
+    Raises:
+        LafsError: when the file is missing or wants to run code.
+    """
+    return "teacher" in _read(path)
+
+
 def save_part_fvit(model: PartFViT | FViT, path: Path | str) -> None:
     """Write a Part fViT as a plain state dict in the authors' names, atomically.
 
@@ -187,10 +197,28 @@ def load_ssl_backbone(path: Path | str, which: str = "teacher") -> FaceTransform
     Raises:
         LafsError: when the file is missing, wants to run code, or has another layout.
     """
+    return _load_ssl(path, which, {}).transformer
+
+
+def load_ssl_model(path: Path | str, network: LandmarkNetwork, which: str = "teacher") -> PartFViT:
+    """Open the transformer of a pretraining checkpoint, with a landmark network that it lacks.
+
+    Raises:
+        LafsError: as :func:`load_ssl_backbone`, or the network finds another number of landmarks.
+    """
+    own = {f"landmark_{name}": network.sizes[name] for name in ("width", "coordinates")}
+    model = _load_ssl(path, which, own)
+    wanted, found = (sizes["num_landmarks"] for sizes in (model.sizes, network.sizes))
+    if wanted != found:
+        raise LafsError(f"{path} takes {wanted} landmarks, the landmark network finds {found}")
+    model.landmark_network = network
+    return model.eval()
+
+
+def _load_ssl(path: Path | str, which: str, sizes: dict[str, Any]) -> PartFViT:
     state = _translate(_part(_ssl_state(path, which), "backbone."), path)
-    sizes = _transformer_sizes(state, path)
-    model = PartFViT(**sizes).transformer
-    _load(model, _part(state, "transformer."), path)
+    model = PartFViT(**_transformer_sizes(state, path), **sizes)
+    _load(model.transformer, _part(state, "transformer."), path)
     return model.eval()
 
 

@@ -3,13 +3,13 @@
 Needs the packages of the extra `onnx`: onnx and onnxscript to write, onnxruntime to check and to run.
 """
 
-import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from lafs_pipeline.interop.onnx_model import OnnxModel, require_packages
 from lafs_pipeline.models.part_fvit import IMAGE_SIZE, FViT, PartFViT
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.files import whole_file
@@ -22,39 +22,6 @@ TOLERANCE = 1e-4
 CHECKED_BATCHES = (1, 3)
 
 
-class OnnxModel:
-    """Runs an exported model with onnxruntime, on the CPU.
-
-    Attributes:
-        metadata: what was written into the file at export.
-
-    Raises:
-        LafsError: the file is missing, is no ONNX graph, or takes other inputs than images.
-    """
-
-    def __init__(self, path: Path | str) -> None:
-        _require(("onnxruntime",))
-        import onnxruntime
-        from onnxruntime.capi import onnxruntime_pybind11_state as errors
-
-        if not Path(path).is_file():
-            raise LafsError(f"model file {path} does not exist")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except (errors.Fail, errors.InvalidGraph, errors.InvalidProtobuf, errors.NotImplemented) as error:
-            raise LafsError(f"{path} is no ONNX model that onnxruntime can run: {error}") from error
-        names = [value.name for value in self._session.get_inputs()]
-        if names != [INPUT]:
-            raise LafsError(f"{path} takes {', '.join(names)}; a face model takes `{INPUT}` alone")
-        self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Images (B, 3, 112, 112) float32 in [-1, 1] -> embeddings (B, dim)."""
-        return torch.from_numpy(self._session.run([OUTPUT], {INPUT: images.cpu().numpy()})[0])
-
-
 def export_onnx(model: PartFViT | FViT, path: Path | str, metadata: Mapping[str, str] | None = None) -> None:
     """Write a face model as ONNX, atomically, after onnxruntime has given the same embeddings.
 
@@ -64,7 +31,7 @@ def export_onnx(model: PartFViT | FViT, path: Path | str, metadata: Mapping[str,
     Raises:
         LafsError: a package is missing, or the embeddings differ by more than `TOLERANCE`.
     """
-    _require(PACKAGES)
+    require_packages(PACKAGES)
     model.eval()
     size = (2, 3, IMAGE_SIZE, IMAGE_SIZE)
     with torch.no_grad():
@@ -96,12 +63,3 @@ def largest_difference(model: nn.Module, exported: OnnxModel) -> float:
     size = (3, IMAGE_SIZE, IMAGE_SIZE)
     batches = [torch.rand(count, *size, generator=generator) * 2 - 1 for count in CHECKED_BATCHES]
     return max(float((model(images) - exported(images)).abs().max()) for images in batches)
-
-
-def _require(packages: tuple[str, ...]) -> None:
-    absent = [name for name in packages if importlib.util.find_spec(name) is None]
-    if absent:
-        raise LafsError(
-            f"ONNX needs {', '.join(absent)}, which {'is' if len(absent) == 1 else 'are'} not installed; "
-            "install lafs-pipeline with its extra `onnx`"
-        )

@@ -22,12 +22,12 @@ class Embeddings:
 
     Attributes:
         rows: position in `vectors` by key of the face.
-        vectors: (n, D) float32 or float16, memory-mapped, of any length.
+        vectors: (n, D) float32 or float16, memory-mapped where they may be many, of any length.
         fingerprint: of the faces (:func:`lafs_pipeline.faces.manifest.fingerprint`).
     """
 
     rows: pd.Series
-    vectors: np.memmap
+    vectors: np.ndarray
     fingerprint: str
 
 

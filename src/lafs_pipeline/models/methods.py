@@ -23,9 +23,13 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 
 def leading(names: Iterable[str]) -> str | None:
-    """The one that pictures and errors are shown of: LAFS, else what is nearest to it; None without names."""
+    """The one that pictures and errors are shown of: LAFS, else what is nearest to it; None without names.
+
+    Backbones as they are come after what was adapted.
+    """
     known = in_order(names)
-    return next((name for name in reversed(ORDER) if name in known), known[0] if known else None)
+    ranked = [f"{name}{suffix}" for suffix in ("", FROZEN) for name in reversed(ORDER)]
+    return next((name for name in ranked if name in known), known[0] if known else None)
 
 
 def leading_pretrained(names: Iterable[str]) -> str | None:

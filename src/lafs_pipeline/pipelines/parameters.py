@@ -204,11 +204,22 @@ def parse(kind: type[T], values: dict[str, Any], group: str) -> T:
         LafsError: when a key is unknown, or a value is missing, of the wrong kind or out of its range.
     """
     try:
-        return _adapter(kind).validate_python(values)
+        return _adapter(kind).validate_python(_written_out(values) if group == "evaluate" else values)
     except ValidationError as error:
         raise LafsError("; ".join(_describe(kind, group, item) for item in error.errors())) from None
     except LafsError as error:
         raise LafsError(f"parameter group {group}: {error}") from None
+
+
+def _written_out(values: dict[str, Any]) -> dict[str, Any]:
+    """The group `evaluate` with `path` in place of a text that names a model."""
+    models = values.get("models")
+    if not isinstance(models, dict):
+        return values
+    named = {
+        str(name): {"path": given} if isinstance(given, str) else given for name, given in models.items()
+    }
+    return values | {"models": named}
 
 
 def _describe(kind: type, group: str, item: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ from lafs_pipeline.protocols.pair_lists import (
     read_pairs_csv,
 )
 from lafs_pipeline.protocols.pair_sets import PairSetSource, read_pair_set
+from lafs_pipeline.protocols.tinyface import TinyFaceTree, open_tinyface
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.settings import setting, settings
 from lafs_pipeline.sources.open import SourceSettings, keep_local, open_source
@@ -27,7 +28,8 @@ from lafs_pipeline.sources.source import EncodedFace, Source
 
 logger = logging.getLogger(__name__)
 
-_NEEDED = dict.fromkeys(["pairs_txt", "pairs_csv", "cfp", "cross_lfw"], ("path", "pairs_file"))
+Kind = Literal["held_out", "pairs_txt", "pairs_csv", "cfp", "cross_lfw", "bin", "ijb", "tinyface"]
+_NEEDED = dict.fromkeys(["pairs_txt", "pairs_csv", "cfp", "cross_lfw", "tinyface"], ("path", "pairs_file"))
 _PERSON = {"cfp": r"^(\d+)/", "cross_lfw": r"([^/]+)_\d+\.[^./]+$"}
 
 
@@ -35,11 +37,11 @@ _PERSON = {"cfp": r"^(\d+)/", "cross_lfw": r"([^/]+)_\d+\.[^./]+$"}
 class BenchmarkSettings:
     """One set of verification pairs, or of templates."""
 
-    kind: Literal["held_out", "pairs_txt", "pairs_csv", "cfp", "cross_lfw", "bin", "ijb"] = setting(
+    kind: Kind = setting(
         "held_out: identities of a source kept out of training; pairs_txt: a folder and a list as LFW's; "
         "pairs_csv: a folder and a CSV of a,b,is_same and perhaps fold; cfp: CFP's folder of images and its "
         "Protocol folder; cross_lfw: the folder and list of CALFW or CPLFW; bin: an InsightFace pair set; "
-        "ijb: the tree of IJB-B or IJB-C",
+        "ijb: the tree of IJB-B or IJB-C; tinyface: the images and lists of TinyFace's Testing_Set",
         "held_out",
     )
     source: str | None = setting("held_out: name of the source that gives the identities", None)
@@ -47,7 +49,9 @@ class BenchmarkSettings:
     pairs: int = setting("held_out: number of pairs, half of them of the same person", 1000, ge=2)
     folds: int = setting("number of folds where a list names none, or one alone", 10, ge=2)
     path: str | None = setting("folder of images; bin: the file; ijb: holds loose_crop and meta", None)
-    pairs_file: str | None = setting("the list of pairs; cfp: the folder Protocol", None)
+    pairs_file: str | None = setting(
+        "the list of pairs; cfp: the folder Protocol; tinyface: the folder of both .mat lists", None
+    )
     protocol: Literal["FF", "FP"] = setting("cfp: frontal with frontal, or frontal with profile", "FP")
     extension: str = setting(
         "what file names end with; for images that are listed with another ending, too", ".jpg"
@@ -94,7 +98,7 @@ class FixedBenchmark:
     source: Source
     settings: SourceSettings
     pairs: pd.DataFrame | None = None
-    templates: IjbTree | None = None
+    templates: IjbTree | TinyFaceTree | None = None
     missing: int = 0
     missing_pairs: int = 0
 
@@ -146,6 +150,8 @@ def open_benchmark(name: str, settings: BenchmarkSettings, seed: int) -> FixedBe
     if settings.kind == "bin":
         return _open_pair_set(settings)
     try:
+        if settings.kind == "tinyface":
+            return _open_tinyface(settings)
         return _open_ijb(settings) if settings.kind == "ijb" else _open_list(name, settings, seed)
     except LafsError as error:
         raise LafsError(f"Benchmark '{name}': {error}") from error
@@ -182,16 +188,19 @@ def _open_ijb(settings: BenchmarkSettings) -> FixedBenchmark:
     return FixedBenchmark(tree.images, alignment, templates=tree)
 
 
+def _open_tinyface(settings: BenchmarkSettings) -> FixedBenchmark:
+    tree = open_tinyface(settings.path, settings.pairs_file, settings.points)
+    return FixedBenchmark(tree.images, _alignment(settings), templates=tree)
+
+
+def _alignment(settings: BenchmarkSettings) -> SourceSettings:
+    """How loose images are aligned."""
+    names = ("path", "aligned", "points", "detector", "min_score", "choose_face", "channel_order")
+    return SourceSettings(**{name: getattr(settings, name) for name in names})
+
+
 def _open_list(name: str, settings: BenchmarkSettings, seed: int) -> FixedBenchmark:
-    alignment = SourceSettings(
-        path=settings.path,
-        aligned=settings.aligned,
-        points=settings.points,
-        detector=settings.detector,
-        min_score=settings.min_score,
-        choose_face=settings.choose_face,
-        channel_order=settings.channel_order,
-    )
+    alignment = _alignment(settings)
     source: Source = open_source(name, alignment, seed)
     pattern = settings.identity_pattern or _PERSON.get(settings.kind)
     if pattern:

@@ -12,6 +12,7 @@ from lafs_pipeline.evaluation.few_shot import FewShotResult
 from lafs_pipeline.evaluation.hardest_pairs import FALSE_ACCEPT, FALSE_REJECT
 from lafs_pipeline.evaluation.study import study_results
 from lafs_pipeline.faces.dataset import FaceImages
+from lafs_pipeline.models.methods import leading
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.reporting import tables
 from lafs_pipeline.reporting.curves import plot_metric
@@ -58,6 +59,7 @@ class ReportData:
     benchmarks: pd.DataFrame
     verdict: str
     hardest: pd.DataFrame
+    disagreements: pd.DataFrame
     faces: pd.DataFrame
     pictures: Mapping[str, bytes]
     landmark_quality: pd.DataFrame | None
@@ -128,7 +130,10 @@ def render_report(data: ReportData) -> str:
         published=tables.PUBLISHED,
         study_tables=None if data.study is None else tables.few_shot_tables(data.study, data.seed),
         study_plot=None if data.study is None else _study_picture(data.study, data.chances),
+        differences=tables.difference_table(data.benchmarks),
         hardest=_hardest(data.hardest, data.faces),
+        disagreements=_disagreements(data.disagreements, data.faces),
+        leading=tables.model_name(leading(data.benchmarks["model"]) or ""),
         errors=ERRORS,
         parameters=tables.parameter_table(data.parameters),
     )
@@ -201,10 +206,7 @@ def _study_picture(study: Sequence[FewShotResult], chances: Mapping[str, float])
 
 def _hardest(hardest: pd.DataFrame, faces: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """By benchmark and kind of error: how many there are, among how many pairs, and the worst."""
-    keys = pd.unique(hardest[["key_a", "key_b"]].to_numpy().ravel())
-    shown = faces[faces["key"].isin(keys)]
-    images = FaceImages(shown)
-    pictures = {key: face_picture(images[place], f"face {key}") for place, key in enumerate(shown["key"])}
+    pictures = _pictures(hardest, faces)
     benchmarks: dict[str, dict[str, Any]] = {}
     for (benchmark, error), rows in hardest.groupby(["benchmark", "error"], sort=False):
         pairs = [
@@ -224,6 +226,38 @@ def _hardest(hardest: pd.DataFrame, faces: pd.DataFrame) -> dict[str, dict[str, 
         total = {"errors": int(rows["errors"].iloc[0]), "pairs": int(rows["pairs"].iloc[0])}
         benchmarks.setdefault(benchmark, {})[error] = {**total, "worst": pairs}
     return benchmarks
+
+
+def _disagreements(found: pd.DataFrame, faces: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """By benchmark: the two models, which one is right about how many pairs, and those farthest apart."""
+    pictures = _pictures(found, faces)
+    benchmarks: dict[str, list[dict[str, Any]]] = {}
+    kinds = ["benchmark", "model", "right"]
+    for (benchmark, model, right), rows in found.groupby(kinds, sort=False):
+        wrong = rows["reference"].iloc[0] if right == model else model
+        shown = [
+            {
+                "faces": (pictures[row.key_a], pictures[row.key_b]),
+                "named": (row.key_a, row.key_b),
+                "people": "one person" if row.is_same else "two people",
+                "margins": (f"{row.margin_reference:+.4f}", f"{row.margin:+.4f}"),
+            }
+            for row in rows.itertuples()
+        ]
+        names = {"right": right, "wrong": wrong, "reference": rows["reference"].iloc[0], "model": model}
+        entry = {name: tables.model_name(str(value)) for name, value in names.items()}
+        benchmarks.setdefault(str(benchmark), []).append(
+            entry | {"pairs": int(rows["pairs"].iloc[0]), "shown": shown}
+        )
+    return benchmarks
+
+
+def _pictures(pairs: pd.DataFrame, faces: pd.DataFrame) -> dict[str, Picture]:
+    """The faces of pairs (key_a, key_b), by key."""
+    keys = pd.unique(pairs[["key_a", "key_b"]].to_numpy().ravel())
+    shown = faces[faces["key"].isin(keys)]
+    images = FaceImages(shown)
+    return {key: face_picture(images[place], f"face {key}") for place, key in enumerate(shown["key"])}
 
 
 def _named(key: str, identity: Any, images: int) -> str:

@@ -33,7 +33,7 @@ def plot_roc(results: Mapping[str, Iterable[BenchmarkResult]]) -> Figure:
     panels: dict[str, dict[str, BenchmarkResult]] = {}
     for model, benchmarks in results.items():
         for result in benchmarks:
-            if result.group is None:
+            if result.group is None and len(result.false_accept_rate):
                 panels.setdefault(result.benchmark, {})[model] = result
     if not panels:
         return plot_nothing("no results")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lafs_pipeline.evaluation.few_shot import FewShotResult, few_shot_table, paired_differences
-from lafs_pipeline.evaluation.results import DIGEST_COLUMNS, FACT_COLUMNS, headline_metric
+from lafs_pipeline.evaluation.results import COST_COLUMNS, FLAG_COLUMNS, headline_metric
 from lafs_pipeline.models.methods import FROZEN
 from lafs_pipeline.reporting.history import History
 from lafs_pipeline.runtime.settings import flattened
@@ -22,7 +22,6 @@ METRICS = {
     "eer": "equal error rate",
 }
 RATES = {"tar_at_far_": "TAR at FAR ", "tpir_at_fpir_": "TPIR at FPIR ", "rank_": "found at rank "}
-FLAGS = [name for name in FACT_COLUMNS if name not in DIGEST_COLUMNS]
 NONE = "\N{EN DASH}"
 
 
@@ -49,6 +48,12 @@ _PART_FVIT = ("Sun and Tzimiropoulos, BMVC 2022", "https://arxiv.org/abs/2212.00
 _LAFS = ("Sun et al., CVPR 2024", "https://arxiv.org/abs/2403.08161")
 _ADAFACE = ("Kim et al., CVPR 2022", "https://arxiv.org/abs/2204.00964")
 _KP_RPE = ("Kim et al., CVPR 2024", "https://arxiv.org/abs/2403.14852")
+_TOPOFR = ("Dan et al., NeurIPS 2024", "https://arxiv.org/abs/2410.10587")
+_LVFACE = ("You et al., ICCV 2025", "https://arxiv.org/abs/2501.13420")
+_MODEL_ZOO = (
+    "An et al., CVPR 2022; InsightFace's model zoo",
+    "https://github.com/deepinsight/insightface/tree/master/recognition/arcface_torch",
+)
 _PARTIAL_FC = ("An et al., CVPR 2022", "https://arxiv.org/abs/2203.15565")
 
 PUBLISHED = (
@@ -56,8 +61,12 @@ PUBLISHED = (
     PublishedResult("Part fViT", "WebFace4M", 96.05, 97.40, *_PART_FVIT),
     PublishedResult("Part fViT", "MS1MV3", None, 97.29, *_PART_FVIT),
     PublishedResult("ViT-B, AdaFace", "WebFace4M", 95.60, 97.14, *_KP_RPE),
+    PublishedResult("ViT-B, KP-RPE, AdaFace", "WebFace4M", 95.56, 97.13, *_KP_RPE),
     PublishedResult("ViT-B, KP-RPE, AdaFace", "WebFace12M", 96.55, 97.82, *_KP_RPE),
     PublishedResult("IR-101, AdaFace", "WebFace4M", 96.10, 97.46, *_ADAFACE),
+    PublishedResult("LVFace-B", "Glint360K", 96.51, 97.70, *_LVFACE),
+    PublishedResult("TopoFR, ResNet-200", "Glint360K", None, 97.84, *_TOPOFR),
+    PublishedResult("ViT-B, Partial FC", "WebFace42M", None, 97.90, *_MODEL_ZOO),
     PublishedResult("ViT-L, Partial FC", "WebFace42M", None, 98.00, *_PARTIAL_FC),
 )
 
@@ -94,6 +103,16 @@ def headline_table(benchmarks: pd.DataFrame) -> Table:
     return _wide(pd.concat(quoted), "quoted", str) if quoted else Table({"benchmark": "text"}, [])
 
 
+def difference_table(benchmarks: pd.DataFrame) -> Table:
+    """Differences of quoted figures to the reference, in percentage points: a row per benchmark."""
+    quoted = []
+    for name, rows in benchmarks[benchmarks["difference"].notna()].groupby("benchmark", sort=False):
+        metric = headline_metric(rows["metric"])
+        label = f"{name}: {metric_name(metric)}, {model_name(rows['reference'].iloc[0])} being the reference"
+        quoted.append(rows[rows["metric"] == metric].assign(quoted=label))
+    return _wide(pd.concat(quoted), "quoted", str, _points) if quoted else Table({"": "text"}, [])
+
+
 def interval_notes(benchmarks: pd.DataFrame) -> list[str]:
     """How the intervals were made, each once."""
     notes = benchmarks["interval"].dropna().astype(str)
@@ -102,7 +121,7 @@ def interval_notes(benchmarks: pd.DataFrame) -> list[str]:
 
 def flag_table(benchmarks: pd.DataFrame) -> Table:
     """What every score must be read with; models with the same flags share a row."""
-    keys = ["benchmark", *FLAGS]
+    keys = ["benchmark", *FLAG_COLUMNS]
     facts = benchmarks[["model", *keys]].drop_duplicates()
     rows = []
     for values, group in facts.groupby(keys, sort=False, dropna=False):
@@ -114,13 +133,14 @@ def flag_table(benchmarks: pd.DataFrame) -> Table:
                 *(_count(known[name]) for name in ("pairs", "folds", "templates")),
                 *(_yes_or_no(known[name]) for name in ("flip", "normalized", "detector_score")),
                 known["alignment"],
+                known["preprocessing"],
                 _count(known["overlap"]),
                 f"{_count(known['excluded_images'])}, {_count(known['excluded_pairs'])}",
             ]
         )
     columns: dict[str, Kind] = {"benchmark": "text", "models": "text"}
     columns |= dict.fromkeys(["pairs", "folds", "templates"], "number")
-    columns |= dict.fromkeys(["F", "N", "D", "alignment"], "text")
+    columns |= dict.fromkeys(["F", "N", "D", "alignment", "images are made"], "text")
     columns |= {"overlap": "number", "left out": "number"}
     return Table(columns, [[str(cell) for cell in row] for row in rows])
 
@@ -134,11 +154,19 @@ def compared_table(benchmarks: pd.DataFrame) -> Table:
 
 def model_table(benchmarks: pd.DataFrame) -> Table:
     """Which weights were scored, and the training that made them."""
-    known = ["model_digest", "training_digest", "mlflow_run"]
-    models = benchmarks.reindex(columns=["model", *known]).astype(object).fillna("").drop_duplicates()
-    rows = [[model_name(str(name)), *map(str, facts)] for name, *facts in models.to_numpy()]
+    known = ["model_digest", "training_digest", "mlflow_run", *COST_COLUMNS]
+    models = benchmarks.reindex(columns=["model", *known]).drop_duplicates()
+    rows = [
+        [
+            model_name(str(name)),
+            *("" if pd.isna(digest) else str(digest) for digest in facts[:3]),
+            *(NONE if pd.isna(cost) else f"{cost:,.1f}" for cost in facts[3:]),
+        ]
+        for name, *facts in models.itertuples(index=False)
+    ]
     columns: dict[str, Kind] = {"model": "text", "SHA-256 of sizes and weights": "code"}
-    return Table(columns | {"training's configuration": "code", "MLflow run": "code"}, rows)
+    columns |= {"training's configuration": "code", "MLflow run": "code"}
+    return Table(columns | {"MB": "number", "images/s here": "number"}, rows)
 
 
 def data_tables(card: Mapping[str, Any]) -> dict[str, Table]:
@@ -228,10 +256,10 @@ def few_shot_tables(results: Sequence[FewShotResult], seed: int) -> dict[str, Ta
     }
 
 
-def _wide(rows: pd.DataFrame, label: str, name: Any) -> Table:
-    """A row per value of `label` and a column per model."""
+def _wide(rows: pd.DataFrame, label: str, name: Any, cell: Any = None) -> Table:
+    """A row per value of `label` and a column per model; `cell` makes the text of a row."""
     models = list(dict.fromkeys(rows["model"]))
-    cells = {(row[label], row["model"]): _score(row) for row in rows.to_dict("records")}
+    cells = {(row[label], row["model"]): (cell or _score)(row) for row in rows.to_dict("records")}
     columns: dict[str, Kind] = {"": "text", **{model_name(str(model)): "number" for model in models}}
     return Table(
         columns,
@@ -247,6 +275,13 @@ def _score(row: Mapping[str, Any]) -> str:
     if pd.isna(row["low"]) or pd.isna(row["high"]):
         return shown
     return f"{shown} [{100 * row['low']:.2f}, {100 * row['high']:.2f}]"
+
+
+def _points(row: Mapping[str, Any]) -> str:
+    shown = _signed(100 * row["difference"])
+    if pd.isna(row["difference_low"]):
+        return shown
+    return f"{shown} [{_signed(100 * row['difference_low'])}, {_signed(100 * row['difference_high'])}]"
 
 
 def _records(label: str, records: Mapping[str, Mapping[str, int]]) -> Table:

@@ -87,7 +87,7 @@ def _of_benchmark(
     told = [f"{model_name(name)} {value:.1f} %" for name, value in zip(names, values, strict=True)]
     if metric != "accuracy":
         told[1] += f" {metric_name(metric)}"
-        chance = float(metric.removeprefix(RATE))
+        chance = float(metric.removeprefix(RATE)) if metric.startswith(RATE) else None
     first, second = (result.intervals.get(metric) for result in results)
     interval = first.over(second) if first and second else None
     drawn = DRAWN.get(results[0].drawn, "")

@@ -1,10 +1,10 @@
 """MLflow runs under the one that Kedro has open."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 from mlflow.entities import RunStatus
@@ -13,6 +13,9 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from lafs_pipeline.runtime.files import whole_file
 from lafs_pipeline.tracking.tracker import clean_name, tracker
+
+if TYPE_CHECKING:
+    from lafs_pipeline.evaluation.results import BenchmarkResult
 
 CHILD_RUN = "mlflow_child_run"
 """Name of the file that holds the id of a run that is not finished."""
@@ -47,6 +50,27 @@ def child_run(
     finally:
         tracker.attempt(f"the end of {name}", lambda: mlflow.end_run(RunStatus.to_string(status)))
     record.unlink(missing_ok=True)
+
+
+def model_run(name: str, results: "Sequence[BenchmarkResult]", folder: Path) -> None:
+    """A run under the active one of a model that was benchmarked, so that MLflow compares models.
+
+    Args:
+        name: of the model.
+        results: of all benchmarks and groups; metrics are `<metric>/<benchmark>`, what they must be read with
+            are parameters.
+        folder: that holds the record of a run that is not finished.
+    """
+    facts: dict[str, Any] = vars(results[0].facts) if results else {}
+    shown: dict[str, Any] = {
+        key: facts[key] for key in ("preprocessing", "flip", "model_digest") if key in facts
+    }
+    values = {
+        f"{metric}/{result.name}": value for result in results for metric, value in result.metrics.items()
+    }
+    costs = {key: facts[key] for key in ("megabytes", "images_per_second") if facts.get(key) is not None}
+    with child_run(name, {"model": name, **shown}, folder) as log:
+        log(values | costs)
 
 
 @contextmanager

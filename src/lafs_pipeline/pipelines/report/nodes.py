@@ -24,27 +24,30 @@ def find_hardest(
     report_parameters: dict[str, Any],
     launch: dict[str, Any],
     **tables: pd.DataFrame,
-) -> pd.DataFrame:
-    """The pairs that the leading model is most wrong about; `tables` are those that cataloging yields."""
-    from lafs_pipeline.evaluation.evaluate import BenchmarkData
-    from lafs_pipeline.evaluation.hardest_pairs import find_hardest_pairs, no_pairs
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The pairs that the leading model is most wrong about, and those that models decide differently.
+
+    Embeddings that the evaluation has kept are read again; `tables` are those that cataloging yields.
+    """
+    from lafs_pipeline.evaluation.disagreements import find_disagreements
+    from lafs_pipeline.evaluation.evaluate import BenchmarkData, embed_benchmarks
+    from lafs_pipeline.evaluation.hardest_pairs import find_hardest_pairs
     from lafs_pipeline.evaluation.settings import EvaluateSettings
     from lafs_pipeline.models.methods import leading
+    from lafs_pipeline.pipelines.evaluate.nodes import compared_models
     from lafs_pipeline.pipelines.parameters import ReportSettings
     from lafs_pipeline.runtime.launch_settings import LaunchSettings
 
-    models = backbones | face_models
+    options = parse(EvaluateSettings, evaluate_parameters, "evaluate")
+    launching = parse(LaunchSettings, launch, "launch")
+    count = parse(ReportSettings, report_parameters, "report").hardest_pairs
+    data, models = BenchmarkData(**tables), compared_models(face_models, backbones, options)
+    found = {}
+    for name, load in models.items():
+        found[name] = embed_benchmarks(load(), data, store, options.of(name), launching)[1]
     name = leading(models)
-    if name is None:
-        return no_pairs()
-    return find_hardest_pairs(
-        models[name](),
-        BenchmarkData(**tables),
-        store,
-        parse(EvaluateSettings, evaluate_parameters, "evaluate"),
-        parse(LaunchSettings, launch, "launch"),
-        parse(ReportSettings, report_parameters, "report").hardest_pairs,
-    )
+    hardest = find_hardest_pairs({} if name is None else found[name], data, options, count)
+    return hardest, find_disagreements(data.pairs, found, options.reference_of(models) or "", count)
 
 
 def draw_attention(
@@ -72,10 +75,11 @@ def write_report(
     benchmarks: pd.DataFrame,
     verdict: str,
     hardest: pd.DataFrame,
+    disagreements: pd.DataFrame,
     faces: pd.DataFrame,
     pairs: pd.DataFrame,
     landmark_overlay: bytes | None,
-    view_montage: bytes,
+    view_montage: bytes | None,
     roc: bytes,
     attention_maps: bytes,
     landmark_quality: pd.DataFrame | None,
@@ -104,6 +108,12 @@ def write_report(
     if study is not None:
         told = study_verdict(study, seed, chances, steps_of(backbones, checkpoints))
         verdict = "\n".join([verdict, *told])
+    pictures = {
+        "landmark_overlay": landmark_overlay,
+        "view_montage": view_montage,
+        "roc": roc,
+        "attention_maps": attention_maps,
+    }
     return render_report(
         ReportData(
             facts=run_facts(seed),
@@ -112,13 +122,9 @@ def write_report(
             benchmarks=benchmarks,
             verdict=verdict,
             hardest=hardest,
+            disagreements=disagreements,
             faces=faces,
-            pictures=({} if landmark_overlay is None else {"landmark_overlay": landmark_overlay})
-            | {
-                "view_montage": view_montage,
-                "roc": roc,
-                "attention_maps": attention_maps,
-            },
+            pictures={name: picture for name, picture in pictures.items() if picture is not None},
             landmark_quality=landmark_quality,
             histories=read_histories(checkpoints, [origin.training for origin in origins if origin]),
             study=study,

@@ -11,7 +11,7 @@ SHOWN_PARAMETERS = ("model", "cataloging", "landmarks", "pretrain", "adapt", "ev
 
 
 def create_pipeline() -> Pipeline:
-    """Face models, manifest, tables and pictures -> hardest_pairs, attention_maps, report."""
+    """Face models, manifest, tables and pictures -> hardest_pairs, disagreements, attention_maps, report."""
     return Pipeline(
         [
             Node(
@@ -25,7 +25,7 @@ def create_pipeline() -> Pipeline:
                     "launch": "params:launch",
                     **{name: name for name in TABLES},
                 },
-                outputs="hardest_pairs",
+                outputs=["hardest_pairs", "disagreements"],
                 name="hardest_pairs",
             ),
             Node(
@@ -38,6 +38,7 @@ def create_pipeline() -> Pipeline:
                 nodes.write_report,
                 inputs={
                     "hardest": "hardest_pairs",
+                    "disagreements": "disagreements",
                     "study_runs": "earlier_study_runs",
                     "landmark_quality": "landmark_quality",
                     "checkpoints": "params:paths.checkpoints",
