@@ -3,9 +3,9 @@
     python -m benchmarks.startup [--rounds N] [--json]
 
 A whole run of the smoke environment into a temporary folder comes first; then `kedro run --env smoke
---pipelines=evaluate` runs N times on it. `before_seconds` end when the pipeline starts to load data and run
-nodes, `nodes_seconds` when the last node is completed, which includes importing torch and scikit-learn, and
-`after_seconds` when the process is gone. `mistake_seconds` is a whole run with a parameter that is out of its
+--pipelines=evaluate` runs N times on it. `before_seconds` end when the first node begins, `nodes_seconds`
+when the results are told, which includes importing torch and scikit-learn, and `after_seconds` when the
+process is gone. `mistake_seconds` is a whole run with a parameter that is out of its
 range, up to its message and its end. `libraries_seconds`, for comparison in the same round, is a Python
 that only imports what Kedro and MLflow are started with. The least of the rounds, since other work on the
 machine only adds.
@@ -24,12 +24,12 @@ from pathlib import Path
 KEDRO = Path(sys.executable).with_name("kedro")
 RUN = [KEDRO, "run", "--env", "smoke"]
 MISTAKE = ["--params", "pretrain.prototypes=-3"]
-FIRST, LAST = "Using synchronous mode", "Completed node"
+FIRST, LAST = "step 1 of", "Next: "
 LIBRARIES = "import kedro.framework.cli, pandas, mlflow.store.tracking.sqlalchemy_store"
 
 
 def seconds_until(command: list[str | Path], environment: Mapping[str, str]) -> dict[str, float]:
-    """When a run says that it starts with its nodes and that the last one is completed, and when it ends."""
+    """When a run says that its first node begins and what to do next, and when it ends."""
     start = time.perf_counter()
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -126,6 +126,7 @@ RUN_ELSEWHERE = {
     "lafs search GALLERY PROBE --model M --far 0.001 --out answers.html": (
         "tests/commands/test_search.py: test_who_is_this"
     ),
+    "lafs embed": "tests/commands/test_commands.py: test_embed",
     "lafs benchmark": f"{BENCHMARK}: test_scores_are_those_of_the_model",
     **{
         f"lafs benchmark checkpoint.pth {what}": f"{BENCHMARK}: {test}"

@@ -119,7 +119,7 @@ class GuardHooks:
             )
         advice.enter(node.name, catalog.load("parameters").get("landmarks", {}).get("method", ""))
 
-    @hook_impl
+    @hook_impl(tryfirst=True)
     def after_dataset_saved(self) -> None:
         """From now on these are results of this environment."""
         self._folder.claim()

@@ -33,16 +33,19 @@ SHOWN = ("benchmarks", "verdict", "study_table", "study_verdict")
 
 
 class SummaryHooks:
-    """At the end of a run: its table, where its results lie, and what to do next."""
+    """At the end of a run: its table, where its results lie, and what to do next.
+
+    Its hooks come first: after one of kedro-mlflow's that fails, pluggy calls no other.
+    """
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline) -> None:
-        """Start anew: a process can run several pipelines. Before kedro-mlflow, which may fail here."""
+        """Start anew: a process can run several pipelines."""
         self.nodes, self.begun, self.clock = len(pipeline.nodes), 0, time.monotonic()
         self.saved: list[str] = []
         self.shown: dict[str, pd.DataFrame | str] = {}
 
-    @hook_impl
+    @hook_impl(tryfirst=True)
     def before_node_run(self, node: Node) -> None:
         """Say which step of how many begins, and how long it took to come here."""
         self.begun += 1
@@ -50,7 +53,7 @@ class SummaryHooks:
         place = f"{self.begun:{len(str(self.nodes))}} of {self.nodes}"
         logger.info("step %s, after %d:%02d min: %s", place, *divmod(seconds, 60), node.name)
 
-    @hook_impl
+    @hook_impl(tryfirst=True)
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
         """Note what was saved, and keep what is shown."""
         self.saved.append(dataset_name)
