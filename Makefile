@@ -20,7 +20,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 demo: setup
-	@echo "The whole takes some five minutes on two cores; every training says how long it has to go."
+	@echo "The whole takes three to five minutes on two cores; every training says how long it has to go."
 	$(BIN)/kedro run
 
 # One thread in each process: as many processes as cores then disturb each other least.

@@ -99,6 +99,7 @@ RUN_ELSEWHERE = {
             "pack FACES --unlabeled DIR --labeled DIR --people DIR --lfw DIR PAIRS",
             "run FACES --size gpu --batch-size 128 --epochs 6 --landmark-epochs 10 --processes 12",
             "table FACES",
+            "run FACES --size cpu",
         )
     },
     "python -m benchmarks.view_landmarks MODEL FOLDER": f"{REAL_FACES}: test_landmarks_of_zoomed_views",
