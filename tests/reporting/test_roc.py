@@ -67,3 +67,16 @@ def test_perfect_and_useless_models_can_be_drawn_and_saved(noise):
     figure.savefig(stream, format="png")
     assert stream.getvalue().startswith(b"\x89PNG")
     assert pyplot.get_fignums() == before
+
+
+@pytest.mark.parametrize("panels", [1, 4])
+def test_every_model_has_a_line_of_its_own_and_the_legend_covers_nothing(panels):
+    results = [made_up_result(0.5, f"benchmark {number}") for number in range(panels)]
+    figure = plot_roc({f"model {number}": results for number in range(8)})
+    figure.savefig(io.BytesIO(), format="png")
+    for axes in figure.axes[:panels]:
+        styles = {line.get_color() for line in axes.lines}
+        assert len(styles) == 9
+        legend = axes.get_legend().get_window_extent()
+        assert not legend.overlaps(axes.xaxis.label.get_window_extent())
+        assert not legend.overlaps(axes.bbox)

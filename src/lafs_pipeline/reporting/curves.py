@@ -13,6 +13,10 @@ LINES: tuple[dict[str, Any], ...] = (
     {"color": "#d55e00", "linestyle": "--"},
     {"color": "#007a5a", "linestyle": "-."},
     {"color": "#a0447c", "linestyle": ":"},
+    {"color": "#3b3b98", "linestyle": (0, (9, 2))},
+    {"color": "#8c5e00", "linestyle": (0, (4, 1, 1, 1, 1, 1))},
+    {"color": "#b71c1c", "linestyle": (0, (2, 3))},
+    {"color": "#00707a", "linestyle": (0, (9, 2, 1, 2))},
 )
 """Of the first, second .. line of a plot: told apart without color, and with any kind of color vision."""
 CHANCE: dict[str, Any] = {"color": "#555555", "linewidth": 1, "linestyle": (0, (1, 1))}

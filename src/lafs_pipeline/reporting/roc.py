@@ -18,6 +18,8 @@ _WIDEST_FLOOR = 1e-3
 """The axis reaches at least this far down, also where no pair of different people is ever accepted."""
 _DEEPEST_FLOOR = 1e-6
 _COLUMNS = 3
+_PANEL_HEIGHT, _LEGEND_LINE = 4.0, 0.22
+"""Inches."""
 
 
 def plot_roc(results: Mapping[str, Iterable[BenchmarkResult]]) -> Figure:
@@ -39,7 +41,8 @@ def plot_roc(results: Mapping[str, Iterable[BenchmarkResult]]) -> Figure:
         return plot_nothing("no results")
     columns = min(_COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(5.2 * columns, 4.8 * rows), layout="constrained")
+    height = _PANEL_HEIGHT + _LEGEND_LINE * len(results)
+    figure = Figure(figsize=(5.2 * columns, height * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, subplot_kw={"xscale": "log"}).ravel()
     for panel, (benchmark, models) in zip(axes, panels.items(), strict=False):
         _draw(panel, benchmark, models)
@@ -70,4 +73,5 @@ def _draw(panel: Axes, benchmark: str, models: dict[str, BenchmarkResult]) -> No
     panel.set_title(plain(benchmark))
     panel.grid(which="major", alpha=0.4)
     panel.grid(which="minor", alpha=0.12)
-    panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14))
+    # Below the axis and its label.
+    panel.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), borderaxespad=4)
