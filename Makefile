@@ -37,7 +37,7 @@ test: lint types
 lowest:
 	$(PYTHON) -m venv .venv-lowest
 	$(PYTHON) .ci/lowest.py > .venv-lowest/lowest.txt
-	.venv-lowest/bin/python -m pip install --quiet --constraint .venv-lowest/lowest.txt --editable . pytest pytest-timeout hypothesis scikit-image
+	.venv-lowest/bin/python -m pip install --quiet --constraint .venv-lowest/lowest.txt --editable '.[onnx]' pytest pytest-timeout pytest-xdist hypothesis scikit-image
 	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -q -m 'not slow' $(QUICK:%=tests/%)
 
 test-slow: setup

@@ -5,6 +5,6 @@ import tomllib
 from pathlib import Path
 
 project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
-for requirement in project["dependencies"]:
+for requirement in project["dependencies"] + project["optional-dependencies"]["onnx"]:
     name, version = re.match(r"([\w-]+)(?:>=|~=)([\d.]+)", requirement).groups()
     print(f"{name}=={version}")

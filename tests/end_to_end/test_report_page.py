@@ -49,7 +49,7 @@ def test_every_picture_is_drawn_and_nothing_is_fetched(browser):
 def test_the_contents_lead_to_every_section(browser):
     browser.size(1280, 900)
     sections = browser.run(SECTIONS)
-    assert len(sections) == 11  # no few-shot study
+    assert len(sections) == 13  # no few-shot study
     for name in sections[:-1]:
         browser.run("document.querySelector(`nav a[href='#${arguments[0]}']`).click()", name)
         assert browser.run(SEEN, name), name
