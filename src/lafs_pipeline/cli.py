@@ -1,8 +1,11 @@
 """Commands of Kedro that say what is missing where its own end in a traceback; Kedro looks for this file."""
 
 import copy
+import os
+import sys
 from functools import wraps
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,6 +20,11 @@ NOTEBOOKS = {"lab": "jupyterlab", "notebook": "notebook", "setup": "ipykernel"}
 """Package by subcommand of `kedro jupyter`; no pipeline needs any of them."""
 
 
+# `kedro mlflow ui` starts `mlflow` by its name, also where this environment is not active.
+if sys.argv[1:2] == ["mlflow"]:
+    os.environ["PATH"] = os.pathsep.join(
+        [os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)]
+    )
 # Since click 8.4 errors are shown outside of `except`, where Kedro's own method finds nothing to show.
 KedroCliError.show = click.ClickException.show  # type: ignore[method-assign]
 

@@ -1,6 +1,8 @@
 """Commands of Kedro that cannot work say why in one message."""
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,3 +82,17 @@ def test_what_is_installed_runs(tmp_path, monkeypatch):
 
 def test_every_command_of_kedro_jupyter_is_there():
     assert {"lab", "notebook", "setup"} <= jupyter.commands.keys()
+
+
+@pytest.mark.parametrize("command", ["mlflow", "run"])
+def test_mlflow_is_found_where_the_environment_is_not_active(command, tmp_path):
+    """Elsewhere what is found tells how programs have to be typed."""
+    program = "import shutil, lafs_pipeline.cli; print(shutil.which('mlflow') is not None)"
+    ended = subprocess.run(
+        [sys.executable, "-c", program, command, "ui"],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stdout.split()[-1] == str(command == "mlflow")
