@@ -9,13 +9,15 @@ import torch
 from tests.training.small_trainings import SEED, SmallTraining, draw_faces
 from torch import nn
 from torch._dynamo.utils import counters
+from torch.torch_version import TorchVersion
 from torch.utils.data import default_collate
 
 from lafs_pipeline.faces.dataset import FaceImages
+from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.training.jobs import RunContext
 from lafs_pipeline.training.self_supervised import PretrainSamples
 from lafs_pipeline.training.stage import Progress
-from lafs_pipeline.training.step import Stepper
+from lafs_pipeline.training.step import COMPILES_FROM, Stepper, is_compiled
 from lafs_pipeline.training.supervised import RecognitionSamples
 from lafs_pipeline.views.supervised import AugmentationSettings, SupervisedAugmentation
 
@@ -61,6 +63,7 @@ def eager(faces):
     return {stage: curve(faces, stage) for stage in GRAPHS}
 
 
+@pytest.mark.skipif(torch.__version__ < COMPILES_FROM, reason="this torch is refused for it")
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("stage", GRAPHS)
 def test_a_compiled_training_is_the_eager_one(faces, eager, stage, backend, monkeypatch):
@@ -78,3 +81,15 @@ def test_a_compiled_training_is_the_eager_one(faces, eager, stage, backend, monk
 def test_half_precision_stays_near_float32(faces, eager, stage, precision, tolerance):
     # 8 and 11 bits of mantissa: products differ by 0.4 % and 0.05 %, logits are scaled by 10 or 16.
     np.testing.assert_allclose(curve(faces, stage, precision=precision), eager[stage], rtol=tolerance)
+
+
+def test_a_torch_that_compiles_wrongly_is_not_used_for_it(monkeypatch):
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    monkeypatch.setattr(torch, "__version__", TorchVersion("2.12.0"))
+    assert [is_compiled(device, "auto") for device in (cpu, gpu)] == [False, True]
+    assert is_compiled(cpu, True)
+    monkeypatch.setattr(torch, "__version__", TorchVersion("2.11.0+cu130"))
+    assert not is_compiled(gpu, "auto")
+    assert not is_compiled(gpu, False)
+    with pytest.raises(LafsError, match=r"this is 2\.11\.0\+cu130: set training\.compile to false"):
+        is_compiled(gpu, True)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lafs_pipeline.runtime import processes
+from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import derive_seed
 from lafs_pipeline.runtime.sync_batch_norm import synchronize_batch_norm
 from lafs_pipeline.training.checkpoints.sharded_state import find_shards
@@ -19,6 +20,8 @@ from lafs_pipeline.training.schedules import cosine_schedule
 from lafs_pipeline.training.settings import TrainingSettings
 from lafs_pipeline.training.stage import MicroBatch, Progress, Stage
 
+COMPILES_FROM = (2, 12)
+"""In torch 2.11 a compiled pretraining departs from the eager one in its third step."""
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -44,7 +47,7 @@ class Stepper:
         stage.frozen.to(device)
         if processes.world_size() > 1:
             synchronize_batch_norm(stage.trained)
-        if device.type == "cuda" if settings.compile == "auto" else settings.compile:
+        if is_compiled(device, settings.compile):
             torch.compiler.reset()  # what earlier trainings of this process compiled would be checked first
             stage.compile()
         self.groups = stage.parameter_groups()
@@ -200,6 +203,23 @@ def _restore(buffers: list[Tensor], before: Tensor | None, wanted: Tensor) -> No
         values = torch.where(wanted.bool(), before, _flat(buffers))
         parts = values.split([buffer.numel() for buffer in buffers])
         torch._foreach_copy_(buffers, [part.view_as(old) for part, old in zip(parts, buffers, strict=True)])
+
+
+def is_compiled(device: torch.device, wanted: bool | str) -> bool:
+    """Whether a step is compiled; `auto` is on a GPU, where this torch compiles it rightly.
+
+    Raises:
+        LafsError: it is wanted, and this torch is too old for it.
+    """
+    can = torch.__version__ >= COMPILES_FROM
+    if wanted == "auto":
+        return can and device.type == "cuda"
+    if wanted and not can:
+        raise LafsError(
+            f"training.compile needs torch {COMPILES_FROM[0]}.{COMPILES_FROM[1]} or newer, this is "
+            f"{torch.__version__}: set training.compile to false, or install a newer torch"
+        )
+    return bool(wanted)
 
 
 def resolve_precision(device: torch.device, precision: str) -> str:
