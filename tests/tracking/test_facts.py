@@ -71,7 +71,10 @@ def test_the_accuracy_comes_first_among_the_metrics(active):
     assert metrics["accuracy"] == 0.8
 
 
-@pytest.mark.parametrize(("output", "kinds"), [("faces", {"lfw": "bin"}), ("benchmarks", {"ijbc": "ijb"})])
+@pytest.mark.parametrize(
+    ("output", "kinds"),
+    [("faces", {"lfw": "bin"}), ("benchmarks", {"ijbc": "ijb"}), ("benchmarks", {"tiny": "tinyface"})],
+)
 def test_a_run_that_will_have_no_accuracy_gets_no_place_for_one(active, output, kinds):
     reserve_headline(Pipeline([Node(lambda x: x, "x", output)]), of_benchmarks(**kinds))
     assert mlflow.get_run(active.info.run_id).data.metrics == {}

@@ -18,7 +18,8 @@ from lafs_pipeline.training.settings import TrainingSettings
 COMMAND = re.compile(r"kedro run --pipelines?=[\w,]+")
 TRAINING = re.compile(rf"(?<![\w.])training\.(?=(?:{'|'.join(f.name for f in fields(TrainingSettings))})\b)")
 PROGRAM = re.compile(
-    r"(?<![\w/.-])(?:(?:kedro|lafs)(?= (?:run|mlflow|viz|registry|embed|compare|replay|checkpoints)\b)"
+    r"(?<![\w/.-])(?:kedro(?= (?:run|mlflow|viz|registry)\b)"
+    r"|lafs(?= (?:embed|compare|search|benchmark|replay|checkpoints)\b)"
     r"|mlflow(?= (?:db|migrate-filestore)\b))"
 )
 KEPT = ("--env", "-e", "--params", "--conf-source", "--config", "-c")

@@ -25,6 +25,8 @@ REPORTED_LIBRARIES = ("lafs-pipeline", "torch", "timm", "kedro")
 TAGGED_LIBRARIES = ("lafs-pipeline", "torch", "timm", "kedro", "opencv-python-headless", "numpy")
 HEADLINE = "accuracy"
 """By which runs are compared first: the leading model's on the first benchmark of pairs."""
+WITHOUT_PAIRS = {"ijb", "tinyface"}
+"""Kinds of benchmarks whose scores have no accuracy."""
 STARTING_MODELS = ("backbones", "face_models")
 """What adaptation, the study and evaluation start from."""
 
@@ -95,7 +97,7 @@ def reserve_headline(pipeline: Pipeline, catalog: DataCatalog) -> None:
     if "benchmarks" not in pipeline.all_outputs() or HEADLINE in run.data.metrics:
         return
     benchmarks = _given(catalog.load("parameters").get("cataloging", {}).get("benchmarks") or {})
-    if any(its.get("kind") != "ijb" for its in benchmarks.values()):
+    if any(its.get("kind") not in WITHOUT_PAIRS for its in benchmarks.values()):
         mlflow.log_metric(HEADLINE, math.nan)
 
 
