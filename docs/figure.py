@@ -1,7 +1,7 @@
 """The figure of the method in the README: one face, its views, their tokens, student and teacher.
 
-`python -m docs.figure` draws it on a synthetic face with the landmarks that stage 1 starts from;
-`--network data/06_models/landmark_network.safetensors` takes those of a trained network instead.
+`python -m docs.figure --network data/06_models/landmark_network.safetensors` draws it after `make demo`,
+with the landmarks learned there; without a network they stand on the grid that training starts from.
 """
 
 import argparse
@@ -17,9 +17,10 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from PIL import Image
 
 from lafs_pipeline.interop.model_files import load_model
-from lafs_pipeline.models.landmark_network import LandmarkNetwork
+from lafs_pipeline.models.landmark_network import LandmarkNetwork, MirroredLandmarks
 from lafs_pipeline.models.patches import sample_patches
 from lafs_pipeline.sources.synthetic.faces import draw_face
+from lafs_pipeline.training.view_landmarks import move_landmarks
 from lafs_pipeline.views.landmarks import draw_subsets, perturb_landmarks, take_landmarks
 from lafs_pipeline.views.normalize import to_input
 from lafs_pipeline.views.parameters import ViewSettings
@@ -27,7 +28,8 @@ from lafs_pipeline.views.render import LafsViews
 
 TARGET = Path(__file__).with_name("images") / "method.png"
 PERSON, PHOTOGRAPH, SEED = 10, 1, 4
-LANDMARKS, PATCH, LOCAL_LANDMARKS = 49, 16, 9
+LANDMARKS, PATCH, LOCAL_LANDMARKS, LOCAL_VIEWS = 49, 16, 12, 6
+"""As the demo has them."""
 WIDTH, HEIGHT, DOTS_PER_INCH = 16.0, 6.0, 110
 INK, SOFT, PAPER = "#1b2733", "#5b6b7a", "#ffffff"
 STUDENT, TEACHER = "#1769aa", "#b3541e"
@@ -49,17 +51,21 @@ def draw_method(network: LandmarkNetwork) -> Figure:
     """Draw the whole figure.
 
     Args:
-        network: predicts the landmarks of the face and of every view.
+        network: finds the landmarks of the face and of its mirror image, which are moved into every view.
     """
     generator = torch.Generator().manual_seed(SEED)
     face = draw_face(0, PERSON, PHOTOGRAPH).image
-    settings = ViewSettings(local_landmarks=LOCAL_LANDMARKS)
-    views = LafsViews(settings)(face, np.random.default_rng(SEED))
+    settings = ViewSettings(local_landmarks=LOCAL_LANDMARKS, local_views=LOCAL_VIEWS)
+    views = LafsViews(settings, clean=False)(face, np.random.default_rng(SEED))
     appearance = np.concatenate([views.global_appearance, views.local_appearance])
-    clean = np.concatenate([views.global_clean, views.local_clean])
     with torch.inference_mode():
-        of_face = network.eval()(to_input(torch.from_numpy(face[None])))[0].numpy()
-        landmarks = network(to_input(torch.from_numpy(clean)))
+        found = MirroredLandmarks(network)(to_input(torch.from_numpy(face[None]))).reshape(1, 2, -1, 2)
+    of_face = found[0, 0].numpy()
+    drawn = (
+        torch.from_numpy(np.asarray(value))[None]
+        for value in (views.parameters.boxes, views.parameters.flips)
+    )
+    landmarks = move_landmarks(found, *drawn, settings.size)
     landmarks = perturb_landmarks(landmarks, settings.landmark_sigma, generator)
     count = landmarks.shape[1]
     subsets = (
@@ -79,28 +85,28 @@ def draw_method(network: LandmarkNetwork) -> Figure:
     _say(page, 1.6, "face", "aligned, unlabeled")
     _image(figure, 0.4, 2.25, 2.4, face, of_face, colors, dot=26)
     page.text(1.6, 1.8, f"{count} landmarks", ha="center", va="center", fontsize=19, color=INK, weight="bold")
-    learned = "start on a grid,\nlearned in stage 1"
+    learned = "learned from warps,\nwithout labels"
     page.text(1.6, 1.55, learned, ha="center", va="top", fontsize=14.5, color=SOFT)
     _arrow(page, (2.95, 3.45), (3.4, 3.45))
 
-    _say(page, 5.4, "10 views", "cropped, mirrored, recolored")
+    _say(page, 5.4, f"{2 + LOCAL_VIEWS} views", "cropped, mirrored, recolored")
     for number in range(2):
         places = points[0][number].numpy()
         _image(figure, 3.55 + number * 1.9, 2.85, 1.8, appearance[number], places, colors, dot=15)
     _note(page, 5.4, 2.66, "2 global: all landmarks")
-    for number in range(8):
-        x, y = 3.55 + number % 4 * 0.95, 1.6 - number // 4 * 0.95
+    for number in range(LOCAL_VIEWS):
+        x, y = 4.02 + number % 3 * 0.95, 1.6 - number // 3 * 0.95
         chosen, places = subsets[number].numpy(), points[1][number].numpy()
         _image(figure, x, y, 0.85, appearance[2 + number], places, colors[chosen], squares=True)
-    _note(page, 5.4, 0.46, "8 local: a few landmarks")
+    _note(page, 5.4, 0.46, f"{LOCAL_VIEWS} local: {LOCAL_LANDMARKS} landmarks each")
     _arrow(page, (7.45, 3.75), (7.95, 3.75))
     _arrow(page, (7.45, 1.55), (7.95, 1.55))
 
     _say(page, 9.0, "tokens", "patches at landmarks")
     _mosaic(figure, 8.1, 2.85, 1.8, tokens[0][0], colors, 7)
     _note(page, 9.0, 2.66, f"{count} tokens")
-    _mosaic(figure, 8.55, 1.1, 0.9, tokens[1][0], colors[subsets[0].numpy()], 3)
-    _note(page, 9.0, 0.91, f"{LOCAL_LANDMARKS} tokens")
+    _mosaic(figure, 8.55, 1.1, 0.9, tokens[1][0], colors[subsets[0].numpy()], 4)
+    _note(page, 9.0, 1.13, f"{LOCAL_LANDMARKS} tokens")
 
     _say(page, 13.05, "self-distillation", "then CosFace adapts to few labels")
     _network(page, 10.75, 3.2, "teacher", "moving average", TEACHER)

@@ -32,7 +32,7 @@ def main() -> None:
     running.add_argument("--minutes", type=float, default=1e6, help="start nothing after these")
     running.add_argument("--only", default="", help="tasks whose names begin so")
     for field in fields(Plan):
-        kind = {"size": str, "rate": float}.get(field.name, int)
+        kind = {"size": str, "rate": float, "koleo": float}.get(field.name, int)
         running.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default)
     arguments = parser.parse_args()
     if arguments.command == "pack":

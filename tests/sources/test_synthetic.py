@@ -18,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 
 from lafs_pipeline.faces.alignment import ARCFACE_TEMPLATE, similarity_transform
 from lafs_pipeline.sources.synthetic.faces import SyntheticFace, draw_face
+from lafs_pipeline.sources.synthetic.identity import sample_capture
 
 IDENTITIES, IMAGES, KNOWN = 60, 6, 40
 
@@ -158,3 +159,21 @@ def test_unseen_identities_can_be_told_apart_by_what_others_teach(faces, labels)
     pixels = np.stack([face.image for face in faces]).astype(float).reshape(len(faces), -1)
     assert learned > pair_auc(pixels[~known], labels[~known]) + 0.05
     assert 0.65 < learned < 0.95
+
+
+def test_less_variation_makes_people_easier_to_tell_apart(faces, labels):
+    def told_apart(variation: float) -> float:
+        drawn = [draw_face(0, number // IMAGES, number % IMAGES, variation) for number in range(len(faces))]
+        return pair_auc(np.stack([hog(gray(face)[::2, ::2], 9, (7, 7), (2, 2)) for face in drawn]), labels)
+
+    hard, half, easy = (told_apart(variation) for variation in (1.0, 0.5, 0.0))
+    assert hard + 0.03 < half < easy - 0.03
+
+
+@pytest.mark.parametrize("image", range(3))
+def test_full_variation_is_the_photograph_and_none_has_no_pose_and_nothing_in_the_way(image):
+    assert np.array_equal(draw_face(0, 2, image, 1.0).image, draw_face(0, 2, image).image)
+    calm = sample_capture(0, 2, image, 0.0)
+    assert (calm.yaw, calm.pitch, calm.roll, calm.smile, calm.light_x) == (0, 0, 0, 0, 0)
+    assert (calm.occluder, calm.haircut, calm.shaved, calm.shadowed) == ("none", None, False, False)
+    assert calm.glasses_worn

@@ -10,6 +10,7 @@ from benchmarks.reference import ReferenceStep, as_input, view_batch, whole_batc
 from tests.models.trained import as_trained
 
 from lafs_pipeline.models.part_fvit import PartFViT
+from lafs_pipeline.objectives.koleo import koleo_loss
 from lafs_pipeline.runtime.seeding import derive_seed
 from lafs_pipeline.training.sampling import part_rows
 from lafs_pipeline.training.self_supervised import PretrainSettings, SelfSupervisedStage
@@ -94,6 +95,24 @@ def test_twenty_steps_give_the_curve_and_the_teacher_of_the_literal_step():
     mine = stage.teacher.model.transformer.state_dict()
     for name, value in reference.teacher.transformer.state_dict().items():
         torch.testing.assert_close(mine[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_koleo_is_added_to_each_global_view():
+    plain, spread = make_stage(), make_stage(replace(OPTIONS, koleo_weight=0.5))
+    batch, part = view_batch(BATCH, 10), whole_batch(Progress(3, STEPS, 5), 7, BATCH)
+    losses, logged = {}, {}
+    for name, stage in (("plain", plain), ("spread", spread)):
+        stage.modules.train()
+        losses[name] = []
+        for loss, metrics in stage.losses(batch, part):
+            losses[name].append(loss.item())
+            logged[name] = metrics
+    tokens = make_reference(plain).tokens(as_input(batch, "_clean"), as_input(batch, ""), part)
+    expected = [koleo_loss(plain.student.model.encode(view)).item() for view in tokens[:2]]
+    added = [mine - other for mine, other in zip(losses["spread"], losses["plain"], strict=True)]
+    assert added == pytest.approx([0.5 * expected[0], 0.5 * expected[1], 0.0], abs=1e-5)
+    assert float(logged["spread"]["koleo"]) == pytest.approx(np.mean(expected), abs=1e-5)
+    assert "koleo" not in logged["plain"]
 
 
 def test_recomputed_activations_change_no_gradient():

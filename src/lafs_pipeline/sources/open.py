@@ -48,6 +48,13 @@ class SourceSettings:
     optional: bool = setting("Leave the source out where `path` is null", False)
     identities: int = setting("Number of synthetic identities", 40, ge=1)
     images_per_identity: int = setting("Number of synthetic images per identity", 10, ge=1)
+    variation: float = setting(
+        "How much synthetic photographs of one person differ in pose, light, hair and what covers the face, "
+        "from 0 to 1, which is hard",
+        1.0,
+        ge=0,
+        le=1,
+    )
 
     def __post_init__(self):
         keep_local(self, "path", "root", "points", "detector")
@@ -89,7 +96,12 @@ def _opened(name: str, settings: SourceSettings, seed: int, index_folder: Path |
     if settings.kind == "synthetic":
         from lafs_pipeline.sources.synthetic.faces import SyntheticSource
 
-        return SyntheticSource(derive_seed(seed, name), settings.identities, settings.images_per_identity)
+        return SyntheticSource(
+            derive_seed(seed, name),
+            settings.identities,
+            settings.images_per_identity,
+            settings.variation,
+        )
     if not settings.path:
         raise LafsError(f"`path` is not set; a {settings.kind} source needs one.")
     if settings.kind == "recordio":

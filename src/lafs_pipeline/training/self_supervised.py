@@ -23,6 +23,7 @@ from lafs_pipeline.models.operations import embedding_operations, landmark_opera
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.models.patches import sample_patches
 from lafs_pipeline.objectives.dino import TEACHER_VIEWS, DINOLoss, teacher_entropy
+from lafs_pipeline.objectives.koleo import koleo_loss
 from lafs_pipeline.runtime.errors import LafsError
 from lafs_pipeline.runtime.seeding import random_generator
 from lafs_pipeline.training.loading import FaceSamples
@@ -123,7 +124,7 @@ def _view_major(views: Tensor) -> Tensor:
 
 
 class StudentTeacherMember(nn.Module):
-    """A face model and its DINO head: tokens, or images for the grid, -> logits (B, K).
+    """A face model and its DINO head: tokens, or images for the grid, -> logits (B, K), embeddings (B, dim).
 
     Attributes:
         trains: whether dropout and stochastic depth are active in training; the landmark network's never is.
@@ -140,11 +141,11 @@ class StudentTeacherMember(nn.Module):
             self.model.landmark_network.eval()
         return self
 
-    def forward(self, inputs: Tensor, indices: Tensor | None = None) -> Tensor:
+    def forward(self, inputs: Tensor, indices: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Embed and project; `indices` (B, n) as :meth:`PartFViT.encode` takes them."""
-        if isinstance(self.model, PartFViT):
-            return self.head(self.model.encode(inputs, indices))
-        return self.head(self.model(inputs))
+        grid = isinstance(self.model, FViT)
+        embeddings = self.model(inputs) if grid else self.model.encode(inputs, indices)
+        return self.head(embeddings), embeddings
 
 
 class SelfSupervisedStage:
@@ -220,12 +221,13 @@ class SelfSupervisedStage:
     def losses(self, batch: dict[str, Tensor], part: MicroBatch) -> Losses:
         """DINO's loss in three parts: that of each global view, and that of all local views.
 
-        A loss of one view needs the activations of that view alone.
+        A loss of one view needs the activations of that view alone. Each global view adds KoLeo's penalty,
+        whose neighbors are looked for among the images of the micro-batch (as DINOv2: those of one process).
         """
         whole, local = self._inputs(batch, part)
         temperature = float(self.temperature[part.progress.step])
         with torch.inference_mode():
-            logits = self.teacher(*whole)
+            logits, _ = self.teacher(*whole)
             targets = self.criterion.targets(logits, temperature)
             metrics: dict[str, Tensor | float] = {
                 "teacher_entropy": teacher_entropy(targets),
@@ -236,7 +238,13 @@ class SelfSupervisedStage:
         self.teacher_means.append(mean.clone())
         views = (*zip(*(value.chunk(TEACHER_VIEWS) for value in whole), strict=True), local)
         for first_view, inputs in enumerate(views[: self.losses_per_micro_batch]):
-            yield self.criterion.partial(self.call(*inputs), targets, first_view, self.views), metrics
+            logits, embeddings = self.call(*inputs)
+            loss = self.criterion.partial(logits, targets, first_view, self.views)
+            if self.options.koleo_weight and first_view < TEACHER_VIEWS:
+                koleo = koleo_loss(embeddings)
+                metrics["koleo"] = metrics.get("koleo", 0.0) + koleo.detach() / TEACHER_VIEWS
+                loss = loss + self.options.koleo_weight * koleo
+            yield loss, metrics
 
     def _inputs(
         self, batch: dict[str, Tensor], part: MicroBatch

@@ -52,8 +52,8 @@ class SyntheticSource:
 
     names_are_people = False
 
-    def __init__(self, seed: int, identities: int, images_per_identity: int) -> None:
-        self.seed = seed
+    def __init__(self, seed: int, identities: int, images_per_identity: int, variation: float = 1.0) -> None:
+        self.seed, self.variation = seed, variation
         self.identities = identities
         self.images_per_identity = images_per_identity
 
@@ -70,14 +70,21 @@ class SyntheticSource:
 
     def read(self, index: int) -> EncodedFace:
         """Draw one face; the same for the same seed and index."""
-        face = draw_face(self.seed, *divmod(index, self.images_per_identity))
+        face = draw_face(self.seed, *divmod(index, self.images_per_identity), self.variation)
         encoded = cv2.imencode(".png", cv2.cvtColor(face.image, cv2.COLOR_RGB2BGR))[1].tobytes()
         return EncodedFace(encoded, face.points)
 
 
-def draw_face(seed: int, identity: int, image: int) -> SyntheticFace:
-    """Draw photograph `image` of person `identity` of the population `seed`."""
-    how = sample_capture(seed, identity, image)
+def draw_face(seed: int, identity: int, image: int, variation: float = 1.0) -> SyntheticFace:
+    """Draw photograph `image` of person `identity` of the population `seed`.
+
+    Args:
+        seed: of the population.
+        identity: number of the person.
+        image: number of the photograph.
+        variation: of the photographs of one person, from 0 to 1.
+    """
+    how = sample_capture(seed, identity, image, variation)
     who = dress(sample_identity(seed, identity), how)
     generator = random_generator(seed, "synthetic scene", identity, image)
     features = np.stack(

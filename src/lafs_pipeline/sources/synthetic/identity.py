@@ -157,11 +157,18 @@ def sample_identity(seed: int, identity: int) -> Identity:
     )
 
 
-def sample_capture(seed: int, identity: int, image: int) -> Capture:
-    """The circumstances of photograph `image` of a person."""
+def sample_capture(seed: int, identity: int, image: int, variation: float = 1.0) -> Capture:
+    """The circumstances of photograph `image` of a person.
+
+    Args:
+        seed: of the population.
+        identity: number of the person.
+        image: number of the photograph.
+        variation: from 0, where all photographs of a person are taken alike, to 1.
+    """
     generator = random_generator(seed, "synthetic image", identity, image)
     smiling, talking, blinking, sharp, grainy = generator.uniform(size=5)
-    return _draw(
+    how = _draw(
         Capture,
         generator,
         clothes=generator.uniform(15, 235, 3),
@@ -178,6 +185,31 @@ def sample_capture(seed: int, identity: int, image: int) -> Capture:
         smile=max(0.0, 1.6 * smiling - 0.6),
         mouth_open=max(0.0, 1.7 * talking - 0.9),
         eye_openness=0.12 if blinking < 0.05 else 0.6 + 0.5 * blinking,
+    )
+    if variation == 1:
+        return how
+    happens = random_generator(seed, "synthetic variation", identity, image).uniform(size=6) < variation
+    return _calmer(how, variation, happens)
+
+
+def _calmer(how: Capture, variation: float, happens: np.ndarray) -> Capture:
+    """The photograph with a share of what departs from the middle, and the events (6,) that happen."""
+    occluded, restyled, shaved, bare_eyed, gray, shadowed = happens.tolist()
+    turns = ("yaw", "pitch", "smile", "mouth_open")
+    calm: dict[str, Any] = {name: variation * getattr(how, name) for name in turns}
+    for part in fields(Capture):
+        if "range" in part.metadata:
+            middle = sum(part.metadata["range"]) / 2
+            calm[part.name] = middle + variation * (getattr(how, part.name) - middle)
+    return replace(
+        how,
+        **calm,
+        occluder=how.occluder if occluded else "none",
+        haircut=how.haircut if restyled else None,
+        shaved=how.shaved and shaved,
+        glasses_worn=how.glasses_worn or not bare_eyed,
+        gray=how.gray and gray,
+        shadowed=how.shadowed and shadowed,
     )
 
 

@@ -47,6 +47,11 @@ class PretrainSettings:
     teacher_temperature: float = setting("teacher softmax temperature after its warm-up", 0.04, gt=0)
     teacher_temperature_epochs: int = setting("epochs between the two temperatures", 30, ge=0)
     center_momentum: float = setting("EMA of the teacher's center", 0.9, ge=0, lt=1)
+    koleo_weight: float = setting(
+        "weight of KoLeo, which spreads the embeddings of different images; DINOv2 has 0.1, the paper none",
+        0.0,
+        ge=0,
+    )
     teacher_momentum: float = setting(
         "EMA of the teacher's weights at the start; 1 at the end", 0.996, ge=0, le=1
     )
