@@ -143,8 +143,8 @@ class StudentTeacherMember(nn.Module):
 
     def forward(self, inputs: Tensor, indices: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Embed and project; `indices` (B, n) as :meth:`PartFViT.encode` takes them."""
-        grid = isinstance(self.model, FViT)
-        embeddings = self.model(inputs) if grid else self.model.encode(inputs, indices)
+        model = self.model
+        embeddings = model.encode(inputs, indices) if isinstance(model, PartFViT) else model(inputs)
         return self.head(embeddings), embeddings
 
 
