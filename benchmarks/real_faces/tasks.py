@@ -265,7 +265,9 @@ def adaptation(
     shutil.rmtree(run.folder, ignore_errors=True)
     others = ("development",) if steps != bench.plan.steps else ("development", "lfw")
     return scores(
-        bench, adapted, others + (("people",) if source == LABELED and steps == bench.plan.steps else ())
+        bench,
+        adapted,
+        others + (("people",) if source == LABELED and steps == bench.plan.steps and not draw else ()),
     )
 
 

@@ -73,6 +73,9 @@ RUN_ELSEWHERE = {
     "kedro run --env folder --pipelines=study": (
         "tests/end_to_end/test_study.py: test_the_table_is_that_of_the_runs"
     ),
+    "LAFS_DATA=FOLDER kedro run --env few_labels --pipelines=cataloging,landmarks,pretrain,study": (
+        "tests/pipelines/test_environments.py: test_every_group_is_accepted"
+    ),
     "LAFS_WEBFACE4M=FOLDER kedro run --env webface4m": (
         "tests/pipelines/test_environments.py: test_the_published_recipes"
     ),

@@ -23,11 +23,18 @@ def test_outputs_are_cleared(name):
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [(NOTEBOOKS[0], ["accuracy", "True"]), (NOTEBOOKS[1], ["16 people", "named rightly"])],
+    [
+        (NOTEBOOKS[0], ["accuracy", "True", "of_the_pipeline"]),
+        (NOTEBOOKS[1], ["16 people", "named rightly", "of_the_pipeline"]),
+    ],
 )
 def test_it_runs(name, expected, tmp_path, monkeypatch):
     monkeypatch.delenv("LAFS_FACES", raising=False)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("LAFS_DATA", str(tmp_path / "data"))
+    table = tmp_path / "data" / "08_reporting" / "benchmarks.csv"
+    table.parent.mkdir(parents=True)
+    table.write_text("model,benchmark,metric,value\nof_the_pipeline,lfw,accuracy,0.9\n", encoding="utf-8")
     notebook = nbformat.read(FOLDER / name, as_version=4)
     NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]

@@ -30,7 +30,7 @@ def parameters(environment):
     return loader["parameters"]
 
 
-ENVIRONMENTS = ["local", "smoke", "folder", "webface4m", "ms1mv3"]
+ENVIRONMENTS = ["local", "smoke", "few_labels", "folder", "webface4m", "ms1mv3"]
 
 
 def test_no_environment_is_left_out():
