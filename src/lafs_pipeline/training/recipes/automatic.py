@@ -18,7 +18,7 @@ MOST_PROTOTYPES = 65_536
 SMALL, LARGE = 20_000, 1_281_167
 """Images between which temperature and momentum change: a small set, and ImageNet."""
 TEMPERATURES, MOMENTA = (0.02, 0.07), (0.99, 0.996)
-LEAST_STEPS, LANDMARK_STEPS = 2000, 1500
+LEAST_STEPS, LANDMARK_STEPS = 2000, 2500
 LEAST_EPOCHS, MOST_EPOCHS = 10, 100
 WARM_UP, TEMPERATURE_WARM_UP = 0.1, 0.3
 """Shares of the training."""
