@@ -3,9 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from lafs_pipeline.evaluation.few_shot import FewShotResult, few_shot_table, paired_differences
+from lafs_pipeline.runtime.seeding import random_generator
+
+RESAMPLES = 1000
 
 
 def results_of(folder: Path) -> dict[str, dict]:
@@ -14,15 +18,17 @@ def results_of(folder: Path) -> dict[str, dict]:
 
 
 def few_shot_results(results: dict[str, dict], prefix: str, benchmark: str) -> list[FewShotResult]:
-    """Adaptations and frozen backbones (0 shots), of the seeds and draws that all arms have."""
+    """Adaptations, of the seeds and draws that all arms have; folds are resampled, all arms alike."""
     found = []
     for name, values in results.items():
         kind, *words = name.split("-")
         if kind == prefix and benchmark in values:
             arm, seed, shots, draw = words
             number = 10 * int(seed[1:]) + int(draw)
-            folds = tuple(values[benchmark]["fold_accuracy"])
-            found.append(FewShotResult(arm, int(shots), number, benchmark, folds))
+            folds = np.array(values[benchmark]["fold_accuracy"])
+            drawn = random_generator(0, "folds").integers(len(folds), size=(RESAMPLES, len(folds)))
+            resampled = tuple(folds[drawn].mean(axis=1))
+            found.append(FewShotResult(arm, int(shots), number, benchmark, tuple(folds), resampled))
     arms = {result.method for result in found}
     complete = {
         setting
