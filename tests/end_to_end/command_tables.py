@@ -100,8 +100,7 @@ RUN_ELSEWHERE = {
         f"python -m benchmarks.real_faces {words}": f"{REAL_FACES}: test_every_arm_is_in_the_table"
         for words in (
             "pack FACES --unlabeled DIR --labeled DIR --people DIR --lfw DIR PAIRS",
-            "run FACES --size gpu --batch-size 128 --epochs 6 --landmark-epochs 10 --processes 12 "
-            "--koleo 0",
+            "run FACES --size gpu --batch-size 128 --epochs 6 --landmark-epochs 10 --processes 12 --koleo 0",
             "table FACES",
             "run FACES --size cpu",
             "run FACES --size cpu --epochs 1 --koleo 0.1 --only lafs-s0",
