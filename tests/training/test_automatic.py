@@ -64,6 +64,6 @@ def test_given_epochs_decide_what_is_measured_in_epochs():
 def test_only_auto_is_replaced_and_the_parameters_stay():
     parameters = {"warps": {"training": {"epochs": "auto", "warmup_epochs": 0.5, "batch_size": 64}}}
     full, used = filled(parameters, automatic_landmarks(6_000, 64))
-    assert full["warps"]["training"] == {"epochs": 17, "warmup_epochs": 0.5, "batch_size": 64}
-    assert used == {"warps.training.epochs": 17}
+    assert full["warps"]["training"] == {"epochs": 27, "warmup_epochs": 0.5, "batch_size": 64}
+    assert used == {"warps.training.epochs": 27}
     assert parameters["warps"]["training"]["epochs"] == "auto"
