@@ -7,9 +7,9 @@ from dataclasses import fields
 from pathlib import Path
 
 from benchmarks.real_faces import __doc__ as description
+from benchmarks.real_faces.bench import Plan
 from benchmarks.real_faces.data import LABELED, LFW, PEOPLE, UNLABELED, pack, unpacked
 from benchmarks.real_faces.table import print_tables
-from benchmarks.real_faces.tasks import Plan
 from benchmarks.real_faces.workers import work
 
 

@@ -1,31 +1,24 @@
 """The trainings and measurements, each a file with its result when it is done."""
 
-import json
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import torch
 
-from benchmarks.real_faces.data import LABELED, PAIRS, PEOPLE, unpacked
-from lafs_pipeline.evaluation.verification import verify_pairs
-from lafs_pipeline.faces import FACE_SIZE
+from benchmarks.real_faces.bench import BATCH, LANDMARKS, Bench
+from benchmarks.real_faces.data import LABELED, PEOPLE
+from benchmarks.real_faces.scores import scores
 from lafs_pipeline.faces.dataset import FaceImages
-from lafs_pipeline.faces.subsets import identity_labels, select_shots
+from lafs_pipeline.faces.subsets import select_shots
 from lafs_pipeline.interop.model_files import load_model, save_model
-from lafs_pipeline.models.embedding import Embeddings, flip_sum, map_faces
+from lafs_pipeline.models.embedding import map_faces
 from lafs_pipeline.models.landmark_network import MirroredLandmarks
 from lafs_pipeline.models.part_fvit import FViT, PartFViT
 from lafs_pipeline.runtime.processes import local_device
-from lafs_pipeline.training.jobs import RunContext, pretrain, train_recognition
+from lafs_pipeline.training.jobs import pretrain, train_recognition
 from lafs_pipeline.training.landmark_warps import train_landmarks
-from lafs_pipeline.training.monitoring.probes import knn_accuracy
 from lafs_pipeline.training.recipes.automatic import automatic_landmarks, automatic_pretraining
 from lafs_pipeline.training.recipes.settings import (
     PretrainSettings,
@@ -38,13 +31,9 @@ from lafs_pipeline.training.recipes.starts import (
     fresh_grid_model,
     fresh_model,
 )
-from lafs_pipeline.training.settings import TrainingSettings
-from lafs_pipeline.views.normalize import to_input
 from lafs_pipeline.views.parameters import AugmentationSettings, ViewSettings
 
 NAME = "part_fvit_tiny_patch8_112"
-LANDMARKS = 49
-BATCH = 256
 VIEWS = {"local_views": 6, "with_replacement": False, "token_positions": "landmark"}
 STILL = {"lafs_still_order": "order", "lafs_still": "landmark"}
 """LAFS with landmarks on a grid that no face moves, found once as all are, by the position of a token."""
@@ -52,97 +41,8 @@ PRETRAINED = ("grid", *STILL, "lafs")
 ARMS = ("scratch", *PRETRAINED)
 SEEDS, DRAWS, SHOTS = (0, 1), (0, 1, 2), (2, 10, 4, 1)
 """Of pretrainings, draws of the labeled images, and images per person; the most important first."""
-SIZES = {
-    "gpu": {"dim": 256, "depth": 8, "heads": 8, "head_dim": 32, "mlp_dim": 512, "landmark_width": 0.5},
-    "cpu": {"dim": 128, "depth": 4, "heads": 4, "head_dim": 32, "mlp_dim": 256, "landmark_width": 0.25},
-}
 GRID_SPEED = 1.4
 """Images per second of plain DINO, whose local views have 9 tokens and need no landmarks, over LAFS."""
-COMMON = {"num_landmarks": LANDMARKS, "patch_size": 16, "dropout": 0.0, "drop_path": 0.0}
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long everything is trained.
-
-    Attributes:
-        size: of the model, among `SIZES`.
-        batch_size: images per step of a pretraining.
-        epochs: of LAFS; plain DINO gets as many more as its shorter local views are cheaper.
-        landmark_epochs: of the landmark network; None for those of `auto`.
-        rate: peak learning rate of a pretraining in batches of 64.
-        koleo: weight of KoLeo in a pretraining.
-        steps: of an adaptation.
-        workers: that load images.
-    """
-
-    size: str = "cpu"
-    batch_size: int = 64
-    epochs: int = 3
-    landmark_epochs: int | None = None
-    rate: float = 5e-4
-    koleo: float = 0.1
-    steps: int = 300
-    workers: int = 1
-
-
-class Bench:
-    """What the tasks work on."""
-
-    def __init__(self, folder: Path, plan: Plan) -> None:
-        self.folder, self.plan = folder, plan
-        self.sizes = SIZES[plan.size] | COMMON
-        self._images: dict[str, np.ndarray] = {}
-        for name in ("models", "results"):
-            (folder / name).mkdir(exist_ok=True)
-
-    @cached_property
-    def faces(self) -> pd.DataFrame:
-        return unpacked(self.folder)
-
-    @cached_property
-    def train(self) -> pd.DataFrame:
-        return self.faces[self.faces["split"] == "train"]
-
-    def images(self, name: str, faces: pd.DataFrame) -> np.ndarray:
-        """The faces of a benchmark (n, 112, 112, 3), kept for the next model."""
-        if name not in self._images:
-            self._images[name] = FaceImages(faces).stack()
-        return self._images[name]
-
-    def landmarks(self, model: PartFViT | None = None) -> Embeddings:
-        """Of the training faces, as they are cached; with a model of still landmarks those of any face."""
-        if model is None:
-            vectors = np.load(self.folder / "landmarks.npy", mmap_mode="r")
-        else:
-            still = MirroredLandmarks(model.landmark_network)(torch.zeros(1, 3, FACE_SIZE, FACE_SIZE))
-            vectors = np.broadcast_to(still.detach().numpy(), (len(self.train), still.shape[1]))
-        return Embeddings(pd.Series(range(len(vectors)), index=self.train["key"]), vectors, "")
-
-    def model_path(self, name: str) -> Path:
-        return self.folder / "models" / f"{name}.safetensors"
-
-    def training(self, **values: Any) -> TrainingSettings:
-        return TrainingSettings(
-            precision="float32",
-            workers=self.plan.workers,
-            log_every=50,
-            checkpoint_every=500,
-            keep_checkpoints=1,
-            probe_every=10**6,
-            **values,
-        )
-
-    def run(self, name: str) -> RunContext:
-        seed = int(name.rpartition("-s")[2][:1] or 0) if "-s" in name else 0
-        return RunContext(self.folder / "trainings" / name, seed)
-
-    def record(self, name: str, values: dict[str, Any], started: float) -> None:
-        values["seconds"] = round(time.monotonic() - started, 1)
-        path = self.folder / "results" / f"{name}.json"
-        path.with_suffix(".part").write_text(json.dumps(values))
-        path.with_suffix(".part").replace(path)
-        shutil.rmtree(self.folder / "trainings" / name, ignore_errors=True)
 
 
 def landmarks(bench: Bench) -> dict[str, Any]:
@@ -224,16 +124,19 @@ def pretraining(bench: Bench, arm: str, seed: int) -> dict[str, Any]:
     } | scores(bench, teacher, ("development",))
 
 
+def backbone(bench: Bench, arm: str, seed: int, draw: int) -> PartFViT | FViT:
+    """What an adaptation starts from: weights of its own from scratch, else what was pretrained."""
+    if arm == "scratch":
+        return forget_transformer(start_of(bench, "lafs", 0), 100 * seed + draw)
+    return load_model(bench.model_path(f"{arm}-s{seed}"))
+
+
 def adaptation(
     bench: Bench, arm: str, seed: int, shots: int, draw: int, source: str = LABELED, steps: int | None = None
 ) -> dict[str, Any]:
     """Adapt an arm to a few labels, and score it. The landmark network stays as it is."""
     steps = steps or bench.plan.steps
-    model = (
-        forget_transformer(start_of(bench, "lafs", 0), 100 * seed + draw)
-        if arm == "scratch"
-        else load_model(bench.model_path(f"{arm}-s{seed}"))
-    )
+    model = backbone(bench, arm, seed, draw)
     split = "train" if source == LABELED else source
     people = bench.faces[(bench.faces["source"] == source) & (bench.faces["split"] == split)]
     faces = select_shots(people, shots, draw)
@@ -273,51 +176,7 @@ def adaptation(
 
 def frozen(bench: Bench, arm: str, seed: int) -> dict[str, Any]:
     """The scores of a backbone as it is."""
-    model = (
-        forget_transformer(start_of(bench, "lafs", 0), 100 * seed)
-        if arm == "scratch"
-        else load_model(bench.model_path(f"{arm}-s{seed}"))
-    )
-    return scores(bench, model, ("development", "lfw", "people"))
-
-
-def scores(bench: Bench, model: torch.nn.Module, benchmarks: tuple[str, ...]) -> dict[str, Any]:
-    """Fold accuracies of verification, and on the people held out the k-NN accuracy."""
-    device = local_device()
-    embed = flip_sum(model.to(device).eval())
-    lists = pd.read_parquet(bench.folder / PAIRS)
-    values = {}
-    for name in benchmarks:
-        pairs = lists[lists["benchmark"] == name]
-        wanted = bench.faces[bench.faces["key"].isin(set(pairs["a"]) | set(pairs["b"]))]
-        vectors = embedded(embed, bench.images(name, wanted), device)
-        row = pd.Series(range(len(wanted)), index=wanted["key"])
-        result = verify_pairs(
-            vectors[row[pairs["a"]]],
-            vectors[row[pairs["b"]]],
-            pairs["is_same"].to_numpy(),
-            pairs["fold"].to_numpy(),
-        )
-        values[name] = {
-            "fold_accuracy": result.fold_accuracy.tolist(),
-            "accuracy": result.accuracy,
-            "auc": result.auc,
-        }
-        if name == "development":
-            labels = identity_labels(wanted)[0]
-            place = wanted.groupby("identity").cumcount().to_numpy()
-            values["knn"] = knn_accuracy(vectors, labels, place % 2 == 0)
-    model.cpu()
-    return values
-
-
-@torch.inference_mode()
-def embedded(
-    embed: Callable[[torch.Tensor], torch.Tensor], images: np.ndarray, device: torch.device
-) -> np.ndarray:
-    """Embeddings of images (n, 112, 112, 3) uint8."""
-    batches = torch.from_numpy(images).split(BATCH)
-    return np.concatenate([embed(to_input(batch.to(device))).cpu().numpy() for batch in batches])
+    return scores(bench, backbone(bench, arm, seed, 0), ("development", "lfw", "people"))
 
 
 def plan_tasks() -> list[tuple[str, Any, tuple[str, ...]]]:

@@ -9,7 +9,8 @@ from pathlib import Path
 import cv2
 import torch
 
-from benchmarks.real_faces.tasks import Bench, Plan, plan_tasks
+from benchmarks.real_faces.bench import Bench, Plan
+from benchmarks.real_faces.tasks import plan_tasks
 
 
 def claimed(path: Path) -> bool:
