@@ -30,7 +30,7 @@ def main() -> None:
     packing.add_argument("--without", nargs="*", default=[], help="people of the labeled set to leave out")
     running.add_argument("--processes", type=int, default=1)
     running.add_argument("--minutes", type=float, default=1e6, help="start nothing after these")
-    running.add_argument("--only", default="", help="tasks whose names begin so")
+    running.add_argument("--only", default="", help="tasks whose names begin so, and what they need")
     for field in fields(Plan):
         kind = {"size": str, "rate": float, "koleo": float}.get(field.name, int)
         running.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default)

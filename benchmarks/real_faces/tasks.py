@@ -41,6 +41,8 @@ PRETRAINED = ("grid", *STILL, "lafs")
 ARMS = ("scratch", *PRETRAINED)
 SEEDS, DRAWS, SHOTS = (0, 1), (0, 1, 2), (2, 10, 4, 1)
 """Of pretrainings, draws of the labeled images, and images per person; the most important first."""
+Task = tuple[str, Any, tuple[str, ...]]
+"""Name, a function with its arguments, and the names of the tasks that have to be done first."""
 GRID_SPEED = 1.4
 """Images per second of plain DINO, whose local views have 9 tokens and need no landmarks, over LAFS."""
 
@@ -179,9 +181,9 @@ def frozen(bench: Bench, arm: str, seed: int) -> dict[str, Any]:
     return scores(bench, backbone(bench, arm, seed, 0), ("development", "lfw", "people"))
 
 
-def plan_tasks() -> list[tuple[str, Any, tuple[str, ...]]]:
-    """Name, arguments of a function, and what has to be there first; the most important first."""
-    tasks: list[tuple[str, Any, tuple[str, ...]]] = [("landmarks", (landmarks,), ())]
+def plan_tasks() -> list[Task]:
+    """All tasks, what is needed first before what needs it; else the most important first."""
+    tasks: list[Task] = [("landmarks", (landmarks,), ())]
     for seed in SEEDS:
         for arm in PRETRAINED:
             needs = ("landmarks",) if arm == "lafs" else ()

@@ -10,7 +10,7 @@ import cv2
 import torch
 
 from benchmarks.real_faces.bench import Bench, Plan
-from benchmarks.real_faces.tasks import plan_tasks
+from benchmarks.real_faces.tasks import Task, plan_tasks
 
 
 def claimed(path: Path) -> bool:
@@ -18,6 +18,14 @@ def claimed(path: Path) -> bool:
         path.touch(exist_ok=False)
         return True
     return False
+
+
+def wanted(tasks: list[Task], only: str) -> list[Task]:
+    """The tasks whose names begin so, and what they need."""
+    names = {task[0] for task in tasks if task[0].startswith(only)}
+    for name, _, needs in reversed(tasks):
+        names.update(needs if name in names else ())
+    return [task for task in tasks if task[0] in names]
 
 
 def work(folder: Path, plan: Plan, until: float, only: str) -> None:
@@ -30,9 +38,8 @@ def work(folder: Path, plan: Plan, until: float, only: str) -> None:
     while time.time() < until:
         open_tasks = [
             task
-            for task in plan_tasks()
-            if task[0].startswith(only)
-            and not any((results / f"{task[0]}{suffix}").exists() for suffix in (".json", ".claim", ".error"))
+            for task in wanted(plan_tasks(), only)
+            if not any((results / f"{task[0]}{suffix}").exists() for suffix in (".json", ".claim", ".error"))
         ]
         if not open_tasks:
             return

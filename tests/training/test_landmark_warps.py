@@ -20,6 +20,7 @@ from lafs_pipeline.training.landmark_warps import (
 )
 from lafs_pipeline.training.stage import MicroBatch, Progress
 from lafs_pipeline.views.normalize import to_input
+from lafs_pipeline.views.warps import Warp
 
 COUNT = 16
 
@@ -43,24 +44,45 @@ def collated(found):
     return {name: torch.from_numpy(np.stack([sample[name] for sample in found])) for name in found[0]}
 
 
-def test_the_target_of_a_face_that_is_not_warped_is_the_mesh(faces):
+def moved(batch, points):
+    """Where points (B, N, 2) of the unwarped faces went, one face after the other."""
+    warps = map(Warp, batch["inverse"].numpy(), batch["displacement"].numpy())
+    return np.stack([warp.move(own, 112) for warp, own in zip(warps, points, strict=True)])
+
+
+def smooth_l1(found, target):
+    """Of the points whose target is inside, over all points."""
+    inside = ((target >= 0) & (target <= 112)).all(axis=-1)
+    off = np.abs(found - target) * inside[..., None]
+    return np.where(off < 1, off**2 / 2, off - 0.5).sum(axis=-1).mean()
+
+
+def loss_of(stage, batch, step=0):
+    count = len(batch["image"])
+    return next(stage.losses(batch, MicroBatch(Progress(step, 10, 1), 0, np.arange(count), count)))
+
+
+def test_a_fresh_network_finds_the_mesh_of_faces_that_are_not_warped(faces):
     still = replace(WarpTrainingSettings().warp, rotation=0, log_scale=0, shift=0, displacement=0)
-    sample = WarpedFaces(FaceImages(faces), mesh_landmarks(COUNT).numpy(), still, 0, False)[0, 0]
+    found = WarpedFaces(FaceImages(faces), mesh_landmarks(COUNT).numpy(), still, 0, False)
     line = np.linspace(8, 104, 4)
-    np.testing.assert_allclose(sample["target"], [(x, y) for y in line for x in line], atol=1e-3)
+    np.testing.assert_allclose(found[0, 0]["points"], [(x, y) for y in line for x in line], atol=1e-3)
+    loss, metrics = loss_of(LandmarkStage(fresh(), WarpTrainingSettings()), collated([found[0, 0]] * 2))
+    assert loss.item() == pytest.approx(0, abs=1e-4)
+    assert metrics["distance_px"].item() == pytest.approx(0, abs=1e-3)
 
 
 def test_draws_depend_on_seed_epoch_and_index_alone(faces):
     first, again = samples(faces)[3, 5], samples(faces)[3, 5]
     assert all(np.array_equal(first[name], again[name]) for name in first)
     others = [samples(faces)[4, 5], samples(faces)[3, 6], samples(faces, seed=1)[3, 5]]
-    assert not any(np.array_equal(first["target"], other["target"]) for other in others)
+    assert not any(np.array_equal(first["inverse"], other["inverse"]) for other in others)
 
 
 def test_the_device_renders_what_the_loader_renders(faces):
     draws = [(0, index) for index in range(6)]
     stage = LandmarkStage(fresh(), WarpTrainingSettings())
-    here = to_input(collated([samples(faces)[draw] for draw in draws])["image"])
+    here = stage._images(collated([samples(faces)[draw] for draw in draws]))
     there = stage._images(collated([samples(faces, on_device=True)[draw] for draw in draws]))
     difference = (here - there).abs() * 127.5
     assert difference.mean() < 2
@@ -69,18 +91,41 @@ def test_the_device_renders_what_the_loader_renders(faces):
 
 def test_the_loss_is_smooth_l1_of_the_points_inside(faces):
     batch = collated([samples(faces)[0, index] for index in range(8)])
-    batch["target"][0, 0] = -50.0
-    stage = LandmarkStage(fresh().eval(), WarpTrainingSettings())
-    loss, metrics = next(stage.losses(batch, MicroBatch(Progress(0, 1, 1), 0, np.arange(8), 8)))
-    target, mesh = batch["target"].numpy(), mesh_landmarks(COUNT).numpy()
+    batch["inverse"][0] = torch.tensor([[1.0, 0, -100], [0, 1, 0]])
+    loss, metrics = loss_of(LandmarkStage(fresh().eval(), WarpTrainingSettings()), batch)
+    mesh = mesh_landmarks(COUNT).numpy()
+    target = moved(batch, batch["points"].numpy())
     inside = ((target >= 0) & (target <= 112)).all(axis=-1)
-    assert not inside[0, 0]
-    off = np.abs(mesh - target) * inside[..., None]
-    expected = np.where(off < 1, off**2 / 2, off - 0.5).sum(axis=-1).mean()
-    assert loss.item() == pytest.approx(expected, rel=1e-4)
+    assert not inside[0, -1]
+    assert loss.item() == pytest.approx(smooth_l1(mesh, target), rel=1e-4)
     assert metrics["distance_px"].item() == pytest.approx(
         np.linalg.norm(mesh - target, axis=-1)[inside].mean(), rel=1e-4
     )
+
+
+def test_later_the_mesh_is_nearly_the_one_that_the_average_finds_on_the_unwarped_face(faces):
+    batch = collated([samples(faces)[0, index] for index in range(8)])
+    stage = LandmarkStage(fresh(), WarpTrainingSettings(teacher_start=0.5))
+    average = stage.modules["average"].module
+    torch.nn.init.normal_(average.regressor.weight, std=10.0)
+    for layer in average.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.momentum = 1.0
+    average.train()(to_input(batch["image"]))
+    flips = batch["flips"][:, 0].tolist()
+    assert len(set(flips)) == 2
+    images = batch["image"].numpy()
+    seen = np.stack(
+        [image[:, ::-1] if flipped else image for image, flipped in zip(images, flips, strict=True)]
+    )
+    with torch.no_grad():
+        found = average.eval()(to_input(torch.from_numpy(seen))).numpy()
+    mesh = mesh_landmarks(COUNT).numpy()
+    assert np.abs(found - mesh).mean() > 1
+    before, after = moved(batch, batch["points"].numpy()), moved(batch, 0.1 * mesh + 0.9 * found)
+    stage.modules.train()
+    assert loss_of(stage, batch, step=4)[0].item() == pytest.approx(smooth_l1(mesh, before), rel=1e-4)
+    assert loss_of(stage, batch, step=5)[0].item() == pytest.approx(smooth_l1(mesh, after), rel=1e-3)
 
 
 def test_joint_coordinates_are_refused():
@@ -125,8 +170,8 @@ def test_landmarks_follow_warps_that_were_not_trained_on(faces, tmp_path):
     network = train_landmarks(fresh(), faces, long, RunContext(tmp_path, SEED))
     unseen = draw_faces(tmp_path / "unseen", identities=8, images=4)
     batch = collated([samples(unseen, seed=9)[0, index] for index in range(32)])
-    target = batch["target"]
+    target = torch.from_numpy(moved(batch, batch["points"].numpy()))
     with torch.inference_mode():
-        found = network(to_input(batch["image"]))
+        found = network(to_input(batch["warped"]))
     still = (target - target.mean(dim=0)).norm(dim=-1).mean()
     assert (found - target).norm(dim=-1).mean() < 0.8 * still

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 
 from lafs_pipeline.views.parameters import WarpSettings
-from lafs_pipeline.views.warps import Warp, draw_warp, warp_images
+from lafs_pipeline.views.warps import Warp, draw_warp, move_points, warp_images
 
 SIZE = 112
 
@@ -70,3 +70,22 @@ def test_a_batch_on_the_device_is_warped_as_by_the_loader(seed):
     difference = np.abs(found.permute(0, 2, 3, 1).numpy() - expected)
     assert difference.mean() < 1
     assert np.quantile(difference, 0.99) < 4
+
+
+def test_half_precision_around_it_moves_nothing():
+    """Half a pixel is what bf16 tells apart at 100."""
+    warps = [drawn(0), drawn(1)]
+    inverses = torch.from_numpy(np.stack([warp.inverse for warp in warps]))
+    displacements = torch.from_numpy(np.stack([warp.displacement for warp in warps]))
+    images = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    points = torch.tensor([[[20.0, 30.0], [90.0, 101.0]]]).expand(2, -1, -1)
+
+    def warped():
+        return warp_images(images, inverses, displacements), move_points(
+            points, inverses, displacements, SIZE
+        )
+
+    expected = warped()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = warped()
+    assert all(map(torch.equal, expected, found))

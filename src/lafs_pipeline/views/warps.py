@@ -42,7 +42,8 @@ class Warp:
         """The source (size, size, 2) of every pixel's center in a warped image."""
         centers = np.arange(size, dtype=np.float32) + 0.5
         grid = np.stack(np.meshgrid(centers, centers), axis=-1)
-        return grid @ self.inverse[:, :2].T + self.inverse[:, 2] + self._dense(size)
+        dense = cv2.resize(self.displacement, (size, size), interpolation=cv2.INTER_CUBIC)
+        return grid @ self.inverse[:, :2].T + self.inverse[:, 2] + dense
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         """The warped image (S, S, 3) uint8 of an image (S, S, 3) uint8; its border repeats."""
@@ -51,18 +52,9 @@ class Warp:
 
     def move(self, points: np.ndarray, size: int) -> np.ndarray:
         """Where points (N, 2) of the source stand in the warped image, possibly outside it."""
-        dense = self._dense(size)
-        linear, offset = self.inverse[:, :2], self.inverse[:, 2]
-        forward = np.linalg.inv(linear)
-        moved = (points - offset) @ forward.T
-        for _ in range(INVERSIONS):
-            places = (moved - 0.5).astype(np.float32)[None]
-            displaced = cv2.remap(dense, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
-            moved += DAMPING * ((points - displaced - offset) @ forward.T - moved)
-        return moved.astype(np.float32)
-
-    def _dense(self, size: int) -> np.ndarray:
-        return cv2.resize(self.displacement, (size, size), interpolation=cv2.INTER_CUBIC)
+        arrays = (points.astype(np.float32), self.inverse, self.displacement)
+        places, inverse, displacement = (torch.from_numpy(array)[None] for array in arrays)
+        return move_points(places, inverse, displacement, size)[0].numpy()
 
 
 def draw_warp(options: WarpSettings, size: int, generator: np.random.Generator) -> Warp:
@@ -83,6 +75,30 @@ def draw_warp(options: WarpSettings, size: int, generator: np.random.Generator) 
 
 
 @torch.no_grad()
+def move_points(points: Tensor, inverses: Tensor, displacements: Tensor, size: int) -> Tensor:
+    """Where points of the sources stand in the warped images, possibly outside them.
+
+    Args:
+        points: (B, N, 2) pixels.
+        inverses: (B, 2, 3), each warp's `inverse`.
+        displacements: (B, k, k, 2), each warp's `displacement`.
+        size: of the images in pixels.
+
+    Returns:
+        (B, N, 2) pixels, in float32 whatever the autocast precision.
+    """
+    dense = _dense(displacements, size)
+    forward, offset = torch.linalg.inv_ex(inverses[:, :, :2]).inverse.mT, inverses[:, None, :, 2]
+    with torch.autocast(points.device.type, enabled=False):
+        moved = (points - offset) @ forward
+        for _ in range(INVERSIONS):
+            places = (moved * (2 / size) - 1)[:, None]
+            displaced = F.grid_sample(dense, places, padding_mode="border", align_corners=False)[:, :, 0].mT
+            moved = moved + DAMPING * ((points - displaced - offset) @ forward - moved)
+    return moved
+
+
+@torch.no_grad()
 def warp_images(images: Tensor, inverses: Tensor, displacements: Tensor) -> Tensor:
     """:meth:`Warp.apply` of a whole batch, on the device of `images`.
 
@@ -92,12 +108,17 @@ def warp_images(images: Tensor, inverses: Tensor, displacements: Tensor) -> Tens
         displacements: (B, k, k, 2), each warp's `displacement`.
 
     Returns:
-        (B, 3, S, S).
+        (B, 3, S, S), in float32 whatever the autocast precision.
     """
     size = images.shape[-1]
     centers = torch.arange(0.5, size, device=images.device)
     grid = torch.stack(torch.meshgrid(centers, centers, indexing="xy"), dim=-1).flatten(0, 1)
-    places = grid @ inverses[:, :, :2].mT + inverses[:, None, :, 2]
-    dense = F.interpolate(displacements.permute(0, 3, 1, 2), size, mode="bicubic")
-    places = places.unflatten(1, (size, size)) + dense.permute(0, 2, 3, 1)
-    return F.grid_sample(images, places * (2 / size) - 1, padding_mode="border", align_corners=False)
+    with torch.autocast(images.device.type, enabled=False):
+        places = grid @ inverses[:, :, :2].mT + inverses[:, None, :, 2]
+        places = places.unflatten(1, (size, size)) + _dense(displacements, size).permute(0, 2, 3, 1)
+        return F.grid_sample(images, places * (2 / size) - 1, padding_mode="border", align_corners=False)
+
+
+def _dense(displacements: Tensor, size: int) -> Tensor:
+    """The displacement of every pixel (B, 2, size, size)."""
+    return F.interpolate(displacements.permute(0, 3, 1, 2), size, mode="bicubic")

@@ -194,6 +194,12 @@ class WarpTrainingSettings:
     warp: WarpSettings = setting("how faces are warped", WarpSettings())
     regressor_rate: float = setting("learning rate of the last layer, times that of the trunk", 20.0, gt=0)
     average: float = setting("decay of the moving average of the weights that is kept", 0.995, ge=0, lt=1)
+    teacher_start: float = setting(
+        "share of the steps after which the mesh is nearly the one that this average finds on the face",
+        0.3,
+        ge=0,
+        le=1,
+    )
     training: TrainingSettings = setting(
         "schedule and optimizer",
         TrainingSettings(
