@@ -18,15 +18,16 @@ def test_embeddings_that_become_one_are_told_once_steps_have_been_made(spread, s
 
 
 @pytest.mark.parametrize(
-    ("share", "fraction", "said"),
+    ("share", "steps", "fraction", "said"),
     [
-        (0.01, 0.5, "gives every image one prototype"),
-        (1.0, 0.5, "nearly uniform"),
-        (1.0, 0.1, None),
-        (0.5, 0.5, None),
+        (0.01, FRESH_STEPS, 0.5, "gives every image one prototype"),
+        (0.01, FRESH_STEPS - 1, 0.5, None),
+        (1.0, FRESH_STEPS, 0.5, "nearly uniform"),
+        (1.0, FRESH_STEPS, 0.1, None),
+        (0.5, FRESH_STEPS, 0.5, None),
     ],
 )
-def test_a_teacher_that_is_about_to_collapse(share, fraction, said):
-    found = entropy_warning({"teacher_entropy": share * math.log(64)}, 64, fraction)
+def test_a_teacher_that_is_about_to_collapse(share, steps, fraction, said):
+    found = entropy_warning({"teacher_entropy": share * math.log(64)}, 64, steps, fraction)
     assert found is None if said is None else said in found
-    assert entropy_warning({}, 64, fraction) is None
+    assert entropy_warning({}, 64, steps, fraction) is None

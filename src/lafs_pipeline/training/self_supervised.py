@@ -304,5 +304,5 @@ class SelfSupervisedStage:
 
     def diagnose(self, metrics: dict[str, float], progress: Progress) -> str | None:
         """A teacher or embeddings about to collapse."""
-        teacher = entropy_warning(metrics, self.options.prototypes, progress.fraction)
+        teacher = entropy_warning(metrics, self.options.prototypes, progress.step, progress.fraction)
         return teacher or spread_warning(metrics, progress.step)

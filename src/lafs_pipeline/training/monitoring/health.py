@@ -18,7 +18,7 @@ UNIFORM_AFTER = 0.2
 LOW_SPREAD = 0.1
 """Spread of the embeddings below which they have nearly become one."""
 FRESH_STEPS = 50
-"""In which a small spread says nothing yet."""
+"""In which neither a small spread nor a low entropy says anything yet: the center starts at zero."""
 
 
 class SkippedSteps:
@@ -73,12 +73,12 @@ class SkippedSteps:
             )
 
 
-def entropy_warning(metrics: Mapping[str, float], prototypes: int, fraction: float) -> str | None:
-    """What is wrong with a teacher, and what to change; None where nothing is."""
+def entropy_warning(metrics: Mapping[str, float], prototypes: int, steps: int, fraction: float) -> str | None:
+    """What is wrong with a teacher after so many steps, and what to change; None where nothing is."""
     if "teacher_entropy" not in metrics:
         return None
     share = metrics["teacher_entropy"] / math.log(prototypes)
-    if share < LOW_ENTROPY:
+    if share < LOW_ENTROPY and steps >= FRESH_STEPS:
         return (
             f"teacher entropy is {share:.1%} of log K: the teacher gives every image one prototype. Raise "
             "pretrain.teacher_temperature, or lower training.learning_rate"
