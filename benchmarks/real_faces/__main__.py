@@ -46,8 +46,8 @@ def main() -> None:
         pack(arguments.folder, roots, pairs, arguments.without)
     elif arguments.command == "run":
         plan = Plan(**{field.name: getattr(arguments, field.name) for field in fields(Plan)})
-        for claim in arguments.folder.glob("results/*.claim"):
-            claim.unlink()
+        for stale in (*arguments.folder.glob("results/*.claim"), *arguments.folder.glob("results/*.error")):
+            stale.unlink()
         unpacked(arguments.folder)
         until = time.time() + 60 * arguments.minutes
         context = multiprocessing.get_context("spawn")

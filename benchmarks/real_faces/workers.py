@@ -28,6 +28,15 @@ def wanted(tasks: list[Task], only: str) -> list[Task]:
     return [task for task in tasks if task[0] in names]
 
 
+def undone(tasks: list[Task], results: Path) -> list[Task]:
+    """The tasks that nobody has done or is doing, and that neither failed nor need what failed."""
+    failed = {path.stem for path in results.glob("*.error")}
+    for name, _, needs in tasks:
+        failed.update({name} if failed.intersection(needs) else ())
+    over = {path.stem for suffix in (".json", ".claim") for path in results.glob(f"*{suffix}")}
+    return [task for task in tasks if task[0] not in failed | over]
+
+
 def work(folder: Path, plan: Plan, until: float, only: str) -> None:
     """Do one task after the other that nobody else does and that has what it needs."""
     torch.set_num_threads(1)
@@ -36,11 +45,7 @@ def work(folder: Path, plan: Plan, until: float, only: str) -> None:
     logging.basicConfig(level=logging.WARNING)
     bench, results = Bench(folder, plan), folder / "results"
     while time.time() < until:
-        open_tasks = [
-            task
-            for task in wanted(plan_tasks(), only)
-            if not any((results / f"{task[0]}{suffix}").exists() for suffix in (".json", ".claim", ".error"))
-        ]
+        open_tasks = undone(wanted(plan_tasks(), only), results)
         if not open_tasks:
             return
         ready = (task for task in open_tasks if all((results / f"{need}.json").exists() for need in task[2]))

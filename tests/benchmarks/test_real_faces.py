@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from benchmarks.real_faces.tasks import plan_tasks
+from benchmarks.real_faces.workers import undone
 
 from lafs_pipeline.faces.alignment import ARCFACE_TEMPLATE as TEMPLATE
 from lafs_pipeline.interop.model_files import load_model, save_model
@@ -33,6 +35,15 @@ def draw(folder, people, each, first):
             path = folder / f"person_{person}" / f"person_{person}_{image + 1:04d}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(path), draw_face(0, person, image).image[:, :, ::-1])
+
+
+def test_what_needs_a_failed_task_is_not_waited_for(tmp_path):
+    (tmp_path / "landmarks.error").touch()
+    (tmp_path / "grid-s0.json").touch()
+    (tmp_path / "grid-s1.claim").touch()
+    left = {name for name, *_ in undone(plan_tasks(), tmp_path)}
+    assert {"frozen-grid-s0", "adapt-grid-s0-2-0", "lafs_still-s0"} <= left
+    assert not left & {"landmarks", "lafs-s0", "frozen-lafs-s0", "adapt-scratch-s0-2-0", "grid-s0", "grid-s1"}
 
 
 @pytest.mark.slow
