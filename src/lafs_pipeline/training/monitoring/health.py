@@ -18,7 +18,7 @@ UNIFORM_AFTER = 0.2
 LOW_SPREAD = 0.1
 """Spread of the embeddings below which they have nearly become one."""
 FRESH_STEPS = 50
-"""In which neither a small spread nor a low entropy says anything yet: the center starts at zero."""
+"""In which neither a small spread nor, as the center starts at zero, a low entropy says anything yet."""
 
 
 class SkippedSteps:
