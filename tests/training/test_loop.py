@@ -236,10 +236,10 @@ def test_a_signal_ends_at_the_next_step_with_a_checkpoint_and_the_rest_is_the_sa
 def test_the_time_limit_ends_a_run_likewise(tmp_path):
     class Slow(Regression):
         def after_update(self, progress):
-            time.sleep(0.2 * (progress.step == 2))
+            time.sleep(1.2 * (progress.step == 2))
 
     with pytest.raises(Stopped, match=r"stopped at step 3 of 16 \(training.max_minutes"):
-        Trainer(Slow(), Points(), replace(SETTINGS, max_minutes=0.15 / 60), run(tmp_path)).train()
+        Trainer(Slow(), Points(), replace(SETTINGS, max_minutes=1 / 60), run(tmp_path)).train()
     assert checkpoints.load_latest(tmp_path).step == 3
 
 
